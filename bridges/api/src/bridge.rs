@@ -1,0 +1,46 @@
+//! Three verbs and two facts: all that an adapter implements.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use tokio_util::sync::CancellationToken;
+
+use crate::{BridgeName, Capabilities, Fault, Host, Outbound, Part, Reply, Sent, SettingsFault, ThreadId};
+
+/// One configured connection to a network.
+#[async_trait]
+pub trait Bridge: Send + Sync + 'static {
+    /// What this network can do, as known now. Cheap.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Cuts an agent's message into the effects that show it, in order: texts that fit, then one part
+    /// for each attachment. Pure and quick; called once for each message, before it is stored.
+    fn parts(&self, _thread: &ThreadId, reply: Reply) -> Vec<Part> {
+        crate::content::plain_parts(reply, self.capabilities().text_bytes_max)
+    }
+
+    /// Stays connected, hands events to `host`, reconnects by itself, returns when `stop` fires.
+    ///
+    /// An error means that it cannot go on by itself: the gateway shows it and starts it again, paced.
+    async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault>;
+
+    /// Causes one effect. `out.key` is the same at every attempt. Never retries. Dropping the future
+    /// is allowed and leaves the outcome unknown.
+    async fn send(&self, out: &Outbound) -> Result<Sent, Fault>;
+
+    /// Says whether an earlier `send` of this key took effect. `None` means surely not;
+    /// [`FaultKind::Unknown`](crate::FaultKind::Unknown) means that the network cannot tell.
+    async fn probe(&self, out: &Outbound) -> Result<Option<Sent>, Fault>;
+}
+
+/// What a crate offers to the registry.
+pub trait Kind {
+    /// The word in `kind = "..."`.
+    const NAME: &'static str;
+    /// The adapter's own table, beside `kind` and `inbox`. Unknown keys are refused.
+    type Settings: DeserializeOwned + JsonSchema;
+    /// Checks the settings and makes the bridge. No I/O but reading files that the settings name.
+    fn build(name: BridgeName, settings: Self::Settings) -> Result<Arc<dyn Bridge>, SettingsFault>;
+}

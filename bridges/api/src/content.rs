@@ -1,0 +1,188 @@
+//! What is carried: events towards the inbox, effects towards the network.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EventId, Key, PeerId, ThreadId};
+
+/// One thing that a bridge reports. Accepting the same `event` twice has one effect.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Inbound {
+    /// The same at every report of the same event, unique within the bridge.
+    pub event: EventId,
+    /// When it happened, Unix milliseconds. **The same at every report**: the network's own stamp
+    /// where it has one, else the moment at which the bridge read it first.
+    pub at_millis: i64,
+    pub thread: ThreadId,
+    pub report: Report,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Report {
+    /// Somebody wrote.
+    Message(Message),
+    /// Late news about an effect of ours, for example a bounce after an acceptance.
+    Receipt { key: Key, receipt: Receipt },
+    /// A message was taken back by its author.
+    Withdrawn { event: EventId },
+    /// Something that an agent should know and the peer never sees: a private note in the thread's
+    /// conversation. Dropped when the thread has no conversation yet.
+    Note { text: String },
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Message {
+    /// Whose thread it is: becomes the contact.
+    pub peer: Peer,
+    /// Who wrote it.
+    pub speaker: Speaker,
+    /// Markdown, with the network's own marks translated and the writer's own characters escaped.
+    pub text: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<Attachment>,
+    /// The event that this one answers, where the network says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<EventId>,
+    /// Facts about the conversation for the agent, such as the channel.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub thread_facts: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Speaker {
+    /// The peer: an incoming message.
+    Peer,
+    /// Our own account, from somewhere else than this gateway: shown as an outgoing message, never
+    /// sent again.
+    Ourselves,
+}
+
+/// A person or robot as the network shows them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    pub id: PeerId,
+    /// For people to read; without control or bidirectional marks, at most 64 characters.
+    pub name: String,
+    /// What the network says of them (nick, account, host). Shown to agents.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
+}
+
+/// A file that travels with a message.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// As the sender named it. For display only, never a path.
+    pub name: String,
+    /// Media type as declared, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub media_type: Option<String>,
+    /// Where the bytes are.
+    pub url: String,
+}
+
+/// One order to cause one effect on the network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// The same at every attempt.
+    pub key: Key,
+    pub thread: ThreadId,
+    pub part: Part,
+    /// Attempts that were started before this one. Above zero with an unknown outcome, the effect
+    /// may have happened already.
+    #[serde(default)]
+    pub earlier_attempts: u32,
+}
+
+/// What one effect shows the peer. Made by [`Bridge::parts`](crate::Bridge::parts), opaque to the gateway.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Part {
+    /// A text in the form that the bridge chose when it made the parts.
+    Text {
+        text: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<EventId>,
+    },
+    Attachment(Attachment),
+    /// An earlier effect is to be taken back, or said to be.
+    Withdraw { key: Key },
+}
+
+/// An agent's whole message, before it is cut into parts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    /// Markdown as the agent's editor stores it.
+    pub text: String,
+    pub agent: Option<String>,
+    pub attachments: Vec<Attachment>,
+    pub reply_to: Option<EventId>,
+}
+
+/// What the network said of an effect that happened.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sent {
+    /// The network's own name for it, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// A remark for the agent, such as "the person is away".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remark: Option<String>,
+}
+
+/// News about an effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Receipt {
+    Delivered,
+    Read,
+    /// With one sentence that an agent can act on.
+    Failed(String),
+}
+
+/// Parts for a network without any markup of its own: text cut at line ends, spaces or characters,
+/// then one part for each attachment.
+pub(crate) fn plain_parts(reply: Reply, text_bytes_max: usize) -> Vec<Part> {
+    let mut reply_to = reply.reply_to;
+    let mut parts: Vec<Part> = cut(&reply.text, text_bytes_max.max(4))
+        .into_iter()
+        .map(|text| Part::Text { text: text.to_owned(), reply_to: reply_to.take() })
+        .collect();
+    parts.extend(reply.attachments.into_iter().map(Part::Attachment));
+    parts
+}
+
+/// Cuts at the last line end that fits, else the last space, else the last character.
+fn cut(text: &str, bytes_max: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text.trim_matches('\n');
+    while rest.len() > bytes_max {
+        let window = &rest[..rest.floor_char_boundary(bytes_max)];
+        let at = window.rfind('\n').or_else(|| window.rfind(' ')).filter(|at| *at > 0).unwrap_or(window.len());
+        pieces.push(&rest[..at]);
+        rest = rest[at..].trim_start_matches(['\n', ' ']);
+    }
+    if !rest.is_empty() {
+        pieces.push(rest);
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_cut_where_it_may_be_and_loses_nothing_but_the_space_at_the_cut() {
+        let cases: [(&str, usize, &[&str]); 5] = [
+            ("short", 10, &["short"]),
+            ("one two three", 8, &["one two", "three"]),
+            ("line one\nline two", 12, &["line one", "line two"]),
+            ("ääääää", 5, &["ää", "ää", "ää"]),
+            ("", 10, &[]),
+        ];
+        for (text, bytes_max, expected) in cases {
+            assert_eq!(cut(text, bytes_max), expected, "{text:?}");
+        }
+    }
+}

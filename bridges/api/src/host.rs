@@ -1,0 +1,90 @@
+//! The way back: what a bridge may ask of the gateway.
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{BridgeName, Inbound};
+
+/// A named value that a bridge keeps between runs: a position, or what it knows of a peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// Unique within the bridge, at most 200 bytes.
+    pub name: String,
+    /// `None` removes it.
+    pub value: Option<String>,
+}
+
+impl Cursor {
+    pub fn set(name: impl Into<String>, value: impl Into<String>) -> Self {
+        Self { name: name.into(), value: Some(value.into()) }
+    }
+    pub fn remove(name: impl Into<String>) -> Self {
+        Self { name: name.into(), value: None }
+    }
+}
+
+/// How a bridge is, for health checks and operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum BridgeState {
+    Connecting,
+    Up,
+    /// Works, with something that an operator should look at.
+    Degraded { reason: String },
+    Down { reason: String },
+}
+
+/// The event could not be kept. The bridge does not acknowledge it, slows down and reports it again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct AcceptError(pub String);
+
+/// What the gateway implements, and a recording host in tests.
+#[async_trait]
+pub trait HostPort: Send + Sync {
+    async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError>;
+    async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError>;
+    fn state(&self, state: BridgeState);
+}
+
+/// A handle on the gateway, given to [`Bridge::run`](crate::Bridge::run). Cheap to clone.
+#[derive(Clone)]
+pub struct Host {
+    bridge: BridgeName,
+    port: Arc<dyn HostPort>,
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("bridge", &self.bridge).finish_non_exhaustive()
+    }
+}
+
+impl Host {
+    pub fn new(bridge: BridgeName, port: Arc<dyn HostPort>) -> Self {
+        Self { bridge, port }
+    }
+    pub fn bridge(&self) -> &BridgeName {
+        &self.bridge
+    }
+    /// Keeps the events, in their order, and the cursors with them: all of it or nothing. They are
+    /// durable when this returns, and only then may the network be told so. Many events in one call
+    /// cost one sync of the disk.
+    pub async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
+        self.port.accept(events, cursors).await
+    }
+    /// Keeps cursors alone.
+    pub async fn save_cursors(&self, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
+        self.port.accept(Vec::new(), cursors).await
+    }
+    /// All cursors of this bridge whose name begins with `prefix`, ordered by name.
+    pub async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError> {
+        self.port.cursors(prefix).await
+    }
+    /// Says how the bridge is. Cheap; the last word counts.
+    pub fn state(&self, state: BridgeState) {
+        self.port.state(state);
+    }
+}

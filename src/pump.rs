@@ -1,0 +1,1 @@
+//! Takes due heads, runs attempts, settles.

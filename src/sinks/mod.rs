@@ -1,0 +1,1 @@
+//! Where effects happen.
