@@ -17,8 +17,8 @@ pub enum Order {
     Withdrawn { bridge: BridgeName, thread: ThreadId, event: EventId },
     /// Towards the inbox: what became of an agent's message.
     Status { message: MessageRef, status: MessageStatus, reason: Option<String> },
-    /// Towards our own session: the conversation was resolved or opened again, as of this second.
-    Resolved { bridge: BridgeName, thread: ThreadId, conversation: i64, resolved: bool },
+    /// Towards our own session: the conversation was resolved, so the inbox decides where the next message goes.
+    Resolved { bridge: BridgeName, thread: ThreadId, conversation: i64 },
     /// Towards the network: one part of an agent's message.
     Send { bridge: BridgeName, thread: ThreadId, part: Part, message: MessageRef, last: bool },
 }

@@ -3,6 +3,7 @@
 mod envelope;
 mod ids;
 mod lane;
+pub mod orders;
 mod session;
 
 pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
