@@ -10,6 +10,7 @@ mod ids;
 mod inboxes;
 mod messages;
 mod text;
+pub mod callback;
 pub mod fault;
 pub mod wire;
 

@@ -103,6 +103,16 @@ pub enum ConversationStatus {
 }
 
 impl ConversationStatus {
+    pub(super) fn of_name(name: &str) -> Self {
+        match name {
+            "open" => Self::Open,
+            "resolved" => Self::Resolved,
+            "pending" => Self::Pending,
+            "snoozed" => Self::Snoozed,
+            _ => Self::Other,
+        }
+    }
+
     /// The wire name; what we do not know is asked for as `open`.
     pub fn as_str(self) -> &'static str {
         match self {
