@@ -1,10 +1,16 @@
 //! The durable side: a trait of intents, each verb one whole transaction. Knows neither the networks
 //! nor the inbox.
 
+mod memory;
+
 use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
-use crate::model::{Envelope, EnvelopeId, Group, Session, SinkName, Waiting};
+pub use memory::MemoryStore;
+
+use crate::model::{Envelope, EnvelopeId, Group, PARTS_MAX, Session, SinkName, Waiting};
+
+const HOUR_MILLIS: i64 = 3_600_000;
 
 /// The outbox, and what must outlive the process beside it.
 ///
@@ -15,7 +21,8 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps all of the batch or nothing.
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError>;
 
-    /// Takes the partitions that this process may work on. An older lease of any owner on them ends.
+    /// Takes the partitions that this process may work on. An older lease of any owner on them ends:
+    /// whoever shows it from now on gets [`StoreError::LeaseLost`] and changes nothing.
     async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError>;
     /// Gives them back.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
@@ -38,20 +45,23 @@ pub trait Store: Send + Sync + 'static {
 
     /// Dead letters, newest first.
     async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError>;
-    /// Puts dead letters back, due now, with fresh attempts. Unknown and living keys are skipped.
+    /// Puts dead letters back, due now, with fresh attempts, under their old ids: so they go before
+    /// what came later in their lanes. Unknown and living keys are skipped.
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError>;
     /// Drops dead letters for good; their history stays. Returns how many there were.
     async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError>;
-    /// Everything known of one key.
+    /// Everything known of one key; the newest envelope, should several have borne it.
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError>;
     /// What waits, oldest first, for people to look at.
     async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError>;
     async fn depth(&self) -> Result<Depth, StoreError>;
-    /// Forgets finished work, and the keys of events, from before this moment. Returns how many rows went.
+    /// Forgets finished work, and the keys of events, from before this moment. Returns how many of both
+    /// went. What waits or is dead stays, with its keys, and so do attachments that it may name. May
+    /// take several transactions, each of them whole.
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError>;
     /// `Ok` when something can be written now.
     async fn check(&self) -> Result<(), StoreError>;
-    /// Ends all work; later verbs fail.
+    /// Lets what was asked for end; later verbs fail.
     async fn close(&self);
 }
 
@@ -92,7 +102,8 @@ pub struct Lease {
     pub partitions: [u64; 4],
 }
 
-/// Attempts that end and attempts that begin, in one transaction: fsync is the price of a message.
+/// Attempts that end and attempts that begin, in one transaction and in this order: fsync is the price
+/// of a message.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
     pub settle: Vec<Settle>,
@@ -114,7 +125,7 @@ pub enum Settled {
     Again { due_millis: i64, spent: bool, reason: String },
     /// May be done: stays open, to be probed then.
     Doubt { due_millis: i64, reason: String },
-    /// Given up: a dead letter, and with it the later parts of the same message.
+    /// Given up: a dead letter, and with it the later parts of the same message, as far as they live.
     Dead { reason: String, also: Vec<EnvelopeId>, follow: Vec<Group> },
 }
 
@@ -131,7 +142,7 @@ pub struct Begin {
 pub struct Turned {
     /// In the order asked for.
     pub begun: Vec<Envelope>,
-    /// Asked for, but gone or no longer ours.
+    /// Asked to settle without an open attempt, or to begin without an envelope that waits: ignored.
     pub gone: Vec<EnvelopeId>,
     /// What the settled attempts caused.
     pub accepted: Vec<Waiting>,
@@ -161,7 +172,7 @@ pub struct Listed {
     pub attempts: u32,
     /// An attempt is under way or its outcome is unknown.
     pub open: bool,
-    /// Of the last attempt that failed.
+    /// Of the last attempt that has one.
     pub reason: Option<String>,
 }
 
@@ -185,6 +196,7 @@ pub enum EnvelopeState {
 
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Attempt {
+    /// Counts on over attempts that were not spent and over revivals.
     pub number: u32,
     pub started_millis: i64,
     pub mark: i64,
@@ -199,7 +211,7 @@ pub struct Attempt {
 pub struct Depth {
     pub waiting: u64,
     pub dead: u64,
-    /// Waiting by sink.
+    /// Waiting by sink, those with any, by name.
     pub sinks: Vec<(String, u64)>,
 }
 
@@ -224,8 +236,17 @@ pub enum StoreError {
     #[error("the store is closed")]
     Closed,
     /// Another process owns the data directory.
-    #[error("the data directory {path} is in use by {owner}: stop that process, or give this one its own `gateway.data_dir`")]
+    #[error(
+        "the data directory {path} is in use by {owner}: stop that process, or give this one its own `gateway.data_dir`"
+    )]
     InUse { path: String, owner: String },
-    #[error("the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again")]
+    #[error(
+        "the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again"
+    )]
     TooNew { found: i64, known: i64 },
+}
+
+/// The ranks that parts of one message can have, from the first one's on.
+fn message_ranks(first: i64) -> std::ops::RangeInclusive<i64> {
+    first..=first | (PARTS_MAX as i64 - 1)
 }
