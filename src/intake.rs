@@ -23,6 +23,8 @@ use crate::{
 
 const NO_ADDRESS: &str =
     "this conversation was not started from a network that the gateway carries, so there is no address to send to";
+/// The inbox's clock may be behind ours by this much.
+const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
 /// A message older than this is not sent because of an update alone: the update may be about anything.
 const UPDATE_AGE_MAX_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -106,7 +108,12 @@ impl Intake {
                     orders::withdraw(message, callback.created_millis, (bridge.clone(), thread), due)
                 })
             }
-            Verdict::ConversationStatus { conversation, status: ConversationStatus::Resolved, updated_millis, link } => {
+            Verdict::ConversationStatus {
+                conversation,
+                status: ConversationStatus::Resolved,
+                updated_millis,
+                link,
+            } => {
                 let place = link.and_then(|link| self.place(&door.inbox, link)).ok_or("no thread of ours");
                 place.map(|(bridge, _, thread)| {
                     let place = (bridge.clone(), thread);
@@ -167,7 +174,7 @@ impl Intake {
             Occasion::Updated => (false, OnDuplicate::Revive),
             Occasion::Listed => (false, OnDuplicate::Ignore),
         };
-        if created_millis < self.born_millis {
+        if created_millis < self.born_millis - CLOCK_SKEW_MILLIS {
             return Err("written before this gateway began");
         }
         if !new && now_millis - created_millis > UPDATE_AGE_MAX_MILLIS {

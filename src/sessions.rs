@@ -127,14 +127,21 @@ impl Sessions {
         if profile == session.profile {
             return Ok(session);
         }
-        let change =
-            ContactChange { name: Some(peer.name.clone()), identifier: None, additional_attributes: facts(&peer.facts) };
+        let change = ContactChange {
+            name: Some(peer.name.clone()),
+            identifier: None,
+            additional_attributes: facts(&peer.facts),
+        };
         match self.client.update_contact(ContactId(session.contact), &change).await {
             Ok(_) => {}
             // The contact may have been merged into another, or something old in it refuses the change. Neither is
             // a reason to keep a message back.
             Err(fault @ (CallFault::NotFound { .. } | CallFault::Taken { .. } | CallFault::Invalid { .. })) => {
-                tracing::info!(contact = session.contact, fault = fault.to_string(), "the contact keeps its old profile");
+                tracing::info!(
+                    contact = session.contact,
+                    fault = fault.to_string(),
+                    "the contact keeps its old profile"
+                );
             }
             Err(fault) => return Err(into_fault(fault)),
         }

@@ -41,7 +41,8 @@ pub(super) async fn guard(State(front): State<Arc<Front>>, request: Request, nex
 }
 
 fn bears(headers: &HeaderMap, token: &str) -> bool {
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let given =
+        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     // Compared as hashes, so that the time taken says nothing about the token.
     given.is_some_and(|given| !token.is_empty() && Sha256::digest(given) == Sha256::digest(token))
 }
@@ -57,10 +58,11 @@ struct Keys {
 }
 
 async fn list(State(front): State<Arc<Front>>) -> Response {
-    let (depth, dead, waiting) = match tokio::try_join!(front.store.depth(), front.store.dead(ROWS_MAX), front.store.list(ROWS_MAX)) {
-        Ok(all) => all,
-        Err(error) => return failed(&error),
-    };
+    let (depth, dead, waiting) =
+        match tokio::try_join!(front.store.depth(), front.store.dead(ROWS_MAX), front.store.list(ROWS_MAX)) {
+            Ok(all) => all,
+            Err(error) => return failed(&error),
+        };
     Json(json!({ "depth": depth, "dead": dead, "waiting": waiting })).into_response()
 }
 

@@ -110,7 +110,8 @@ fn prove(proof: &Proof, token: Option<&str>, headers: &HeaderMap, body: &[u8]) -
         Proof::Signature(secrets) => {
             // The guard is gone at the end of the statement; nothing waits while it is held.
             let secrets = secrets.borrow().clone();
-            verify(headers, body, &secrets, clock::now_millis() / 1000).map_err(|refusal| unauthorised(refusal.to_string()))
+            verify(headers, body, &secrets, clock::now_millis() / 1000)
+                .map_err(|refusal| unauthorised(refusal.to_string()))
         }
         Proof::PathToken(expected) => {
             // Compared as hashes, so that the time taken says nothing about the token.

@@ -212,7 +212,8 @@ mod tests {
             report: Report::Receipt { key: part_key(&message(), 3), receipt: Receipt::Failed("no such nick".into()) },
         };
         let group = inbound(&InboxName::new("support"), &"libera".into(), event.clone(), 0).unwrap();
-        let expected = Order::Status { message: message(), status: MessageStatus::Failed, reason: Some("no such nick".into()) };
+        let expected =
+            Order::Status { message: message(), status: MessageStatus::Failed, reason: Some("no such nick".into()) };
         assert_eq!(group.envelopes[0].order, expected);
         assert_eq!(inbound(&InboxName::new("sales"), &"libera".into(), event, 0), None);
     }

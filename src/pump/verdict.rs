@@ -56,7 +56,13 @@ impl Pump {
         };
         let now = self.clock.now();
         let reason = fault.reason.clone();
-        tracing::info!(key = envelope.key.as_str(), attempt = envelope.attempts, was_probe, fault = reason.as_str(), "not done");
+        tracing::info!(
+            key = envelope.key.as_str(),
+            attempt = envelope.attempts,
+            was_probe,
+            fault = reason.as_str(),
+            "not done"
+        );
         match policy::next(tried, fault.kind, self.slot(taken.sink).sink.rules(), now, self.rng.f64()) {
             Next::RetryAt { due_millis, spent } => {
                 self.back_after(taken.sink);
@@ -87,7 +93,12 @@ impl Pump {
     fn bury(&mut self, finished: Finished, grave: Grave, now_millis: i64) -> Settled {
         let (envelope, taken) = (finished.envelope, finished.taken);
         let reason = finished.outcome.err().map_or_else(String::new, |fault| words(grave, &fault));
-        tracing::warn!(key = envelope.key.as_str(), attempts = envelope.attempts, reason = reason.as_str(), "given up; it is kept and can be retried");
+        tracing::warn!(
+            key = envelope.key.as_str(),
+            attempts = envelope.attempts,
+            reason = reason.as_str(),
+            "given up; it is kept and can be retried"
+        );
         let also = self.later_parts(&later_ranks(&envelope.order, envelope.rank), taken);
         self.lanes.remove(taken.lane, &also);
         self.lanes.finish(taken);
@@ -95,7 +106,11 @@ impl Pump {
         Settled::Dead { reason, also, follow }
     }
 
-    fn later_parts(&self, ranks: &Option<std::ops::RangeInclusive<i64>>, taken: crate::lanes::Taken) -> Vec<EnvelopeId> {
+    fn later_parts(
+        &self,
+        ranks: &Option<std::ops::RangeInclusive<i64>>,
+        taken: crate::lanes::Taken,
+    ) -> Vec<EnvelopeId> {
         ranks.clone().map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks))
     }
 
@@ -105,7 +120,11 @@ impl Pump {
         let whole = (HOLD_FIRST_MILLIS << slot.strikes.min(10)).min(HOLD_MAX_MILLIS);
         let pause = after_millis.unwrap_or(whole / 2 + (whole as f64 / 2.0 * jitter) as i64);
         if slot.strikes == 0 {
-            tracing::warn!(sink = self.lanes.sink_name(sink).as_str(), reason, "the far side is down; its messages wait");
+            tracing::warn!(
+                sink = self.lanes.sink_name(sink).as_str(),
+                reason,
+                "the far side is down; its messages wait"
+            );
         }
         slot.strikes += 1;
         slot.sink.held(Some(reason));

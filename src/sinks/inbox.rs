@@ -9,14 +9,14 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bridge_api::{BridgeName, EventId, Fault, Key, Message, Resend, Speaker, ThreadId};
+use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, ThreadId};
 use serde_json::{Map, Value};
 
 use super::{Done, Sink};
 use crate::{
     chatwoot::{self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage},
     clock,
-    model::{Envelope, Group, MessageRef, MessageStatus, OpenAttempt, Order, SinkName, orders},
+    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
     policy::{Rules, WhenInDoubt},
     sessions::Sessions,
     store::{EnvelopeState, Store},
@@ -30,7 +30,7 @@ const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
 
 /// One inbox.
 pub struct InboxSink {
-    name: SinkName,
+    name: InboxName,
     client: Arc<Client>,
     sessions: Arc<Sessions>,
     store: Arc<dyn Store>,
@@ -43,7 +43,7 @@ pub struct InboxSink {
 
 impl InboxSink {
     pub fn new(
-        name: SinkName,
+        name: InboxName,
         client: Arc<Client>,
         sessions: Arc<Sessions>,
         store: Arc<dyn Store>,
@@ -125,7 +125,8 @@ impl InboxSink {
 
     /// The inbox knows the message by the id that its post answered with.
     async fn withdraw(&self, bridge: &BridgeName, thread: &ThreadId, event: &EventId) -> Result<Done, Fault> {
-        let history = self.store.history(&orders::event_key(bridge, event)).await.map_err(|e| Fault::retry(e.to_string()))?;
+        let history =
+            self.store.history(&orders::event_key(bridge, event)).await.map_err(|e| Fault::retry(e.to_string()))?;
         let Some(EnvelopeState::Done { result: Some(id), .. }) = history.map(|h| h.state) else {
             return Ok(Done::default());
         };
@@ -218,7 +219,8 @@ impl Sink for InboxSink {
     }
 
     fn held(&self, reason: Option<&str>) {
-        self.board.inbox(self.name.as_str(), reason);
+        let state = reason.map_or(BridgeState::Up, |reason| BridgeState::Down { reason: reason.to_owned() });
+        self.board.inbox(self.name.as_str(), state);
     }
 }
 

@@ -25,12 +25,7 @@ pub struct NetworkSink {
 }
 
 impl NetworkSink {
-    pub fn new(
-        name: BridgeName,
-        bridge: Arc<dyn Bridge>,
-        store: Arc<dyn Store>,
-        when_in_doubt: WhenInDoubt,
-    ) -> Self {
+    pub fn new(name: BridgeName, bridge: Arc<dyn Bridge>, store: Arc<dyn Store>, when_in_doubt: WhenInDoubt) -> Self {
         Self { name, bridge, store, when_in_doubt }
     }
 
