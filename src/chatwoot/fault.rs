@@ -304,3 +304,6 @@ impl CallFault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
