@@ -11,6 +11,10 @@ mod files;
 mod ids;
 mod inboxes;
 mod messages;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
 mod text;
 pub mod callback;
 pub mod fault;
