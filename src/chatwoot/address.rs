@@ -54,11 +54,10 @@ fn is_public_v4(address: Ipv4Addr) -> bool {
 }
 
 fn is_public_v6(address: Ipv6Addr) -> bool {
-    let [a, b, c, d, ..] = address.segments();
-    let [.., g, h] = address.segments();
+    let [a, b, c, d, _, _, high, low] = address.segments();
     let carried = |high: u16, low: u16| is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     if address.to_ipv4_mapped().is_some() || (a, b, c, d) == (0x64, 0xff9b, 0, 0) {
-        return carried(g, h);
+        return carried(high, low);
     }
     match (a, b) {
         (0x2002, _) => carried(b, c),

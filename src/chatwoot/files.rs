@@ -26,7 +26,7 @@ pub struct File {
 }
 
 /// The whole of one download.
-const DOWNLOAD_LIMIT: Duration = Duration::from_secs(300);
+const DOWNLOAD_LIMIT: Duration = Duration::from_mins(5);
 /// The longest silence within one.
 const CHUNK_LIMIT: Duration = Duration::from_secs(30);
 /// Chatwoot to its storage is one; a proxy that insists on https is another.
@@ -41,6 +41,7 @@ impl Client {
         let place = self.download_place().await;
         let mut url = self.base_url.join(data_url).map_err(|_| refused("is no address"))?;
         for _ in 0..=REDIRECTS_MAX {
+            url = self.here(url);
             let response = self.hop(&url).await?;
             match response.status().as_u16() {
                 200 => return File::open(response, bytes_max, place),
@@ -53,12 +54,11 @@ impl Client {
     }
 
     async fn hop(&self, url: &Url) -> Result<Response, CallFault> {
-        let url = self.here(url);
-        let http = match self.way(&url)? {
+        let http = match self.way(url)? {
             Way::Inside => &self.http,
             Way::Outside => &self.outside,
         };
-        let sent = timeout(CHUNK_LIMIT, http.get(url).timeout(DOWNLOAD_LIMIT).send()).await;
+        let sent = timeout(CHUNK_LIMIT, http.get(url.clone()).timeout(DOWNLOAD_LIMIT).send()).await;
         let sent = sent.map_err(|_| doubtful("the storage did not answer in time"))?;
         sent.map_err(|fault| {
             tracing::debug!(fault = ?fault.without_url(), "an attachment's storage did not answer");
@@ -68,8 +68,8 @@ impl Client {
 
     /// Chatwoot names its files by its public address, which may not exist from here, or be wrong: its own paths are
     /// asked for where we reach it.
-    fn here(&self, url: &Url) -> Url {
-        let Some(at) = url.path().find(STORAGE_PATH) else { return url.clone() };
+    fn here(&self, url: Url) -> Url {
+        let Some(at) = url.path().find(STORAGE_PATH) else { return url };
         let mut here = self.base_url.clone();
         here.set_path(&format!("{}{}", self.base_url.path().trim_end_matches('/'), &url.path()[at..]));
         here.set_query(url.query());
@@ -155,3 +155,6 @@ fn refused(why: &str) -> CallFault {
 fn too_large(bytes_max: u64) -> CallFault {
     CallFault::Invalid { reason: format!("the attachment is larger than {bytes_max} bytes") }
 }
+
+#[cfg(test)]
+mod tests;

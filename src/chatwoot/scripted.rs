@@ -18,6 +18,8 @@ pub(super) enum Step {
     Answer { head: String, body: Vec<u8> },
     /// Says that this much follows, sends less, and closes.
     Cut { head: String, body: Vec<u8> },
+    /// Exactly these bytes, then the end.
+    Raw(Vec<u8>),
     /// Closes without a word.
     HangUp,
     /// Never answers.
@@ -112,6 +114,7 @@ async fn serve(stream: TcpStream, script: Arc<Mutex<Script>>) {
     let bytes = match step {
         Step::Answer { head, body } => answer(&head, &body, body.len()),
         Step::Cut { head, body } => answer(&head, &body, body.len() + 1),
+        Step::Raw(bytes) => bytes,
         Step::HangUp => Vec::new(),
         Step::Silence => std::future::pending().await,
         Step::Hold(until) => {

@@ -155,7 +155,7 @@ fn each_fault_leads_to_what_the_pump_must_do() {
         (CallFault::NotFound { call: Call::PostMessage }, FaultKind::Retry { after: None }),
         (CallFault::Taken { attributes: vec![], reason: reason() }, FaultKind::Refused),
         (CallFault::Invalid { reason: reason() }, FaultKind::Refused),
-        (CallFault::Flooded, FaultKind::Retry { after: Some(Duration::from_secs(60)) }),
+        (CallFault::Flooded, FaultKind::Retry { after: Some(Duration::from_mins(1)) }),
         (CallFault::Unauthorised { reason: reason() }, FaultKind::Down { after: None }),
         (CallFault::NotSent { reason: reason() }, FaultKind::Down { after: None }),
         (CallFault::Doubtful { call: Call::PostMessage, reason: reason() }, FaultKind::Unknown),
