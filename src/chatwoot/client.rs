@@ -13,9 +13,10 @@ use reqwest::{
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
+    address::PublicOnly,
     fault::{Answer, Call, CallFault, classify, unreadable},
     ids::{AccountId, InboxId},
 };
@@ -33,6 +34,8 @@ pub struct ClientSettings {
     /// The whole of one request. Longer than the 15 s after which Chatwoot gives up, so that most ends are definite.
     pub request_limit: Duration,
     pub user_agent: String,
+    /// Origins of Chatwoot's file storage that are not public https, for example `http://minio:9000` beside it.
+    pub file_origins: Vec<Url>,
 }
 
 impl ClientSettings {
@@ -45,6 +48,7 @@ impl ClientSettings {
             concurrency: 4,
             request_limit: Duration::from_secs(25),
             user_agent: concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned(),
+            file_origins: Vec::new(),
         }
     }
 }
@@ -52,16 +56,23 @@ impl ClientSettings {
 /// One API inbox. Cheap to clone; clones share their connections and the limit on requests at once.
 #[derive(Clone, Debug)]
 pub struct Client {
+    /// To the origins that the settings name.
     pub(super) http: reqwest::Client,
+    /// To public addresses only, for files.
+    pub(super) outside: reqwest::Client,
+    pub(super) file_origins: Arc<[Url]>,
     pub(super) base_url: Url,
     pub(super) account_id: AccountId,
     pub(super) inbox_id: InboxId,
     token: HeaderValue,
     places: Arc<Semaphore>,
+    download_places: Arc<Semaphore>,
 }
 
 /// The dashed form: nginx drops header names with underscores.
 static TOKEN_HEADER: HeaderName = HeaderName::from_static("api-access-token");
+/// Files under way at once.
+const DOWNLOADS_MAX: usize = 2;
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Puma closes an idle connection after 20 s. Staying below keeps a request from meeting the closing half-way, which
 /// would leave its outcome in doubt.
@@ -78,24 +89,29 @@ impl Client {
                 SettingsFault::new("api_access_token", "must be the token's letters and digits, nothing else")
             })?;
         token.set_sensitive(true);
-        let http = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .no_proxy()
-            .tls_backend_preconfigured(tls())
-            .connect_timeout(CONNECT_LIMIT)
-            .timeout(settings.request_limit)
-            .pool_idle_timeout(IDLE_LIMIT)
-            .user_agent(&settings.user_agent)
-            .build()
-            .map_err(|fault| SettingsFault::new("user_agent", fault.to_string()))?;
+        let tls = tls();
+        let http = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .tls_backend_preconfigured(tls.clone())
+                .connect_timeout(CONNECT_LIMIT)
+                .timeout(settings.request_limit)
+                .pool_idle_timeout(IDLE_LIMIT)
+                .user_agent(&settings.user_agent)
+        };
+        let unfit = |fault: reqwest::Error| SettingsFault::new("user_agent", fault.to_string());
         Ok(Self {
-            http,
+            http: http().build().map_err(unfit)?,
+            outside: http().dns_resolver(PublicOnly).build().map_err(unfit)?,
+            file_origins: settings.file_origins.into(),
             base_url,
             account_id: settings.account_id,
             inbox_id: settings.inbox_id,
             token,
             places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+            download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
         })
     }
 
@@ -120,9 +136,14 @@ impl Client {
         Request { client: self, call, method, url, body: Body::Empty, with_token: true, bytes_max: ANSWER_BYTES_MAX }
     }
 
-    pub(super) async fn place(&self) -> tokio::sync::OwnedSemaphorePermit {
-        Arc::clone(&self.places).acquire_owned().await.expect("the semaphore is never closed")
+    /// Downloads are long: they have places of their own, so that messages never wait for files.
+    pub(super) async fn download_place(&self) -> OwnedSemaphorePermit {
+        place(&self.download_places).await
     }
+}
+
+async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
 }
 
 fn checked(mut url: Url) -> Result<Url, SettingsFault> {
@@ -211,7 +232,7 @@ impl Request<'_> {
     /// Sends and returns whatever came back. Waiting for a place is not part of the request's limit.
     pub(super) async fn send(self) -> Result<Reply, CallFault> {
         let Self { client, call, method, url, body, with_token, bytes_max } = self;
-        let _place = client.place().await;
+        let _place = place(&client.places).await;
         let mut request = client.http.request(method, url).header(ACCEPT, "application/json");
         if with_token {
             request = request.header(&TOKEN_HEADER, &client.token);
@@ -227,7 +248,7 @@ impl Request<'_> {
 }
 
 /// Before a connection stood, nothing can have happened; after that, anything can.
-pub(super) fn not_answered(call: Call, fault: &reqwest::Error) -> CallFault {
+fn not_answered(call: Call, fault: &reqwest::Error) -> CallFault {
     let words = call.words();
     if fault.is_builder() || fault.is_connect() {
         let why = if fault.is_timeout() { "did not take the connection in time" } else { "cannot be reached" };

@@ -268,11 +268,11 @@ impl<'a> Said<'a> {
 }
 
 /// The flood guard looks back this long.
-const FLOOD_WINDOW: Duration = Duration::from_secs(60);
+const FLOOD_WINDOW: Duration = Duration::from_mins(1);
 /// Chatwoot's minute may begin a little after ours.
 const MINUTE_MARGIN: Duration = Duration::from_secs(1);
 /// The longest pause that a proxy's `Retry-After` may ask for.
-const WAIT_MAX: Duration = Duration::from_secs(3600);
+const WAIT_MAX: Duration = Duration::from_hours(1);
 
 impl Wait {
     /// The pause as seen at `now_millis` (unix), at most [`WAIT_MAX`].
@@ -293,14 +293,15 @@ impl CallFault {
         let reason = self.to_string();
         match self {
             Self::NotFound { .. } => Fault::retry(reason),
-            Self::Taken { .. } | Self::Invalid { .. } => Fault::refused(reason),
+            Self::Taken { .. } | Self::Invalid { .. } | Self::Odd { status: 400..=499, .. } => Fault::refused(reason),
             Self::Limited { wait } => Fault::down_for(wait.from(now_millis), reason),
             Self::Flooded => Fault::retry_after(FLOOD_WINDOW, reason),
             Self::Unauthorised { .. } | Self::NotSent { .. } => Fault::down(reason),
             Self::Doubtful { call, .. } if call.only_reads() => Fault::retry(reason),
-            Self::Doubtful { .. } => Fault::unknown(reason),
-            Self::Odd { status: 400..=499, .. } => Fault::refused(reason),
-            Self::Odd { .. } => Fault::unknown(reason),
+            Self::Doubtful { .. } | Self::Odd { .. } => Fault::unknown(reason),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

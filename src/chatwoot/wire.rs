@@ -393,7 +393,7 @@ fn millis<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
             .map(|seconds| seconds.saturating_mul(1000))
             .or_else(|| seconds.as_f64().map(|seconds| (seconds * 1000.0).round() as i64))
             .unwrap_or_default(),
-        Value::String(text) => text.parse::<jiff::Timestamp>().map_or(0, |time| time.as_millisecond()),
+        Value::String(text) => text.parse::<jiff::Timestamp>().map_or(0, jiff::Timestamp::as_millisecond),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => 0,
     })
 }

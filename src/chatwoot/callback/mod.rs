@@ -7,6 +7,8 @@ mod gate;
 mod lenient;
 mod parse;
 mod signature;
+#[cfg(test)]
+mod tests;
 
 pub use gate::{GateSettings, Ignored, Occasion, Outgoing, PublicOutgoing, Verdict, gate};
 pub use parse::{Attributes, Callback, CallbackConversation, CallbackFile, Event, NotACallback, Sender, listed, parse};

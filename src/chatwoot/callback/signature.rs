@@ -106,7 +106,9 @@ mod tests {
         }
     }
 
-    fn headers(pairs: &[(&HeaderName, &str)]) -> HeaderMap {
+    type Header<'a> = (&'a HeaderName, &'a str);
+
+    fn headers(pairs: &[Header<'_>]) -> HeaderMap {
         let mut map = HeaderMap::new();
         for &(name, value) in pairs {
             map.append(name, HeaderValue::from_str(value).unwrap());
@@ -147,7 +149,7 @@ mod tests {
         let bare = signature.strip_prefix("sha256=").unwrap();
         let sha1 = format!("sha1={bare}");
         let (s, t) = (&SIGNATURE_HEADER, &TIMESTAMP_HEADER);
-        let cases: [(&str, &[(&HeaderName, &str)], Refusal); 14] = [
+        let cases: [(&str, &[Header<'_>], Refusal); 14] = [
             ("no header", &[], Refusal::Unsigned),
             ("no signature", &[(t, time)], Refusal::Unsigned),
             ("no timestamp", &[(s, signature)], Refusal::Unsigned),
