@@ -44,9 +44,10 @@ pub enum MessageStatus {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewEnvelope {
     pub key: Key,
-    /// The hour since 1970 in which the event itself happened, **the same at every report of it**: it
-    /// makes the record of known keys grow at one end and lets one look-up decide.
-    pub hour: i64,
+    /// When the event itself happened, Unix milliseconds, **the same at every report of it**: the
+    /// record of known keys is ordered by it, so that it grows at one end and one look-up decides.
+    /// A source that knows only seconds may put low digits of an ascending id below them.
+    pub at_millis: i64,
     pub lane: Lane,
     /// Place in the lane. Equal ranks go by arrival.
     pub rank: i64,

@@ -177,7 +177,7 @@ struct Model {
     /// Of every envelope ever accepted and not pruned, in whatever state.
     rows: BTreeMap<EnvelopeId, Row>,
     newest: i64,
-    /// By hour of the event and key.
+    /// By moment of the event and key.
     known: HashMap<(i64, Key), EnvelopeId>,
     epoch: i64,
     leased: bool,
@@ -206,7 +206,7 @@ impl Model {
 
     fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
         let Some(first) = group.envelopes.first() else { return Accepted::Duplicate };
-        if self.known.contains_key(&(first.hour, first.key.clone())) {
+        if self.known.contains_key(&(first.at_millis, first.key.clone())) {
             return match group.on_duplicate {
                 OnDuplicate::Ignore => Accepted::Duplicate,
                 OnDuplicate::Revive => {
@@ -225,7 +225,7 @@ impl Model {
     fn insert(&mut self, new: NewEnvelope, now_millis: i64) -> Waiting {
         self.newest += 1;
         let id = EnvelopeId(self.newest);
-        self.known.insert((new.hour, new.key.clone()), id);
+        self.known.insert((new.at_millis, new.key.clone()), id);
         let state = EnvelopeState::Waiting { due_millis: new.due_millis };
         let row = Row { id, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
         let waiting = row.waiting();
@@ -315,7 +315,7 @@ impl Model {
         self.rows.retain(|_, row| row.finished().is_none_or(|at_millis| at_millis >= before_millis));
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
-        self.known.retain(|(hour, _), id| *hour >= before_millis.div_euclid(HOUR_MILLIS) || kept(id));
+        self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
         let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         self.blobs.retain(|_, (made_millis, _)| *made_millis >= blobs_before);

@@ -2,11 +2,15 @@
 //! nor the inbox.
 
 mod memory;
+mod sqlite;
+#[cfg(test)]
+mod suite;
 
 use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
 pub use memory::MemoryStore;
+pub use sqlite::{Place, SqliteStore};
 
 use crate::model::{Envelope, EnvelopeId, Group, PARTS_MAX, Session, SinkName, Waiting};
 
