@@ -9,8 +9,6 @@ use crate::model::{
     Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, rank_of,
 };
 
-const HOUR_MILLIS: i64 = 3_600_000;
-
 /// The key of a network's event, and its `source_id` in the inbox.
 pub fn event_key(bridge: &BridgeName, event: &EventId) -> Key {
     Key::new(format!("{bridge}/{event}/0"))
@@ -40,12 +38,11 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
             };
             let lane = status_lane(&message);
             let order = Order::Status { message, status, reason };
-            let hour = at_millis / HOUR_MILLIS;
-            return Some(Group::one(NewEnvelope { key, hour, lane, rank: 0, due_millis: now_millis, order }));
+            return Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }));
         }
         _ => return None,
     };
-    Some(Group::one(NewEnvelope { key, hour: at_millis / HOUR_MILLIS, lane, rank: 0, due_millis: now_millis, order }))
+    Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }))
 }
 
 /// An agent's message as parts towards a network, each its own envelope.
@@ -70,7 +67,7 @@ pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option
         .enumerate()
         .map(|(number, part)| NewEnvelope {
             key: part_key(&message, number),
-            hour: created_millis / HOUR_MILLIS,
+            at_millis: created_millis,
             lane: lane.clone(),
             rank: rank_of(message.message, number),
             due_millis,
@@ -97,7 +94,7 @@ pub fn withdraw(
     let part = Part::Withdraw { key: part_key(&message, 0) };
     Group::one(NewEnvelope {
         key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
-        hour: created_millis / HOUR_MILLIS,
+        at_millis: created_millis,
         lane,
         rank: rank_of(message.message, PARTS_MAX - 1),
         due_millis,
@@ -114,7 +111,7 @@ pub fn status(message: &MessageRef, status: MessageStatus, reason: Option<&str>,
     };
     Group::one(NewEnvelope {
         key: Key::new(format!("{}:{}/{word}@{now_millis}", message.inbox, message.message)),
-        hour: now_millis / HOUR_MILLIS,
+        at_millis: now_millis,
         lane: status_lane(message),
         rank: 0,
         due_millis: now_millis,
@@ -132,7 +129,7 @@ pub fn note(
 ) -> Group {
     Group::one(NewEnvelope {
         key,
-        hour: now_millis / HOUR_MILLIS,
+        at_millis: now_millis,
         lane: inbound_lane(inbox, bridge, thread),
         rank: 0,
         due_millis: now_millis,
@@ -150,7 +147,7 @@ pub fn resolved(
 ) -> Group {
     Group::one(NewEnvelope {
         key: Key::new(format!("{inbox}:conversation/{conversation}/resolved@{updated_millis}")),
-        hour: updated_millis / HOUR_MILLIS,
+        at_millis: updated_millis,
         lane: inbound_lane(inbox, &bridge, &thread),
         rank: 0,
         due_millis: now_millis,
@@ -196,8 +193,8 @@ mod tests {
         let (bridge, thread) = (BridgeName::from("libera"), ThreadId::from("a:ada"));
         let all = Reply { message: message(), created_millis: 7_200_000, bridge, thread, parts };
         let group = reply(all, 10, OnDuplicate::Ignore).unwrap();
-        let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.hour)).collect();
-        assert_eq!(seen, [("support:9001/42/0", 9001 << 12, 2), ("support:9001/42/1", (9001 << 12) + 1, 2)]);
+        let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.at_millis)).collect();
+        assert_eq!(seen, [("support:9001/42/0", 9001 << 12, 7_200_000), ("support:9001/42/1", (9001 << 12) + 1, 7_200_000)]);
         let last = |e: &NewEnvelope| matches!(&e.order, Order::Send { last, .. } if *last);
         assert_eq!(group.envelopes.iter().map(last).collect::<Vec<_>>(), [false, true]);
         assert_eq!(group.envelopes[0].lane, group.envelopes[1].lane);
