@@ -15,8 +15,7 @@ use crate::{
         callback::{Callback, CallbackFile, GateSettings, Occasion, PublicOutgoing, Verdict, gate},
     },
     clock::Clock,
-    model::{Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, orders},
-    pump::Feed,
+    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, orders},
     store::{Accepted, Batch, Store, StoreError},
     telemetry::StateBoard,
 };

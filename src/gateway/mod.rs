@@ -2,6 +2,7 @@
 
 mod network;
 mod plan;
+mod serve;
 mod upkeep;
 
 use std::{
@@ -33,7 +34,8 @@ use crate::{
     telemetry::StateBoard,
 };
 
-pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX};
+pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX, place_of};
+pub use serve::{ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Front;
-use crate::{clock, pump::Feed, store::StoreError};
+use crate::{clock, model::Feed, store::StoreError};
 
 /// Rows of one list.
 const ROWS_MAX: usize = 10_000;

@@ -15,7 +15,7 @@ use axum::{
 use bridge_api::Secret;
 use tokio::sync::mpsc;
 
-use crate::{intake::Intake, pump::Feed, store::Store, telemetry::StateBoard};
+use crate::{intake::Intake, model::Feed, store::Store, telemetry::StateBoard};
 
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
 

@@ -194,7 +194,10 @@ mod tests {
         let all = Reply { message: message(), created_millis: 7_200_000, bridge, thread, parts };
         let group = reply(all, 10, OnDuplicate::Ignore).unwrap();
         let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.at_millis)).collect();
-        assert_eq!(seen, [("support:9001/42/0", 9001 << 12, 7_200_000), ("support:9001/42/1", (9001 << 12) + 1, 7_200_000)]);
+        assert_eq!(
+            seen,
+            [("support:9001/42/0", 9001 << 12, 7_200_000), ("support:9001/42/1", (9001 << 12) + 1, 7_200_000)]
+        );
         let last = |e: &NewEnvelope| matches!(&e.order, Order::Send { last, .. } if *last);
         assert_eq!(group.envelopes.iter().map(last).collect::<Vec<_>>(), [false, true]);
         assert_eq!(group.envelopes[0].lane, group.envelopes[1].lane);

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     lanes::{Lanes, Taken},
-    model::{Envelope, EnvelopeId, SinkName, Waiting},
+    model::{Envelope, EnvelopeId, Feed, SinkName, Waiting},
     sinks::Sink,
     store::{Begin, Lease, Settle, Store, StoreError, Turn},
 };
@@ -24,15 +24,6 @@ const FEED_MAX: usize = 4096;
 const SCAN_ROWS: usize = 10_000;
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
-
-/// What the pump is told.
-#[derive(Debug)]
-pub enum Feed {
-    /// These were accepted.
-    Waiting(Vec<Waiting>),
-    /// The far side of this sink is back.
-    Back(SinkName),
-}
 
 /// How others reach the pump.
 pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
