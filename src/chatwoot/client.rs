@@ -288,7 +288,7 @@ impl Reply {
             content_type: header(headers, &CONTENT_TYPE).unwrap_or_default(),
             retry_after: header(headers, &RETRY_AFTER),
             location: header(headers, &LOCATION),
-            body: Vec::with_capacity(response.content_length().unwrap_or(0).min(bytes_max as u64) as usize),
+            body: Vec::new(),
         };
         loop {
             let chunk = match response.chunk().await {

@@ -84,6 +84,8 @@ impl Client {
     }
 
     /// The same by the search box, which sees every contact, and is limited to 100 calls a minute an account.
+    ///
+    /// It finds parts of identifiers too and gives 15 rows: a short identifier may be hidden behind longer ones.
     pub async fn contacts_by_search(&self, identifier: &str) -> Result<Vec<Contact>, CallFault> {
         let request = self.ask(Call::FindContact, Method::GET, "contacts/search");
         let request = request.query("q", identifier).query("page", "1").query("include_contact_inboxes", "true");
