@@ -1,1 +1,71 @@
-//! The registry.
+//! The registry: which word in `kind = "..."` makes which bridge. The only file that names an adapter.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use bridge_api::{Bridge, BridgeName, Kind, SettingsFault};
+use schemars::Schema;
+use toml::Table;
+
+use crate::settings::{self, Kinds};
+
+/// The kinds of bridges that this executable can make.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Entry>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    schema: fn() -> Schema,
+    build: fn(&BridgeName, Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>>,
+}
+
+impl Registry {
+    /// No kinds at all: for tests and for programs that choose each.
+    pub fn empty() -> Self {
+        Self::default()
+    }
+
+    /// The kinds that come with deskbridge.
+    pub fn standard() -> Self {
+        Self::empty()
+    }
+
+    /// Adds a kind, in place of an earlier one of the same name.
+    #[must_use]
+    pub fn with<K: Kind>(mut self) -> Self {
+        self.kinds.insert(K::NAME, Entry { schema: settings::inlined::<K::Settings>, build: build::<K> });
+        self
+    }
+}
+
+impl Kinds for Registry {
+    fn known(&self) -> Vec<&'static str> {
+        self.kinds.keys().copied().collect()
+    }
+
+    fn schema(&self, kind: &str) -> Option<Schema> {
+        self.kinds.get(kind).map(|entry| (entry.schema)())
+    }
+
+    fn build(&self, name: &BridgeName, kind: &str, table: Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>> {
+        match self.kinds.get(kind) {
+            Some(entry) => (entry.build)(name, table),
+            None => {
+                let known = self.known().join(", ");
+                Err(vec![SettingsFault::new("kind", format!("no bridge kind `{kind}` (known: {known})"))])
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Registry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.kinds.keys()).finish()
+    }
+}
+
+fn build<K: Kind>(name: &BridgeName, table: Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>> {
+    let settings = settings::read_table::<K::Settings>(table)?;
+    K::build(name.clone(), settings).map_err(|fault| vec![fault])
+}
