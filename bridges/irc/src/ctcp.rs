@@ -102,3 +102,59 @@ impl Limiter {
         admitted
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bodies_are_told_apart() {
+        let ctcp = |command, argument| Body::Ctcp(Ctcp { command, argument });
+        for (text, body) in [
+            ("hi", Body::Text("hi")),
+            ("a\x01b", Body::Text("a\x01b")),
+            ("\x01ACTION waves\x01", Body::Action("waves")),
+            ("\x01action waves", Body::Action("waves")),
+            ("\x01ACTION\x01", Body::Action("")),
+            ("\x01VERSION\x01", ctcp("VERSION", "")),
+            ("\x01PING 1 2\x01rest", ctcp("PING", "1 2")),
+            ("\x01DCC SEND x 1 2 3\x01", ctcp("DCC", "SEND x 1 2 3")),
+            ("\x01\x01", ctcp("", "")),
+            ("\x01", ctcp("", "")),
+            ("", Body::Text("")),
+        ] {
+            assert_eq!(Body::parse(text), body, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn only_harmless_questions_are_answered() {
+        let answers = Answers { version: "bridge 1", source: "https://x.y", time: "now" };
+        let long = "é".repeat(40);
+        for (command, argument, answer) in [
+            ("VERSION", "", Some("\x01VERSION bridge 1\x01".to_owned())),
+            ("version", "x", Some("\x01VERSION bridge 1\x01".to_owned())),
+            ("SOURCE", "", Some("\x01SOURCE https://x.y\x01".to_owned())),
+            ("TIME", "", Some("\x01TIME now\x01".to_owned())),
+            ("CLIENTINFO", "", Some("\x01CLIENTINFO ACTION CLIENTINFO PING SOURCE TIME VERSION\x01".to_owned())),
+            ("PING", "1\x02\n2", Some("\x01PING 12\x01".to_owned())),
+            ("PING", "", Some("\x01PING\x01".to_owned())),
+            ("PING", &long, Some(format!("\x01PING {}\x01", "é".repeat(32)))),
+            ("DCC", "CHAT", None),
+            ("FINGER", "", None),
+            ("USERINFO", "", None),
+            ("", "", None),
+        ] {
+            let text = Ctcp { command, argument }.answer(&answers);
+            assert_eq!(text.map(|text| text.as_str().to_owned()), answer, "{command} {argument}");
+        }
+    }
+
+    #[test]
+    fn answers_stop_after_three_in_ten_seconds() {
+        let start = Instant::now();
+        let mut limiter = Limiter::default();
+        let admitted: Vec<u64> = (0..25).filter(|&second| limiter.admit(start + Duration::from_secs(second))).collect();
+        assert_eq!(admitted, [0, 1, 2, 10, 11, 12, 20, 21, 22]);
+    }
+}

@@ -74,15 +74,16 @@ impl fmt::Debug for Folded {
 impl Isupport {
     /// Takes the parameters of one 005, nick first and prose last, as [`crate::message::Line::params`] gives them.
     pub(crate) fn apply(&mut self, params: &[&str]) -> Applied {
-        let tokens = params.get(1..params.len().saturating_sub(1)).unwrap_or_default();
-        for token in tokens {
+        // Only the closing prose holds spaces; it may be missing.
+        for token in params.iter().skip(1).filter(|token| !token.contains(' ')) {
             if let Some(name) = token.strip_prefix('-') {
-                self.tokens.remove(name);
+                self.tokens.remove(&name.to_ascii_uppercase());
                 continue;
             }
             let (name, value) = token.split_once('=').unwrap_or((token, ""));
-            if !name.is_empty() && (self.tokens.len() < TOKENS_MAX || self.tokens.contains_key(name)) {
-                self.tokens.insert(name.to_ascii_uppercase(), unescape(value));
+            let name = name.to_ascii_uppercase();
+            if !name.is_empty() && (self.tokens.len() < TOKENS_MAX || self.tokens.contains_key(&name)) {
+                self.tokens.insert(name, unescape(value));
             }
         }
         self.renew_case_mapping()
@@ -261,3 +262,6 @@ fn unescape(value: &str) -> String {
     }
     String::from_utf8(plain).unwrap_or_else(|_| value.to_owned())
 }
+
+#[cfg(test)]
+mod tests;

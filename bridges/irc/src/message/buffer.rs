@@ -64,3 +64,72 @@ impl LineBuffer {
         (!line.is_empty()).then_some(line)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn feed(buffer: &mut LineBuffer, mut bytes: &[u8]) -> Vec<Vec<u8>> {
+        std::iter::from_fn(|| buffer.next_line(&mut bytes)).collect()
+    }
+
+    #[test]
+    fn lines_end_at_lf_with_or_without_a_cr() {
+        for (bytes, lines) in [
+            (&b"a\r\nb\nc"[..], &[&b"a"[..], b"b"][..]),
+            (b"\r\n\n\r\na\n", &[b"a"]),
+            (b"a\rb\r\r\n", &[b"a\rb\r"]),
+            (b"", &[]),
+            (b"a", &[]),
+        ] {
+            assert_eq!(feed(&mut LineBuffer::default(), bytes), lines);
+        }
+    }
+
+    #[test]
+    fn a_line_at_the_limit_passes_and_a_longer_one_is_dropped_and_counted() {
+        let mut buffer = LineBuffer::default();
+        for (length, end) in [(LINE_BYTES_MAX, "\r\n"), (LINE_BYTES_MAX, "\n")] {
+            let line = [&vec![b'x'; length][..], end.as_bytes()].concat();
+            assert_eq!(feed(&mut buffer, &line).len(), 1);
+        }
+        assert_eq!(buffer.dropped(), 0);
+        for (length, end) in [(LINE_BYTES_MAX + 1, "\n"), (LINE_BYTES_MAX + 1, "\r\n"), (1_000_000, "\n")] {
+            let line = [&vec![b'x'; length][..], end.as_bytes(), b"next\n"].concat();
+            assert_eq!(feed(&mut buffer, &line), [b"next"], "{length}");
+        }
+        assert_eq!(buffer.dropped(), 3);
+    }
+
+    #[test]
+    fn an_endless_line_holds_no_memory() {
+        let mut buffer = LineBuffer::default();
+        for _ in 0..1000 {
+            feed(&mut buffer, &[b'x'; 4096]);
+            assert!(buffer.partial.capacity() <= 2 * LINE_BYTES_MAX + 4096);
+        }
+        buffer.clear();
+        assert_eq!(feed(&mut buffer, b"a\n"), [b"a"]);
+    }
+
+    proptest! {
+        #[test]
+        fn random_cuts_give_the_same_lines(
+            bytes in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), any::<u8>()], 0..300),
+            long in 0_usize..2 * LINE_BYTES_MAX,
+            cuts in proptest::collection::vec(0_usize..40_000, 0..6),
+        ) {
+            let bytes = [&bytes[..], &vec![b'x'; long], b"\n", &bytes[..]].concat();
+            let mut whole = LineBuffer::default();
+            let lines = feed(&mut whole, &bytes);
+            let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(bytes.len())).chain([0, bytes.len()]).collect();
+            cuts.sort_unstable();
+            let mut buffer = LineBuffer::default();
+            let pieces: Vec<_> = cuts.windows(2).flat_map(|cut| feed(&mut buffer, &bytes[cut[0]..cut[1]])).collect();
+            prop_assert_eq!(pieces, lines);
+            prop_assert_eq!(buffer.dropped(), whole.dropped());
+        }
+    }
+}

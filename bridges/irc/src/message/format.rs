@@ -208,3 +208,6 @@ fn escape_into(tags: &mut String, value: &str) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -189,3 +189,6 @@ fn unescape(value: &str) -> Cow<'_, str> {
     }
     plain.into()
 }
+
+#[cfg(test)]
+mod tests;

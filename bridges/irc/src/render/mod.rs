@@ -1,5 +1,7 @@
 //! Text between IRC's formatting codes and Markdown, both ways, and cut to fit IRC's lines.
 
+mod codes;
+mod escape;
 mod from_markdown;
 mod split;
 mod style;
@@ -7,7 +9,7 @@ mod to_markdown;
 
 pub(crate) use from_markdown::lines_of;
 pub(crate) use split::{Mask, split, text_bytes_max};
-pub(crate) use style::{Formatting, Run, Style};
+pub(crate) use style::Formatting;
 pub(crate) use to_markdown::{action_to_markdown, to_markdown};
 
 use crate::message::Text;

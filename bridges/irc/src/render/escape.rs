@@ -1,0 +1,75 @@
+//! Makes text mean itself in Markdown.
+
+/// Text of one line, or of one run in it, with every character that could act in CommonMark, GFM or a template taken
+/// literally. What stands beside the text must be no letter or digit, such as a mark of ours.
+///
+/// What cannot act where it stands (`_` inside a word, `~` before one) is left alone, so that links stay links.
+pub(super) fn escaped(text: &str, line_start: bool) -> String {
+    let mut out = String::with_capacity(text.len() + text.len() / 8);
+    let rest = if line_start { escape_line_start(&mut out, text) } else { text };
+    let mut previous = out.chars().last().unwrap_or(' ');
+    let mut in_word = previous.is_alphanumeric();
+    for (at, c) in rest.char_indices() {
+        let after = &rest[at + c.len_utf8()..];
+        let acts = match c {
+            '\\' | '`' | '*' | '[' | ']' | '<' | '|' => true,
+            '_' => !(in_word && after.trim_start_matches('_').starts_with(char::is_alphanumeric)),
+            '~' => in_word || previous == '~' || !after.starts_with(char::is_alphanumeric),
+            '&' => is_entity(after),
+            // Two of them start a template in the inbox.
+            '{' | '%' => previous == '{',
+            _ => false,
+        };
+        if acts {
+            out.push('\\');
+        }
+        out.push(if c == '\t' { ' ' } else { c });
+        if c != '_' {
+            in_word = c.is_alphanumeric();
+        }
+        previous = c;
+    }
+    out
+}
+
+/// A code span whose fence the text does not hold.
+pub(super) fn code_span(text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{fence}{pad}{}{pad}{fence}", text.replace('\t', " "))
+}
+
+/// Whether the inbox might read a template here, as in a code span, where nothing can be escaped.
+pub(super) fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
+}
+
+/// Writes the blanks and the block marker that begin a line; gives what follows them.
+fn escape_line_start<'a>(out: &mut String, text: &'a str) -> &'a str {
+    let body = text.trim_start();
+    // As plain blanks they would be lost, or make a code block.
+    for blank in text[..text.len() - body.len()].chars() {
+        out.push_str(if blank == '\t' { "\u{a0}\u{a0}\u{a0}\u{a0}" } else { "\u{a0}" });
+    }
+    let Some(at) = block_marker(body) else { return body };
+    out.push_str(&body[..at]);
+    out.push('\\');
+    out.push_str(&body[at..=at]);
+    &body[at + 1..]
+}
+
+/// Where the character stands that would make this line a heading, list, quote, rule or underline.
+fn block_marker(line: &str) -> Option<usize> {
+    if line.starts_with(['#', '-', '+', '=', '>']) {
+        return Some(0);
+    }
+    let digits = line.len() - line.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    (digits > 0 && line[digits..].starts_with(['.', ')'])).then_some(digits)
+}
+
+/// Whether what follows an ampersand makes it a character reference.
+fn is_entity(after: &str) -> bool {
+    let rest = after.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || c == '#');
+    rest.len() < after.len() && rest.starts_with(';')
+}
