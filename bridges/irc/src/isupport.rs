@@ -1,4 +1,4 @@
-//! What the server said it supports (005, RPL_ISUPPORT), with the defaults for what it left unsaid.
+//! What the server said it supports (005, `RPL_ISUPPORT`), with the defaults for what it left unsaid.
 //! Unknown tokens are kept as they are.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
-//! SASL as a pure exchange: PLAIN (RFC 4616), EXTERNAL, SCRAM-SHA-256 (RFC 7677), framed as IRCv3 sasl-3.2 does.
-//! Holds no socket and makes no randomness. SASLprep is not applied: ASCII needs none of it, other text is sent as it
+//! SASL as a pure exchange: PLAIN (RFC 4616), EXTERNAL, SCRAM-SHA-256 (RFC 7677), framed as `IRCv3` sasl-3.2 does.
+//! Holds no socket and makes no randomness. `SASLprep` is not applied: ASCII needs none of it, other text is sent as it
 //! was configured, and control characters are refused.
 
 use base64::Engine as _;
@@ -153,7 +153,7 @@ impl Mechanism {
     }
 }
 
-/// A control character would cut PLAIN's fields, and SASLprep forbids it.
+/// A control character would cut PLAIN's fields, and `SASLprep` forbids it.
 fn prepared_account(credentials: &Credentials) -> Result<&str, SaslError> {
     let forbidden = |text: &str| text.contains(char::is_control);
     if credentials.account.is_empty() || forbidden(&credentials.account) || forbidden(credentials.password.expose()) {
@@ -166,7 +166,7 @@ fn chunks(message: &Secret) -> Vec<Secret> {
     let text = Secret::new(STANDARD.encode(message.expose()));
     let pieces = text.expose().as_bytes().chunks(CHUNK_BYTES);
     let mut chunks: Vec<_> = pieces.map(|piece| Secret::new(String::from_utf8_lossy(piece))).collect();
-    if text.expose().len() % CHUNK_BYTES == 0 {
+    if text.expose().len().is_multiple_of(CHUNK_BYTES) {
         chunks.push(Secret::new("+"));
     }
     chunks

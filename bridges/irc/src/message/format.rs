@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::isupport::Isupport;
 
-/// Longest tag section a client may send, without `@` and the space (IRCv3 message-tags).
+/// Longest tag section a client may send, without `@` and the space (`IRCv3` message-tags).
 const CLIENT_TAG_BYTES_MAX: usize = 4094;
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -109,7 +109,7 @@ impl Command {
         Self::new("NOTICE").param(target.as_str()).last(text.as_str())
     }
 
-    /// Tags only (IRCv3 message-tags); the caller adds them.
+    /// Tags only (`IRCv3` message-tags); the caller adds them.
     pub(crate) fn tagmsg(target: &Target) -> Self {
         Self::new("TAGMSG").param(target.as_str())
     }

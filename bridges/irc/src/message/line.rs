@@ -1,4 +1,4 @@
-//! One line's fields, read leniently (RFC 1459, IRCv3 message-tags). Borrows all it can; never panics.
+//! One line's fields, read leniently (RFC 1459, `IRCv3` message-tags). Borrows all it can; never panics.
 
 use std::borrow::Cow;
 
@@ -166,7 +166,7 @@ fn params(mut rest: &str) -> Vec<&str> {
     found
 }
 
-/// IRCv3 message-tags: `\:` `\s` `\\` `\r` `\n`; any other backslash is lost.
+/// `IRCv3` message-tags: `\:` `\s` `\\` `\r` `\n`; any other backslash is lost.
 fn unescape(value: &str) -> Cow<'_, str> {
     if !value.contains('\\') {
         return value.into();

@@ -1,6 +1,6 @@
 //! Makes text mean itself in Markdown.
 
-/// Text of one line, or of one run in it, with every character that could act in CommonMark, GFM or a template taken
+/// Text of one line, or of one run in it, with every character that could act in Markdown or in a template taken
 /// literally. What stands beside the text must be no letter or digit, such as a mark of ours.
 ///
 /// What cannot act where it stands (`_` inside a word, `~` before one) is left alone, so that links stay links.

@@ -1,4 +1,4 @@
-//! An agent's Markdown (CommonMark and `~~`) to styled lines. HTML is text like any other, and no link loses its
+//! An agent's Markdown (`CommonMark` and `~~`) to styled lines. HTML is text like any other, and no link loses its
 //! address. Never yields a control character.
 
 use pulldown_cmark::{CowStr, Event, Options, Parser, Tag, TagEnd};
@@ -48,6 +48,15 @@ struct Link {
     text: String,
 }
 
+impl Link {
+    /// The text is only compared with the address, so no more of it is kept; links in pictures in links may nest deep.
+    fn extend(&mut self, text: &str) {
+        if self.text.len() <= self.address.len() {
+            self.text.push_str(text);
+        }
+    }
+}
+
 /// Deeper nesting is shown at this depth; a line must keep room for its text.
 const BLOCKS_SHOWN_MAX: usize = 8;
 
@@ -69,6 +78,7 @@ impl Page {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum; what it may add is shown as its text")]
     fn start(&mut self, tag: Tag<'_>) {
         if let Some(mark) = self.mark_of(&tag) {
             self.open(mark);
@@ -93,6 +103,7 @@ impl Page {
         }
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum; what it may add is shown as its text")]
     fn end(&mut self, tag: TagEnd, source: &str) {
         match tag {
             TagEnd::Paragraph | TagEnd::Heading(_) => self.end_block(source),
@@ -122,6 +133,7 @@ impl Page {
         self.close(mark);
     }
 
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum; what it may add has no style here")]
     fn mark_of(&self, tag: &Tag<'_>) -> Option<Mark> {
         match tag {
             Tag::Strong | Tag::Heading { .. } => Some(Mark::Bold),
@@ -153,7 +165,7 @@ impl Page {
 
     fn text(&mut self, text: &str) {
         if let Some(link) = self.links.last_mut() {
-            link.text.push_str(text);
+            link.extend(text);
         }
         // A character reference can bring any character, so this is the place to look at them.
         for (at, part) in text.split(breaks_line).enumerate() {
@@ -210,7 +222,7 @@ impl Page {
         }
     }
 
-    /// The agent's editor ends a line with a backslash; before the end of a block CommonMark keeps it as text.
+    /// The agent's editor ends a line with a backslash; before the end of a block `CommonMark` keeps it as text.
     fn end_block(&mut self, source: &str) {
         let source = source.trim_end();
         let backslashes = source.len() - source.trim_end_matches('\\').len();
@@ -233,11 +245,10 @@ impl Page {
         let Some(link) = self.links.pop() else { return };
         let address = link.address.trim();
         let shown = link.text.trim();
+        self.pass_on(&link.text);
         if address.is_empty() || shown == address || address.strip_prefix("mailto:") == Some(shown) {
-            self.pass_on(&link.text);
             return;
         }
-        self.pass_on(&link.text);
         let space = if shown.is_empty() { "" } else { " " };
         let style = std::mem::take(&mut self.style);
         self.text(&format!("{space}<{address}>"));
@@ -247,7 +258,7 @@ impl Page {
     /// A picture inside a link is part of the link's text.
     fn pass_on(&mut self, text: &str) {
         if let Some(outer) = self.links.last_mut() {
-            outer.text.push_str(text);
+            outer.extend(text);
         }
     }
 }

@@ -30,7 +30,7 @@ fn line_to_markdown(runs: &[Run]) -> String {
     let visible = visible.trim_end();
     if runs.iter().any(|run| run.style != Style::PLAIN) {
         let styled = styled(&tidied(runs));
-        // CommonMark cannot say every change of style (its marks need the right neighbours); then the words matter more.
+        // Markdown cannot say every change of style (its marks need the right neighbours); then the words matter more.
         if reads_as(&styled, visible) && !is_template(&styled) {
             return styled.trim_end().to_owned();
         }
@@ -109,6 +109,7 @@ fn ends_in_word(out: &str) -> bool {
 }
 
 /// Whether a Markdown reader sees exactly this text, in one paragraph, with every mark taken as a mark.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the parser's enum; anything else is not what we wrote")]
 fn reads_as(markdown: &str, visible: &str) -> bool {
     let mut read = String::new();
     for event in Parser::new_ext(markdown, Options::ENABLE_STRIKETHROUGH) {

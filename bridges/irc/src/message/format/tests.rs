@@ -105,7 +105,7 @@ proptest! {
         let command = Command::new("VERB").param(param).last(&*last).tag(key, value);
         if let Ok(line) = command.encode(512) {
             prop_assert!(one_line(&line));
-            prop_assert_eq!(line.iter().filter(|&&byte| byte == b'\n').count(), 1);
+            prop_assert_eq!(line.split(|&byte| byte == b'\n').count(), 2);
         }
         if let (Ok(target), Ok(body)) = (Target::nick(&name, &Isupport::default()), Text::new(last))
             && let Ok(line) = text(&Command::privmsg(&target, &body))

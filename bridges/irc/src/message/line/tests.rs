@@ -12,6 +12,7 @@ fn check(text: &str, source: Option<Source<'_>>, verb: &str, params: &[&str]) {
     assert_eq!((line.source, &*own, line.params()), (source, verb, params), "{text}");
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "sources are optional everywhere")]
 fn peer<'a>(nick: &'a str, user: &'a str, host: &'a str) -> Option<Source<'a>> {
     Some(Source::Peer { nick, user, host })
 }
