@@ -9,11 +9,18 @@ pub(super) fn escaped(text: &str, line_start: bool) -> String {
     let rest = if line_start { escape_line_start(&mut out, text) } else { text };
     let mut previous = out.chars().last().unwrap_or(' ');
     let mut in_word = previous.is_alphanumeric();
+    // Of a run of underscores, so that a long one is looked at once.
+    let mut inside_word = false;
     for (at, c) in rest.char_indices() {
         let after = &rest[at + c.len_utf8()..];
         let acts = match c {
             '\\' | '`' | '*' | '[' | ']' | '<' | '|' => true,
-            '_' => !(in_word && after.trim_start_matches('_').starts_with(char::is_alphanumeric)),
+            '_' => {
+                if previous != '_' {
+                    inside_word = in_word && after.trim_start_matches('_').starts_with(char::is_alphanumeric);
+                }
+                !inside_word
+            }
             '~' => in_word || previous == '~' || !after.starts_with(char::is_alphanumeric),
             '&' => is_entity(after),
             // Two of them start a template in the inbox.
