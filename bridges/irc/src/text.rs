@@ -1,4 +1,6 @@
-//! Small cleanings of what peers typed: names to show, and the "bridge-nick: " in front of a question.
+//! Small cleanings of words that people typed: names to show, and how they address each other.
+
+use std::borrow::Cow;
 
 use crate::isupport::CaseMapping;
 
@@ -38,6 +40,27 @@ pub(crate) fn without_mention<'a>(text: &'a str, nick: &str, mapping: CaseMappin
     (!nick.is_empty() && mapping.fold(name.trim()) == mapping.fold(nick)).then(|| rest[1..].trim_start())
 }
 
+/// An agent's `@nick` as the bare nick that IRC clients highlight, wherever it stands as a word of its own.
+pub(crate) fn without_at<'a>(text: &'a str, nick: &str, mapping: CaseMapping) -> Cow<'a, str> {
+    let folded = mapping.fold(nick);
+    let mut out = String::new();
+    let mut kept = 0;
+    for (at, _) in text.match_indices('@') {
+        let rest = &text[at + 1..];
+        let named = !nick.is_empty() && rest.get(..nick.len()).is_some_and(|name| mapping.fold(name) == folded);
+        let ends = named && !rest[nick.len()..].starts_with(in_nick);
+        if ends && !text[..at].ends_with(in_nick) {
+            out.push_str(&text[kept..at]);
+            kept = at + 1;
+        }
+    }
+    if kept == 0 { text.into() } else { (out + &text[kept..]).into() }
+}
+
+fn in_nick(c: char) -> bool {
+    c.is_alphanumeric() || "[]\\`_^{|}-@".contains(c)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,6 +82,22 @@ mod tests {
         }
         assert_eq!(display_name(&"é".repeat(65)), "é".repeat(64));
         assert_eq!(display_name(&format!("{} b", "a".repeat(63))), "a".repeat(63));
+    }
+
+    #[test]
+    fn an_at_sign_before_the_nick_is_dropped() {
+        for (text, plain) in [
+            ("@al[i]: hi @AL{I}", "al[i]: hi AL{I}"),
+            ("(@al[i])", "(al[i])"),
+            ("\x02@al[i]\x02!", "\x02al[i]\x02!"),
+            ("@al[i]_ @al @bob me@al[i] @@al[i]", "@al[i]_ @al @bob me@al[i] @@al[i]"),
+            ("é@", "é@"),
+            ("@é€€", "@é€€"),
+            ("", ""),
+        ] {
+            assert_eq!(without_at(text, "al[i]", CaseMapping::Rfc1459), plain, "{text}");
+        }
+        assert_eq!(without_at("@ x", "", CaseMapping::Ascii), "@ x");
     }
 
     #[test]
