@@ -1,14 +1,25 @@
-//! irc
+//! The bridge to IRC networks: people write to its nick, or address it in a channel.
+//!
+//! `machine` is the protocol without I/O, `driver` brings socket, clock and TLS, everything else is
+//! pure text work. Never knows the help desk, stores nothing, repeats nothing.
 
-#[expect(dead_code, reason = "the machine is being built on it")]
+mod bridge;
 mod ctcp;
-#[expect(dead_code, reason = "the machine is being built on it")]
+mod driver;
+mod intake;
 mod isupport;
-#[expect(dead_code, unused_imports, reason = "the machine is being built on it")]
+mod machine;
 mod message;
-#[expect(dead_code, unused_imports, reason = "the machine is being built on it")]
 mod render;
-#[expect(dead_code, reason = "the machine is being built on it")]
 mod sasl;
-#[expect(dead_code, reason = "the machine is being built on it")]
+mod settings;
 mod text;
+mod time;
+mod tls;
+mod view;
+
+pub use bridge::Irc;
+pub use settings::{
+    ChannelKey, ChannelSettings, Formatting, Listen, Offline, PaceSettings, PaceTable, Profile, SaslMechanism,
+    SaslSettings, Settings, TlsFiles, TlsSettings,
+};

@@ -8,7 +8,8 @@ use serde::Deserialize;
 
 mod forms;
 
-pub use forms::{PaceSettings, TlsFiles, TlsSettings};
+pub use crate::render::Formatting;
+pub use forms::{PaceSettings, PaceTable, Profile, TlsFiles, TlsSettings};
 
 /// One connection to one IRC network.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -148,14 +149,6 @@ pub enum Offline {
     Fail,
     /// Keep trying until the same person is proved back. Only for people who are logged in to an account.
     Hold,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Formatting {
-    #[default]
-    Codes,
-    Plain,
 }
 
 fn default_realname() -> String {

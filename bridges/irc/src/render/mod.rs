@@ -9,7 +9,7 @@ mod to_markdown;
 
 pub(crate) use from_markdown::lines_of;
 pub(crate) use split::{Mask, split, text_bytes_max};
-pub(crate) use style::Formatting;
+pub use style::Formatting;
 pub(crate) use to_markdown::{action_to_markdown, to_markdown};
 
 use crate::message::Text;

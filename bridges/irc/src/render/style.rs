@@ -6,7 +6,7 @@ use serde::Deserialize;
 /// How an agent's emphasis reaches IRC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Formatting {
+pub enum Formatting {
     /// Formatting codes (bold, italic, strike, monospace); never colour.
     #[default]
     Codes,
