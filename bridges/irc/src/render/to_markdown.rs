@@ -1,7 +1,7 @@
 //! IRC text to Markdown: the peer's styles become marks, all that they typed stays what they typed.
 //! Never lets a peer's own characters act as Markdown or HTML.
 
-use pulldown_cmark::{Event, Options, Parser, Tag};
+use pulldown_cmark::{Event, LinkType, Options, Parser, Tag};
 
 use super::codes::runs_of;
 use super::escape::{code_span, escaped, is_template};
@@ -35,7 +35,7 @@ fn line_to_markdown(runs: &[Run]) -> String {
             return styled.trim_end().to_owned();
         }
     }
-    escaped(visible, true)
+    escaped(visible, true, true)
 }
 
 /// Runs without styled blanks at their edges, since a mark beside a blank marks nothing.
@@ -82,7 +82,10 @@ fn styled(runs: &[Run]) -> String {
             out.push_str(&code_span(&run.text));
         } else {
             let line_start = out.is_empty();
-            out.push_str(&escaped(&run.text, line_start));
+            let next = runs.get(at + 1);
+            let ends_free =
+                run.style == Style::PLAIN && next.is_none_or(|run| run.text.starts_with(char::is_whitespace));
+            out.push_str(&escaped(&run.text, line_start, ends_free));
         }
     }
     for (_, sign) in open.drain(..).rev() {
@@ -115,7 +118,14 @@ fn reads_as(markdown: &str, visible: &str) -> bool {
     for event in Parser::new_ext(markdown, Options::ENABLE_STRIKETHROUGH) {
         match event {
             Event::Text(text) | Event::Code(text) => read.push_str(&text),
-            Event::Start(Tag::Paragraph | Tag::Emphasis | Tag::Strong | Tag::Strikethrough) | Event::End(_) => {}
+            Event::Start(
+                Tag::Paragraph
+                | Tag::Emphasis
+                | Tag::Strong
+                | Tag::Strikethrough
+                | Tag::Link { link_type: LinkType::Autolink, .. },
+            )
+            | Event::End(_) => {}
             _ => return false,
         }
     }

@@ -43,6 +43,20 @@ fn what_the_peer_typed_stays_text() {
 }
 
 #[test]
+fn an_address_that_meets_a_mark_gets_its_brackets() {
+    check("see https://x.y/a.", "see https://x.y/a.");
+    check("https://x.y/[a]", r"<https://x.y/[a>\]");
+    check("https://x.y/_a_/b", "<https://x.y/_a_/b>");
+    check("*https://x.y*", r"\*<https://x.y>\*");
+    check("https://x.y/a![b](c)", r"<https://x.y/a![b](c>)");
+    check("\x02https://x.y\x02 a", "**<https://x.y>** a");
+    check("https://x.y/{{a}}", r"https\://x.y/{\{a}}");
+    check("ftp://x/[a]", r"ftp\://x/\[a\]");
+    check("https://*", r"https\://\*");
+    check("<https://x.y>", r"\<https://x.y>");
+}
+
+#[test]
 fn an_action_is_one_line_in_italics() {
     assert_eq!(action_to_markdown("al_ice", "waves"), r"_\* al_ice waves_");
     assert_eq!(action_to_markdown("a", "is \x02bold\x02\nx"), r"_\* a is **bold** x_");
@@ -59,6 +73,9 @@ fn read(markdown: &str) -> (String, bool) {
         match event {
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             Event::SoftBreak => text.push('\n'),
+            Event::Start(Tag::Link { link_type: LinkType::Autolink, dest_url, .. }) => {
+                active |= !dest_url.to_ascii_lowercase().starts_with("http")
+            }
             Event::Start(Tag::Paragraph | Tag::Emphasis | Tag::Strong | Tag::Strikethrough) | Event::End(_) => {}
             _ => active = true,
         }
@@ -75,6 +92,7 @@ fn irc_text() -> impl Strategy<Value = String> {
     prop_oneof![
         any::<String>(),
         any::<Vec<u8>>().prop_map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+        "(a|b1| |\\*|_|~|`|\\[|\\]|\\(|!|\\\\|\\{|%|<|>|\"|\u{2}|\u{1d}|\u{11}|\n|https://x\\.y/|ftp://x|a://|HTTP://b){0,30}",
         "[ab1 *_~`<>&#;!:|{}%()\\[\\]\\\\\n.=+\"'é\u{2}\u{1d}\u{1e}\u{11}\u{f}\u{3}-]{0,60}",
     ]
 }
