@@ -42,7 +42,6 @@ pub(crate) enum SaslError {
 /// One log-in. On any error send `AUTHENTICATE *`; on [`SaslError::ServerSignature`] disconnect as well.
 #[derive(Debug)]
 pub(crate) struct Exchange {
-    mechanism: Mechanism,
     step: Step,
     received: String,
 }
@@ -78,11 +77,7 @@ impl Exchange {
                 Step::Opening(Secret::new(scram.client_first()), Some(scram))
             }
         };
-        Ok(Self { mechanism, step, received: String::new() })
-    }
-
-    pub(crate) fn mechanism(&self) -> Mechanism {
-        self.mechanism
+        Ok(Self { step, received: String::new() })
     }
 
     /// Takes the parameter of one `AUTHENTICATE` from the server; gives the parameters of the ones to send now, in

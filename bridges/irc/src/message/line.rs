@@ -64,6 +64,7 @@ impl<'a> Line<'a> {
     }
 
     /// All tags in wire order, duplicates included.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the machine asks for tags by name"))]
     pub(crate) fn tags(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'a> {
         self.tags.split(';').filter(|tag| !tag.is_empty()).map(|tag| {
             let (name, value) = tag.split_once('=').unwrap_or((tag, ""));
@@ -93,6 +94,7 @@ impl<'a> Line<'a> {
         matches!(&self.verb, Verb::Word(own) if own == word)
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "the machine matches on the verb"))]
     pub(crate) fn numeric(&self) -> Option<u16> {
         match self.verb {
             Verb::Numeric(number) => Some(number),

@@ -7,6 +7,6 @@ mod format;
 mod line;
 
 pub(crate) use buffer::{LINE_BYTES_MAX, LineBuffer};
-pub(crate) use decode::{Decoded, Fallback, UnknownEncoding};
-pub(crate) use format::{Command, FormatError, Target, Text};
+pub(crate) use decode::{Decoded, Fallback};
+pub(crate) use format::{Command, Target, Text};
 pub(crate) use line::{Line, Source, Verb};
