@@ -1,0 +1,350 @@
+//! What only a store on disk can get wrong: crashes, full disks, damage, second processes.
+
+use std::{
+    collections::HashSet,
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    path::Path,
+    process::{Command, Stdio},
+    sync::{Arc, mpsc},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use rusqlite::{Connection, ffi};
+use tempfile::TempDir;
+
+use super::{Place, SqliteStore, fault::Failure};
+use crate::{
+    model::{EnvelopeId, Group},
+    store::{
+        Accepted, Batch, Begin, EnvelopeState, Settle, Settled, Store, StoreError, Turn,
+        suite::{key, new},
+    },
+};
+
+const NOW: i64 = 1_700_000_000_000;
+
+fn fresh() -> (TempDir, Place) {
+    let folder = tempfile::tempdir().unwrap();
+    // Generous: a lock outlives its owner for a moment while another test starts a process.
+    let place = Place { handover: Duration::from_mins(1), ..Place::in_dir(folder.path().join("data")) };
+    (folder, place)
+}
+
+async fn accept(store: &SqliteStore, name: &str) -> Result<Accepted, StoreError> {
+    let groups = vec![Group::one(new(name, name, 0))];
+    Ok(store.accept(Batch { groups, cursors: Vec::new() }, NOW).await?.remove(0))
+}
+
+#[tokio::test]
+async fn what_was_written_is_there_after_a_restart_and_open_attempts_are_in_doubt() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    for name in ["a", "b"] {
+        accept(&store, name).await.unwrap();
+    }
+    let old = store.lease("one", NOW).await.unwrap();
+    let begin = vec![Begin { id: EnvelopeId(1), mark: 5 }];
+    store.turn(&old, Turn { begin: begin.clone(), ..Turn::default() }, NOW).await.unwrap();
+    let depth = store.depth().await.unwrap();
+    drop(store);
+
+    let store = SqliteStore::open(&place).unwrap();
+    assert_eq!(store.depth().await, Ok(depth));
+    let lease = store.lease("two", NOW).await.unwrap();
+    assert!(lease.epoch > old.epoch);
+    let turned = store.turn(&lease, Turn { begin, ..Turn::default() }, NOW + 1).await.unwrap();
+    assert_eq!(turned.begun[0].doubt.map(|open| (open.number, open.mark)), Some((1, 5)));
+    let ids: Vec<_> = accept(&store, "c").await.unwrap().into_waiting().iter().map(|waiting| waiting.id.0).collect();
+    assert_eq!(ids, [3]);
+}
+
+#[tokio::test]
+async fn a_second_owner_is_refused_by_the_name_of_the_first() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    let hasty = Place { handover: Duration::ZERO, ..place.clone() };
+    let refused = SqliteStore::open(&hasty).unwrap_err();
+    let owner = format!("process {}", std::process::id());
+    assert_eq!(refused, StoreError::InUse { path: place.data_dir.display().to_string(), owner });
+    let elsewhere = Place { data_dir: place.data_dir.join("other"), ..hasty };
+    assert!(matches!(SqliteStore::open(&elsewhere), Err(StoreError::InUse { .. })), "the same database");
+    store.close().await;
+    SqliteStore::open(&place).expect("the first has let go");
+}
+
+#[tokio::test]
+async fn files_are_for_the_owner_alone() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    accept(&store, "a").await.unwrap();
+    store.put_blob(Bytes::from_static(b"secret"), NOW).await.unwrap();
+    let (mut files, mut folders) = (0, vec![place.data_dir.clone()]);
+    while let Some(folder) = folders.pop() {
+        assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700, "{}", folder.display());
+        for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                assert_eq!(entry.metadata().unwrap().mode() & 0o777, 0o600, "{}", entry.path().display());
+                files += 1;
+            }
+        }
+    }
+    assert!(files >= 4, "the database, its log, the lock and the attachment: {files}");
+}
+
+async fn limit_pages(store: &SqliteStore, count: i64) -> Result<(), StoreError> {
+    let limit = move |work: &mut super::Work| {
+        Ok(work.connection().pragma_update_and_check(None, "max_page_count", count, |_| Ok(()))?)
+    };
+    store.writer.call(limit).await
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_whole_verbs_and_is_survived() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    // No fewer than there are: the next page is one too many.
+    limit_pages(&store, 1).await.unwrap();
+    let (mut kept, mut refused) = (Vec::new(), Vec::new());
+    for number in 0..2_000 {
+        let name = format!("{number}");
+        match accept(&store, &name).await {
+            Ok(_) => kept.push(name),
+            Err(error) => {
+                assert!(matches!(error, StoreError::Unwritable(_)), "{error}");
+                refused.push(name);
+            }
+        }
+        if refused.len() == 3 {
+            break;
+        }
+    }
+    assert_eq!(refused.len(), 3, "the disk was never full");
+    assert_eq!(store.depth().await.unwrap().waiting, kept.len() as u64, "reading goes on");
+
+    limit_pages(&store, 1_000_000).await.unwrap();
+    assert_eq!(store.check().await, Ok(()));
+    for (names, known) in [(kept, true), (refused, false)] {
+        for name in names {
+            let accepted = accept(&store, &name).await.unwrap();
+            assert_eq!(accepted == Accepted::Duplicate, known, "{name}: {accepted:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_failed_sync_breaks_the_store_for_good() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    accept(&store, "a").await.unwrap();
+    let failed = |_: &mut super::Work| -> Result<(), Failure> {
+        Err(Failure::Sql(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_IOERR_FSYNC), None)))
+    };
+    let broken = store.writer.call(failed).await.unwrap_err();
+    assert!(matches!(broken, StoreError::Broken(_)), "{broken}");
+    assert_eq!(accept(&store, "b").await, Err(broken.clone()));
+    assert_eq!(store.depth().await, Err(broken.clone()));
+    assert_eq!(store.check().await, Err(broken));
+    store.close().await;
+    SqliteStore::open(&place).expect("a new process may try again");
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_broken() {
+    let (_folder, place) = fresh();
+    fs::create_dir(&place.data_dir).unwrap();
+    fs::write(&place.database, "not a database, but long enough to look like one".repeat(1_000)).unwrap();
+    assert!(matches!(SqliteStore::open(&place), Err(StoreError::Broken(_))));
+}
+
+/// Keeps the writer busy until what it returns is dropped, so that verbs gather.
+fn hold(store: &Arc<SqliteStore>) -> mpsc::SyncSender<()> {
+    let (release, held) = mpsc::sync_channel::<()>(0);
+    let (store, held) = (store.clone(), std::sync::Mutex::new(held));
+    let (begun, beginning) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let wait = move |_: &mut super::Work| {
+            begun.send(()).unwrap();
+            // Ends by an error, when the other end is dropped.
+            held.lock().unwrap().recv().unwrap_err();
+            Ok(())
+        };
+        runtime.block_on(store.writer.call(wait)).unwrap();
+    });
+    beginning.recv().unwrap();
+    release
+}
+
+#[tokio::test]
+async fn a_verb_that_fails_does_not_fail_those_that_share_its_transaction() {
+    let (_folder, place) = fresh();
+    let store = Arc::new(SqliteStore::open(&place).unwrap());
+    let held = hold(&store);
+    let twice = |work: &mut super::Work| Ok(work.execute("INSERT INTO lease VALUES (1, 9, 'x')", [])?);
+    let release = async { drop(held) };
+    let (before, failed, after, ()) =
+        tokio::join!(accept(&store, "a"), store.writer.call(twice), accept(&store, "b"), release);
+    assert!(matches!(failed, Err(StoreError::Unwritable(_))), "{failed:?}");
+    for accepted in [before, after] {
+        assert!(matches!(accepted, Ok(Accepted::New(_))), "{accepted:?}");
+    }
+    assert_eq!(store.depth().await.unwrap().waiting, 2);
+    assert_eq!(store.lease("tests", NOW).await.unwrap().epoch, 1);
+}
+
+#[tokio::test]
+async fn verbs_that_wait_together_share_one_transaction() {
+    let (_folder, place) = fresh();
+    let store = Arc::new(SqliteStore::open(&place).unwrap());
+    let held = hold(&store);
+    let names: Vec<_> = (0..100).map(|number| number.to_string()).collect();
+    let all = join_all(names.iter().map(|name| accept(&store, name)));
+    let release = async { drop(held) };
+    let before = transactions(&place.database);
+    let (all, ()) = tokio::join!(all, release);
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    // One for what held the writer up, which wrote nothing, and one for all.
+    assert_eq!(transactions(&place.database) - before, 1);
+}
+
+/// Commits in the write-ahead log: a frame whose header has the size of the file ends one.
+fn transactions(database: &Path) -> usize {
+    let log = fs::read(database.with_extension("db-wal")).unwrap();
+    let word = |at: usize| u32::from_be_bytes(log[at..at + 4].try_into().unwrap());
+    let frames = (32..log.len()).step_by(24 + 16_384).filter(|at| at + 24 <= log.len());
+    frames.filter(|at| word(at + 8) == word(16) && word(at + 4) != 0).count()
+}
+
+#[tokio::test]
+async fn an_order_that_cannot_be_read_becomes_a_dead_letter() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    for name in ["a", "b"] {
+        accept(&store, name).await.unwrap();
+    }
+    let spoil =
+        |work: &mut super::Work| Ok(work.execute("UPDATE body SET order_json = '{\"order\":\"?\"}' WHERE id = 1", [])?);
+    store.writer.call(spoil).await.unwrap();
+    let lease = store.lease("tests", NOW).await.unwrap();
+    let begin = vec![Begin { id: EnvelopeId(1), mark: 0 }, Begin { id: EnvelopeId(2), mark: 0 }];
+    let turned = store.turn(&lease, Turn { begin, ..Turn::default() }, NOW).await.unwrap();
+    assert_eq!(turned.gone, [EnvelopeId(1)]);
+    assert_eq!(turned.begun.iter().map(|envelope| &envelope.key).collect::<Vec<_>>(), [&key("b")]);
+    assert!(store.dead(1).await.unwrap()[0].reason.contains("cannot be read"));
+}
+
+#[tokio::test]
+async fn an_attachment_that_was_cut_off_is_swept_at_the_next_start() {
+    let (_folder, place) = fresh();
+    SqliteStore::open(&place).unwrap().close().await;
+    let unfinished = place.data_dir.join("blobs/unfinished/half");
+    fs::write(&unfinished, "ha").unwrap();
+    SqliteStore::open(&place).unwrap();
+    assert!(!unfinished.exists());
+}
+
+#[tokio::test]
+async fn the_log_is_emptied_at_the_end_and_the_file_is_sound() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    for number in 0..200 {
+        accept(&store, &number.to_string()).await.unwrap();
+    }
+    let page = fs::metadata(place.database.with_extension("db-wal")).unwrap().permissions().mode();
+    assert_eq!(page & 0o777, 0o600);
+    store.close().await;
+    assert!(!place.database.with_extension("db-wal").exists(), "the last connection removes it");
+    let verdict: String =
+        Connection::open(&place.database).unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    assert_eq!(verdict, "ok");
+}
+
+/// Where the child of the next test works; unset in an ordinary run.
+const CHILD: &str = "DESKBRIDGE_TEST_STORE";
+const CHILD_TASKS: usize = 8;
+
+/// Runs in the child: does work until it is killed, and says what is acknowledged.
+#[test]
+fn child_that_works_until_it_is_killed() {
+    let Ok(folder) = std::env::var(CHILD) else { return };
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let store = SqliteStore::open(&Place::in_dir(folder)).unwrap();
+        let lease = store.lease("child", NOW).await.unwrap();
+        join_all((0..CHILD_TASKS).map(|task| toil(&store, &lease, task))).await;
+    });
+}
+
+async fn toil(store: &SqliteStore, lease: &super::Lease, task: usize) {
+    for number in 0.. {
+        let name = format!("{}/{task}/{number}", std::process::id());
+        let id = accept(store, &name).await.unwrap().into_waiting()[0].id;
+        say("accepted", &name);
+        if number % 2 == 0 {
+            let begin = vec![Begin { id, mark: 1 }];
+            store.turn(lease, Turn { begin, ..Turn::default() }, NOW).await.unwrap();
+            say("begun", &name);
+            let settle = vec![Settle { id, outcome: Settled::Done { result: None, follow: Vec::new() } }];
+            store.turn(lease, Turn { settle, ..Turn::default() }, NOW).await.unwrap();
+            say("done", &name);
+        }
+    }
+}
+
+fn say(what: &str, name: &str) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n{what} {name}").unwrap();
+    out.flush().unwrap();
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
+    let (_folder, place) = fresh();
+    for acknowledged in [1, 50, 400] {
+        let said = kill_after(&place, acknowledged);
+        let store = SqliteStore::open(&place).unwrap();
+        for (what, name) in said {
+            let state =
+                store.history(&key(&name)).await.unwrap().map(|history| (history.state, history.attempts.len()));
+            let (state, attempts) = state.unwrap_or_else(|| panic!("{name} was {what} and is lost"));
+            let wanted = match what.as_str() {
+                "accepted" => true,
+                "begun" => attempts == 1,
+                "done" => matches!(state, EnvelopeState::Done { .. }),
+                _ => false,
+            };
+            assert!(wanted, "{name} was {what} and is {state:?}");
+            assert_eq!(accept(&store, &name).await, Ok(Accepted::Duplicate));
+        }
+        store.close().await;
+    }
+}
+
+/// Starts a child, kills it after it acknowledged so many things, and returns all that it said.
+fn kill_after(place: &Place, acknowledged: usize) -> HashSet<(String, String)> {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "store::sqlite::tests::child_that_works_until_it_is_killed", "--nocapture"])
+        .env(CHILD, &place.data_dir)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut text = String::new();
+    while text.matches("accepted ").count() < acknowledged {
+        assert_ne!(out.read_line(&mut text).unwrap(), 0, "the child ended by itself: {text}");
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    out.read_to_string(&mut text).unwrap();
+    // A line that was cut off was not said.
+    let whole = text.rsplit_once('\n').map_or("", |(whole, _)| whole);
+    let words = whole.lines().filter_map(|line| line.split_once(' '));
+    let said = words.filter(|(what, _)| ["accepted", "begun", "done"].contains(what));
+    said.map(|(what, name)| (what.to_owned(), name.to_owned())).collect()
+}
