@@ -137,6 +137,54 @@ async fn a_full_disk_refuses_whole_verbs_and_is_survived() {
     }
 }
 
+/// A file system of 8 MiB, gone with the value.
+struct SmallDisk(TempDir);
+
+impl SmallDisk {
+    /// `None` where this process may not mount one.
+    fn mount() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=8m", "tmpfs"]).arg(folder.path()).output();
+        mount.is_ok_and(|mount| mount.status.success()).then(|| Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        Command::new("umount").arg("--lazy").arg(self.0.path()).status().ok();
+    }
+}
+
+#[tokio::test]
+async fn a_real_disk_that_fills_up_loses_nothing_and_works_again_once_there_is_room() {
+    let Some(disk) = SmallDisk::mount() else {
+        eprintln!("SKIPPED: only root may mount a small disk");
+        return;
+    };
+    let ballast = disk.0.path().join("ballast");
+    let store = SqliteStore::open(&Place::in_dir(disk.0.path().join("data"))).unwrap();
+    fs::write(&ballast, vec![0; 4 << 20]).unwrap();
+    let mut kept = Vec::new();
+    let full = loop {
+        let name = format!("a/{}", kept.len());
+        match accept(&store, &name).await {
+            Ok(_) => kept.push(name),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, StoreError::Unwritable(_)), "{full}");
+    let blob = store.put_blob(Bytes::from(vec![1; 8 << 20]), NOW).await;
+    assert!(matches!(blob, Err(StoreError::Unwritable(_))), "{blob:?}");
+
+    fs::remove_file(ballast).unwrap();
+    assert_eq!(store.check().await, Ok(()));
+    for name in &kept {
+        assert_eq!(accept(&store, name).await, Ok(Accepted::Duplicate), "{name}");
+    }
+    assert!(matches!(accept(&store, "later").await, Ok(Accepted::New(_))));
+    store.close().await;
+}
+
 #[tokio::test]
 async fn a_failed_sync_breaks_the_store_for_good() {
     let (_folder, place) = fresh();
