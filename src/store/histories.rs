@@ -7,11 +7,10 @@ use proptest::{collection::vec, prelude::*};
 use super::{
     Accepted, Batch, Begin, DeadLetter, Depth, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
     SqliteStore, Store, StoreError, Turn, Turned,
-    suite::{key, new, sink},
+    suite::{NOW, key, new, sink},
 };
 use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
 
-const NOW: i64 = 1_700_000_000_000;
 const LANES: usize = 2;
 const MESSAGES: usize = 3;
 const PARTS: usize = 3;

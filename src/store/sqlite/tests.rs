@@ -21,11 +21,9 @@ use crate::{
     model::{EnvelopeId, Group},
     store::{
         Accepted, Batch, Begin, EnvelopeState, Settle, Settled, Store, StoreError, Turn,
-        suite::{key, new},
+        suite::{NOW, key, new},
     },
 };
-
-const NOW: i64 = 1_700_000_000_000;
 
 fn fresh() -> (TempDir, Place) {
     let folder = tempfile::tempdir().unwrap();
