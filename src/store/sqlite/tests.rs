@@ -61,6 +61,22 @@ async fn what_was_written_is_there_after_a_restart_and_open_attempts_are_in_doub
 }
 
 #[tokio::test]
+async fn ids_are_not_reused_after_everything_was_forgotten_and_the_process_restarted() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    accept(&store, "a").await.unwrap();
+    let lease = store.lease("tests", NOW).await.unwrap();
+    let begin = vec![Begin { id: EnvelopeId(1), mark: 0 }];
+    store.turn(&lease, Turn { begin, ..Turn::default() }, NOW).await.unwrap();
+    let settle = vec![Settle { id: EnvelopeId(1), outcome: Settled::Done { result: None, follow: Vec::new() } }];
+    store.turn(&lease, Turn { settle, ..Turn::default() }, NOW).await.unwrap();
+    assert_eq!(store.prune(NOW + 1).await, Ok(2));
+    store.close().await;
+    let store = SqliteStore::open(&place).unwrap();
+    assert_eq!(accept(&store, "a").await.unwrap().into_waiting()[0].id, EnvelopeId(2));
+}
+
+#[tokio::test]
 async fn a_second_owner_is_refused_by_the_name_of_the_first() {
     let (_folder, place) = fresh();
     let store = SqliteStore::open(&place).unwrap();
