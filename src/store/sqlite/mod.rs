@@ -5,6 +5,8 @@ mod accept;
 mod blobs;
 mod checkpoint;
 mod fault;
+#[cfg(test)]
+mod killed;
 mod letters;
 mod looks;
 mod owner;
