@@ -44,8 +44,8 @@ struct StubSettings {
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Tls {
-    Flag(bool),
-    Files(Files),
+    Flag(#[expect(dead_code, reason = "only its type matters")] bool),
+    Files(#[expect(dead_code, reason = "only its keys matter")] Files),
 }
 
 #[derive(Deserialize, JsonSchema)]
