@@ -28,7 +28,7 @@ impl Registry {
 
     /// The kinds that come with deskbridge.
     pub fn standard() -> Self {
-        Self::empty()
+        Self::empty().with::<bridge_irc::Irc>()
     }
 
     /// Adds a kind, in place of an earlier one of the same name.

@@ -1,0 +1,3 @@
+//! The parts together, over loopback: one module for each feature.
+
+mod settings;
