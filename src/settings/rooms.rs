@@ -11,7 +11,7 @@ use super::{
     BridgeEntry, Gateway, Inbox, Kinds, Settings, Store, StoreUrl,
     document::KeyPath,
     faults::{Finding, Wrong, nearest},
-    schema::{BridgeKeys, Shapes, StoreKeys, bridge_shape},
+    schema::{BridgeKeys, Shapes, StoreKeys, any_bridge_shape, bridge_shape},
     shape::Checked,
     typed::{read_table, remove},
     values::is_name,
@@ -152,7 +152,14 @@ impl Rooms<'_> {
     }
 
     fn bridge(&mut self, name: &BridgeName, path: &KeyPath, value: Value) -> Option<BridgeEntry> {
-        let shape = self.kind_shape(&value, path)?;
+        if !value.is_table() {
+            self.checked.findings.push(Finding::new(Wrong::Value, path.clone(), "must be a table"));
+            return None;
+        }
+        let Some(shape) = self.kind_shape(&value, path) else {
+            self.keys_of_no_kind(value, path);
+            return None;
+        };
         let (mut table, flawed) = self.clean(&shape, value, path)?;
         let common = ["kind", "inbox", "when_in_doubt"].into_iter();
         let common: Table = common.filter_map(|key| table.remove_entry(key)).collect();
@@ -185,6 +192,14 @@ impl Rooms<'_> {
         self.checked.plain.insert(path.child("kind"));
         self.checked.findings.push(finding);
         None
+    }
+
+    fn keys_of_no_kind(&mut self, mut value: Value, path: &KeyPath) {
+        let mut checked = Checked::default();
+        checked.value(&any_bridge_shape(self.kinds), &mut value, path);
+        let keys = checked.findings.into_iter().filter(|finding| finding.wrong == Wrong::Key);
+        self.checked.findings.extend(keys);
+        self.checked.secrets.append(&mut checked.secrets);
     }
 
     fn inbox_exists(&mut self, inbox: &str, path: &KeyPath, inboxes: &BTreeMap<String, Option<Inbox>>) {

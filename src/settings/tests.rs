@@ -164,7 +164,11 @@ fn values_that_their_types_refuse_are_all_reported() {
 #[test]
 fn an_unknown_kind_names_the_known_ones() {
     let text = GOOD.replace("\"irc\"", "\"ircc\"");
-    check(&text, &[(11, 8, "bridges.libera.kind", Some("irc"), "no bridge kind `ircc` (known: irc)")]);
+    let kind = (11, 8, "bridges.libera.kind", Some("irc"), "no bridge kind `ircc` (known: irc)");
+    check(&text, &[kind]);
+    let port = (14, 1, "bridges.libera.prot", Some("port"), "unknown key");
+    check(&text.replace("port", "prot"), &[kind, port]);
+    check("[bridges]\nlibera = 3\n", &[(2, 10, "bridges.libera", None, "must be a table")]);
 }
 
 #[test]
