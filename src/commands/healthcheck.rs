@@ -20,8 +20,8 @@ use crate::bridges::Registry;
 pub(super) struct HealthcheckArgs {
     #[command(flatten)]
     settings: SettingsArgs,
-    /// The gateway's address, such as http://127.0.0.1:8600; without it, `gateway.listen` of the settings
-    #[arg(long, value_name = "URL")]
+    /// Where the gateway answers; without it, `gateway.listen` of the settings
+    #[arg(long, value_name = "http://HOST:PORT")]
     url: Option<String>,
 }
 
@@ -58,7 +58,7 @@ fn own(listen: SocketAddr) -> Url {
     let ip = match listen.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
     };
     let address = SocketAddr::new(ip, listen.port());
     Url::parse(&format!("http://{address}/readyz")).expect("an address and a path are a url")

@@ -58,10 +58,8 @@ impl Rooms<'_> {
         for finding in found.iter().rev() {
             remove(&mut value, &finding.path.keys()[path.keys().len()..]);
         }
-        match value {
-            Value::Table(table) => Some((table, flawed)),
-            _ => None,
-        }
+        let Value::Table(table) = value else { return None };
+        Some((table, flawed))
     }
 
     fn typed<T>(&mut self, read: Result<T, Vec<SettingsFault>>, path: &KeyPath, flawed: bool) -> Option<T> {
@@ -145,7 +143,9 @@ impl Rooms<'_> {
             let name = BridgeName::from(name);
             let inbox = value.get("inbox").and_then(Value::as_str).map(str::to_owned);
             let entry = self.bridge(&name, &path, value);
-            inbox.iter().for_each(|inbox| self.inbox_exists(inbox, &path, inboxes));
+            if let Some(inbox) = inbox {
+                self.inbox_exists(&inbox, &path, inboxes);
+            }
             (name, entry)
         });
         read.collect()
@@ -176,20 +176,21 @@ impl Rooms<'_> {
     }
 
     fn kind_shape(&mut self, value: &Value, path: &KeyPath) -> Option<Json> {
+        let path = path.child("kind");
         let known = self.kinds.known();
         let quoted = known.join(", ");
         let finding = match value.get("kind") {
-            None => Finding::new(Wrong::Missing, path.child("kind"), format!("is missing (known: {quoted})")),
-            Some(Value::String(kind)) => match bridge_shape(self.kinds, kind) {
-                Some(shape) => return Some(shape),
-                None => {
-                    let message = format!("no bridge kind `{kind}` (known: {quoted})");
-                    Finding::new(Wrong::Value, path.child("kind"), message).near(nearest(kind, known))
+            None => Finding::new(Wrong::Missing, path.clone(), format!("is missing (known: {quoted})")),
+            Some(Value::String(kind)) => {
+                if let Some(shape) = bridge_shape(self.kinds, kind) {
+                    return Some(shape);
                 }
-            },
-            Some(_) => Finding::new(Wrong::Value, path.child("kind"), format!("must be a string (known: {quoted})")),
+                let message = format!("no bridge kind `{kind}` (known: {quoted})");
+                Finding::new(Wrong::Value, path.clone(), message).near(nearest(kind, known))
+            }
+            Some(_) => Finding::new(Wrong::Value, path.clone(), format!("must be a string (known: {quoted})")),
         };
-        self.checked.plain.insert(path.child("kind"));
+        self.checked.plain.insert(path);
         self.checked.findings.push(finding);
         None
     }

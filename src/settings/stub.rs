@@ -9,7 +9,7 @@ use bridge_api::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Faults, Kinds, Settings, inlined, load_text, read_table};
+use super::{Built, Faults, Kinds, Settings, inlined, load_text, read_table};
 
 /// A registry with nothing in it but the stub.
 pub(super) struct OnlyStub;
@@ -21,7 +21,7 @@ impl Kinds for OnlyStub {
     fn schema(&self, kind: &str) -> Option<schemars::Schema> {
         (kind == Stub::NAME).then(inlined::<StubSettings>)
     }
-    fn build(&self, name: &BridgeName, _: &str, table: toml::Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>> {
+    fn build(&self, name: &BridgeName, _: &str, table: toml::Table) -> Built {
         Stub::build(name.clone(), read_table(table)?).map_err(|fault| vec![fault])
     }
 }

@@ -262,7 +262,7 @@ fn a_secret_may_stand_in_a_file() {
     let refused: [(String, &str); 4] = [
         (file("empty", b"\n"), "is empty"),
         (file("binary", b"\xff\xfe"), "UTF-8"),
-        (file("huge", &[b'x'; 70_000]), "longer than 65536 bytes"),
+        (file("huge", &vec![b'x'; 70_000]), "longer than 65536 bytes"),
         (folder.path().join("absent").display().to_string(), "cannot read"),
     ];
     for (path, expected) in refused {
