@@ -56,7 +56,7 @@ impl Faults {
     pub fn report(&self, terminal: bool) -> String {
         let mut text = String::new();
         for fault in &self.0 {
-            fault.render(terminal, &mut text);
+            if terminal { fault.draw(&mut text) } else { fault.print(&mut text) }
         }
         let count = self.0.len();
         text + &format!("{count} {} in the settings\n", if count == 1 { "mistake" } else { "mistakes" })
@@ -97,48 +97,48 @@ impl Fault {
         if self.key.is_empty() { self.message.clone() } else { format!("{}: {}", self.key, self.message) }
     }
 
-    fn render(&self, terminal: bool, text: &mut String) {
-        let theme = if terminal { GraphicalTheme::unicode() } else { GraphicalTheme::none() };
-        let shown = Shown { fault: self, terminal };
-        let handler = GraphicalReportHandler::new_themed(theme).with_wrap_lines(false).with_context_lines(0);
-        // Writing to a string cannot fail, and a report that is cut is better than none.
-        if handler.render_report(text, &shown).is_err() {
-            text.push_str(&self.to_string());
-        }
+    /// In colours and frames.
+    fn draw(&self, text: &mut String) {
+        let handler = GraphicalReportHandler::new_themed(GraphicalTheme::unicode());
+        let drawn = handler.with_wrap_lines(false).with_context_lines(0).render_report(text, &Drawn(self));
+        drawn.expect("writing to a string cannot fail, and each label lies in its line");
         text.push('\n');
     }
-}
 
-/// A fault as `miette` draws it. On a terminal the place stands in the frame and the advice below;
-/// in a log both are on the line that people search for.
-#[derive(Debug)]
-struct Shown<'a> {
-    fault: &'a Fault,
-    terminal: bool,
-}
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.terminal, &self.fault.snippet) {
-            (true, Some(_)) => f.write_str(&self.fault.sentence()),
-            (true, None) => write!(f, "{}: {}", self.fault.place, self.fault.sentence()),
-            (false, _) => write!(f, "{}", self.fault),
+    /// As a compiler says it: a line that can be searched for, then the line of the file.
+    fn print(&self, text: &mut String) {
+        text.push_str(&format!("{self}\n"));
+        if let Some(snippet) = &self.snippet {
+            text.push_str(&snippet.plain());
         }
     }
 }
 
-impl std::error::Error for Shown<'_> {}
+/// A fault as `miette` draws it: the place stands in the frame and the advice below.
+#[derive(Debug)]
+struct Drawn<'a>(&'a Fault);
 
-impl Diagnostic for Shown<'_> {
+impl fmt::Display for Drawn<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.snippet.is_none() {
+            write!(f, "{}: ", self.0.place)?;
+        }
+        f.write_str(&self.0.sentence())
+    }
+}
+
+impl std::error::Error for Drawn<'_> {}
+
+impl Diagnostic for Drawn<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let nearest = self.fault.nearest.as_ref().filter(|_| self.terminal)?;
+        let nearest = self.0.nearest.as_ref()?;
         Some(Box::new(format!("did you mean `{nearest}`?")))
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        self.fault.snippet.as_ref().map(|snippet| snippet as &dyn SourceCode)
+        self.0.snippet.as_ref().map(|snippet| snippet as &dyn SourceCode)
     }
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let snippet = self.fault.snippet.as_ref()?;
+        let snippet = self.0.snippet.as_ref()?;
         Some(Box::new([LabeledSpan::underline(snippet.label())].into_iter()))
     }
 }

@@ -11,7 +11,7 @@ use super::{
     layers::Layers,
     placing::Placing,
     rooms::Rooms,
-    schema::{ROOMS, Shapes},
+    schema::{ROOMS, Shapes, file_schema, vocabulary},
     shape::Checked,
 };
 
@@ -50,7 +50,11 @@ pub fn load_text(
     let settings = Rooms { checked: &mut checked, shapes: &shapes, kinds }.settings(table);
     match settings {
         Some(settings) if checked.findings.is_empty() && document.broken.is_empty() => Ok(settings),
-        _ => Err(Placing::new(name, text, &document, &layers.variables, &checked).faults(checked.findings)),
+        _ => {
+            let vocabulary = vocabulary(&file_schema(kinds));
+            let placing = Placing::new(name, text, &document, &layers.variables, &checked, vocabulary);
+            Err(placing.faults(checked.findings))
+        }
     }
 }
 

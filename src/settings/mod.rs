@@ -21,6 +21,10 @@ mod rooms;
 mod schema;
 mod secrets;
 mod shape;
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;
 mod typed;
 mod values;
 

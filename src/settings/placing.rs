@@ -1,12 +1,15 @@
 //! From findings to faults: where in the file or the environment each was made, and what of the file
 //! may be shown with it.
 
-use std::{cmp::Reverse, collections::BTreeMap, ops::Range};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::Range,
+};
 
 use super::{
     document::{Document, KeyPath},
     faults::{Fault, Faults, Finding, Place, Wrong},
-    page::{Page, Snippet},
+    page::{Page, Snippet, line},
     shape::Checked,
 };
 
@@ -23,64 +26,78 @@ impl<'a> Placing<'a> {
         document: &'a Document,
         variables: &'a BTreeMap<KeyPath, String>,
         checked: &Checked,
+        vocabulary: BTreeSet<String>,
     ) -> Self {
-        let keys = document.spots.values().map(|spot| spot.key.clone());
+        let broken = document.broken.iter().filter(|broken| !broken.twice).map(|broken| line(text, &broken.span));
+        let torn: BTreeSet<usize> = broken.collect();
+        let sure = |span: &Range<usize>| !span.is_empty() && (torn.is_empty() || !is_quoted(text, span));
+        let keys = document.spots.values().map(|spot| spot.key.clone()).filter(sure);
         let twice = document.broken.iter().filter(|broken| broken.twice).map(|broken| broken.span.clone());
         let plain = document.spots.iter().filter(|(path, _)| checked.plain.contains(path) && !looks_secret(path));
         let plain = plain.map(|(_, spot)| spot.value.clone()).filter(|span| !holds_password(&text[span.clone()]));
-        let mut harmless: Vec<Range<usize>> = keys.chain(twice).chain(plain).filter(|span| !span.is_empty()).collect();
-        harmless.sort_by_key(|span| (span.start, Reverse(span.end)));
-        Self { page: Page { file, text, harmless }, document, variables }
+        let harmless = keys.chain(twice.filter(sure)).chain(plain).collect();
+        let ends = document.spots.values().map(|spot| spot.value.end).collect();
+        Self { page: Page { file, text, harmless, ends, torn, vocabulary }, document, variables }
     }
 
     pub(super) fn faults(&self, findings: Vec<Finding>) -> Faults {
         const FAULTS_MAX: usize = 100;
-        let broken = self.document.broken.iter().map(|broken| {
-            let (place, snippet) = self.page.point(&broken.span);
-            Fault { place, key: String::new(), message: broken.message.clone(), nearest: None, snippet: Some(snippet) }
-        });
-        let mut faults: Vec<Fault> = broken.take(FAULTS_MAX).collect();
-        let torn: Vec<usize> = self.torn_lines(&faults);
-        let placed = findings.into_iter().take(FAULTS_MAX).map(|finding| self.fault(finding));
-        // Where the text is no TOML, what is missing or odd may only be a part of that mistake.
-        faults.extend(
-            placed
-                .filter(|(wrong, fault)| {
-                    torn.is_empty() || {
-                        let same_line = matches!(fault.place, Place::File { line, .. } if torn.contains(&line));
-                        *wrong != Wrong::Missing && !same_line
-                    }
-                })
-                .map(|(_, fault)| fault),
-        );
+        let mut faults = self.broken();
+        let placed = findings.into_iter().filter(|finding| self.is_sure(finding)).take(FAULTS_MAX);
+        faults.extend(placed.map(|finding| self.fault(finding)).filter(|fault| !self.is_torn(&fault.place)));
         faults.sort_by(|left, right| left.place.cmp(&right.place));
+        faults.truncate(FAULTS_MAX);
         Faults(faults)
     }
 
-    fn torn_lines(&self, broken: &[Fault]) -> Vec<usize> {
-        let torn = self.document.broken.iter().zip(broken).filter(|(broken, _)| !broken.twice);
-        torn.filter_map(|(_, fault)| match fault.place {
-            Place::File { line, .. } => Some(line),
-            Place::Whole { .. } | Place::Variable(_) => None,
-        })
-        .collect()
+    /// The mistakes of TOML itself: of a torn line the first, since the others follow from it.
+    fn broken(&self) -> Vec<Fault> {
+        let mut lines = BTreeSet::new();
+        let first = self.document.broken.iter().filter(|broken| {
+            let Page { text, torn, .. } = &self.page;
+            if broken.twice {
+                torn.is_empty() || !is_quoted(text, &broken.span)
+            } else {
+                lines.insert(line(text, &broken.span))
+            }
+        });
+        first
+            .map(|broken| {
+                let (place, snippet) = self.page.point(&broken.span);
+                let message = broken.message.clone();
+                Fault { place, key: String::new(), message, nearest: None, snippet: Some(snippet) }
+            })
+            .collect()
     }
 
-    fn fault(&self, finding: Finding) -> (Wrong, Fault) {
+    /// Where the text is no TOML, a key that is missing may be written, and what was taken for a key
+    /// may be a secret: only a bare one that is like a known one is believed.
+    fn is_sure(&self, finding: &Finding) -> bool {
+        let unlike = finding.wrong == Wrong::Key && finding.nearest.is_none();
+        let spot = self.document.spots.get(&finding.path);
+        let quoted = spot.is_some_and(|spot| is_quoted(self.page.text, &spot.key));
+        self.page.torn.is_empty() || (finding.wrong != Wrong::Missing && !quoted && !unlike)
+    }
+
+    fn is_torn(&self, place: &Place) -> bool {
+        match place {
+            Place::File { line, .. } => self.page.torn.contains(line),
+            Place::Whole { .. } | Place::Variable(_) => false,
+        }
+    }
+
+    fn fault(&self, finding: Finding) -> Fault {
         let Finding { wrong, path, message, nearest } = finding;
         let (place, snippet) = self.place(wrong, &path);
-        (wrong, Fault { place, key: path.to_string(), message, nearest, snippet })
+        Fault { place, key: path.to_string(), message, nearest, snippet }
     }
 
     fn place(&self, wrong: Wrong, path: &KeyPath) -> (Place, Option<Snippet>) {
-        if wrong != Wrong::Missing {
-            if let Some(name) = self.variable(path) {
-                return (Place::Variable(name.clone()), None);
-            }
-            if let Some(spot) = self.document.spots.get(path).or_else(|| self.document.spots.get(&path.as_file()?)) {
-                let span = if wrong == Wrong::Key { &spot.key } else { &spot.value };
-                return self.in_file(span);
-            }
+        if let Some(name) = self.variable(path) {
+            return (Place::Variable(name.clone()), None);
+        }
+        if let Some(spot) = self.document.spots.get(path).or_else(|| self.document.spots.get(&path.as_file()?)) {
+            return self.in_file(if wrong == Wrong::Key { &spot.key } else { &spot.value });
         }
         // What is not written is shown where it should be: at the nearest table around it.
         let mut around = path.parent();
@@ -101,13 +118,21 @@ impl<'a> Placing<'a> {
     /// The variable that said this value, or the table around it.
     fn variable(&self, path: &KeyPath) -> Option<&String> {
         let said = |path: &KeyPath| self.variables.iter().find(|(set, _)| path.is_within(set)).map(|(_, name)| name);
-        said(path).or_else(|| said(&path.as_file()?))
+        let below = || {
+            let absent = !self.document.spots.contains_key(path);
+            self.variables.iter().find(|(set, _)| absent && set.is_within(path)).map(|(_, name)| name)
+        };
+        said(path).or_else(|| said(&path.as_file()?)).or_else(below)
     }
 
     fn in_file(&self, span: &Range<usize>) -> (Place, Option<Snippet>) {
         let (place, snippet) = self.page.point(span);
         (place, Some(snippet))
     }
+}
+
+fn is_quoted(text: &str, span: &Range<usize>) -> bool {
+    text[span.clone()].starts_with(['"', '\''])
 }
 
 /// Whether a key sounds like a secret though its type is none: better masked in vain than shown.

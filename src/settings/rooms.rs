@@ -1,9 +1,6 @@
 //! The rooms of the file, each from its table to its type: the mistakes of one hide none in another.
 
-use std::{
-    collections::BTreeMap,
-    path::{Path, PathBuf},
-};
+use std::collections::BTreeMap;
 
 use bridge_api::{BridgeName, SettingsFault};
 use serde::de::DeserializeOwned;
@@ -35,11 +32,12 @@ impl Rooms<'_> {
         let log = self.room(&mut table, "log", &shapes.log);
         let inboxes = self.inboxes(&mut table);
         let bridges = self.bridges(&mut table, &inboxes);
+        let url = store.and_then(|keys: StoreKeys| self.store_url(&keys));
         let gateway: Gateway = gateway?;
-        let store = self.store(&store?, &gateway.data_dir)?;
+        let url = url?.unwrap_or_else(|| StoreUrl::Sqlite(gateway.data_dir.join("deskbridge.db")));
         let inboxes = inboxes.into_iter().map(|(name, inbox)| Some((name, inbox?))).collect::<Option<_>>()?;
         let bridges = bridges.into_iter().map(|(name, entry)| Some((name, entry?))).collect::<Option<_>>()?;
-        Some(Settings { gateway, store, log: log?, inboxes, bridges })
+        Some(Settings { gateway, store: Store { url }, log: log?, inboxes, bridges })
     }
 
     fn room<T: DeserializeOwned>(&mut self, table: &mut Table, name: &str, shape: &Json) -> Option<T> {
@@ -82,13 +80,13 @@ impl Rooms<'_> {
         }
     }
 
-    fn store(&mut self, keys: &StoreKeys, data_dir: &Path) -> Option<Store> {
-        let Some(url) = &keys.url else {
-            return Some(Store { url: StoreUrl::Sqlite(PathBuf::from(data_dir).join("deskbridge.db")) });
-        };
-        match url.expose().parse() {
-            Ok(url) => Some(Store { url }),
-            Err(message) => {
+    /// The inner `None` leaves the choice to the default.
+    #[expect(clippy::option_option, reason = "one for a mistake, one for a key that was left out")]
+    fn store_url(&mut self, keys: &StoreKeys) -> Option<Option<StoreUrl>> {
+        match keys.url.as_ref().map(|url| url.expose().parse()) {
+            None => Some(None),
+            Some(Ok(url)) => Some(Some(url)),
+            Some(Err(message)) => {
                 self.checked.findings.push(Finding::new(Wrong::Value, KeyPath::of(&["store", "url"]), message));
                 None
             }

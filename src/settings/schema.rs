@@ -1,6 +1,8 @@
 //! The JSON Schema of the file: what editors complete from, and what unknown and missing keys are
 //! found with. Without `$ref`, so that a reader never has to follow one.
 
+use std::collections::BTreeSet;
+
 use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -106,6 +108,18 @@ pub fn file_schema(kinds: &dyn Kinds) -> Json {
     });
     add_files(&mut schema);
     schema
+}
+
+/// Every key that a schema knows, at any level.
+pub(super) fn vocabulary(schema: &Json) -> BTreeSet<String> {
+    match schema {
+        Json::Object(fields) => {
+            let keys = fields.get("properties").and_then(Json::as_object).into_iter().flat_map(Map::keys).cloned();
+            keys.chain(fields.values().flat_map(vocabulary)).collect()
+        }
+        Json::Array(items) => items.iter().flat_map(vocabulary).collect(),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => BTreeSet::new(),
+    }
 }
 
 /// Says of each secret key that it may be read from a file, in the words of JSON Schema.

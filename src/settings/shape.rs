@@ -145,9 +145,11 @@ impl Checked {
     }
 
     fn unknown(&mut self, properties: &Map<String, Json>, key: &str, path: &KeyPath) {
-        let files = properties.iter().filter(|(_, shape)| is_secret(shape)).map(|(key, _)| file_key(key));
-        let known: Vec<String> = properties.keys().cloned().chain(files).collect();
-        let near = nearest(key, known.iter().map(String::as_str));
+        let mut files = properties.iter().filter(|(_, shape)| is_secret(shape)).map(|(key, _)| file_key(key));
+        let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+        // The longer name is meant only where it is all but written.
+        let file = files.find(|file| strsim::damerau_levenshtein(key, file) <= 2);
+        let near = file.as_deref().or_else(|| nearest(key, known.iter().copied()));
         let message =
             if near.is_some() { "unknown key".into() } else { format!("unknown key (known: {})", known.join(", ")) };
         self.findings.push(Finding::new(Wrong::Key, path.clone(), message).near(near));

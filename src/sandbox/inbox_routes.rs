@@ -1,0 +1,189 @@
+//! Inboxes, and what a doctor asks: health, version, profile, account.
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::{delete, get, post};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+use super::Shared;
+use super::desk::{Desk, Inbox, TOKEN_OWNER, token};
+use super::messages::iso;
+use super::params::Params;
+use super::refusal::Refusal;
+use super::routes::{Answer, At, Desks, administrators_only, ok, ok_empty};
+
+const VERSION: &str = "4.15.1";
+const WEBHOOK_URL_CHARS_MAX: usize = 2_048;
+/// Keys that an inbox keeps and shows as they were given.
+const PLAIN_KEYS: [&str; 12] = [
+    "greeting_enabled",
+    "greeting_message",
+    "enable_email_collect",
+    "csat_survey_enabled",
+    "csat_config",
+    "enable_auto_assignment",
+    "working_hours_enabled",
+    "out_of_office_message",
+    "timezone",
+    "allow_messages_after_resolved",
+    "sender_name_type",
+    "business_name",
+];
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/health", get(health))
+        .route("/api", get(version))
+        .route("/api/v1/profile", get(profile))
+        .route("/api/v1/accounts/{account}", get(account))
+        .route("/api/v1/accounts/{account}/inboxes", get(list).post(create))
+        .route("/api/v1/accounts/{account}/inboxes/{id}", get(show).patch(update).put(update))
+        .route("/api/v1/accounts/{account}/inboxes/{id}", delete(remove))
+        .route("/api/v1/accounts/{account}/inboxes/{id}/reset_secret", post(reset_secret))
+        .route("/api/v1/accounts/{account}/inbox_members", post(members).patch(members))
+}
+
+async fn health() -> Answer {
+    ok(&json!({"status": "woot"}))
+}
+
+async fn version(State(shared): Desks) -> Answer {
+    let timestamp = iso(shared.now_ms()).replace('T', " ");
+    let timestamp = timestamp.split('.').next().unwrap_or_default();
+    ok(&json!({"version": VERSION, "timestamp": timestamp, "queue_services": "ok", "data_services": "ok"}))
+}
+
+async fn profile(State(shared): Desks) -> Answer {
+    let settings = &shared.settings;
+    let role = settings.role.name();
+    ok(&json!({
+        "id": TOKEN_OWNER.id, "name": TOKEN_OWNER.name, "email": TOKEN_OWNER.email, "uid": TOKEN_OWNER.email,
+        "role": role, "account_id": settings.account_id, "pubsub_token": "sandbox-pubsub-token",
+        "access_token": settings.api_access_token, "type": null,
+        "accounts": [{
+            "id": settings.account_id, "name": settings.account_name, "status": "active", "role": role,
+            "permissions": [role], "availability": "online", "availability_status": "online", "auto_offline": true,
+            "active_at": iso(shared.now_ms()),
+        }],
+    }))
+}
+
+async fn account(State(shared): Desks) -> Answer {
+    let settings = &shared.settings;
+    let locale = match settings.locale {
+        super::Locale::English => "en",
+        super::Locale::German => "de",
+    };
+    ok(&json!({
+        "id": settings.account_id, "name": settings.account_name, "locale": locale, "domain": null,
+        "support_email": "support@harbor.example", "features": {}, "settings": {}, "status": "active",
+        "latest_chatwoot_version": VERSION,
+    }))
+}
+
+async fn list(State(shared): Desks) -> Answer {
+    let rows: Vec<Value> = shared.look(|desk| desk.inboxes.values().map(|inbox| desk.inbox_json(inbox)).collect());
+    ok(&json!({"payload": rows}))
+}
+
+async fn show(State(shared): Desks, At((_, id)): At<(u64, u64)>) -> Answer {
+    ok(&shared.look(|desk| desk.inbox(id).map(|inbox| desk.inbox_json(inbox)))?)
+}
+
+async fn create(State(shared): Desks, params: Params) -> Answer {
+    administrators_only(&shared)?;
+    let channel = params.nested("channel").unwrap_or_default();
+    if channel.text("type") != Some("api") {
+        return Err(Refusal::Unprocessable("undefined method 'create!' for nil".to_owned()));
+    }
+    ok(&shared.change(|desk| {
+        let id = desk.inboxes.keys().next_back().copied().unwrap_or_default() + 1;
+        let inbox = Inbox {
+            id,
+            name: String::new(),
+            lock_to_single_conversation: false,
+            webhook_url: None,
+            secret: token(&mut desk.random),
+            hmac_token: token(&mut desk.random),
+            hmac_mandatory: false,
+            identifier: token(&mut desk.random),
+            additional_attributes: Map::new(),
+            other: Map::new(),
+        };
+        desk.inboxes.insert(id, inbox);
+        let changed = change(desk, id, &params);
+        if changed.is_err() {
+            desk.inboxes.remove(&id);
+        }
+        changed
+    })?)
+}
+
+async fn update(State(shared): Desks, At((_, id)): At<(u64, u64)>, params: Params) -> Answer {
+    administrators_only(&shared)?;
+    ok(&shared.change(|desk| change(desk, id, &params))?)
+}
+
+/// Changes only the keys that are given; unknown ones are dropped in silence.
+fn change(desk: &mut Desk, id: u64, params: &Params) -> Result<Value, Refusal> {
+    let channel = params.nested("channel").unwrap_or_default();
+    let inbox = desk.inboxes.get_mut(&id).ok_or(Refusal::Missing)?;
+    if channel.text("webhook_url").is_some_and(|url| url.chars().count() > WEBHOOK_URL_CHARS_MAX) {
+        let message = format!("Webhook url is too long (maximum is {WEBHOOK_URL_CHARS_MAX} characters)");
+        return Err(Refusal::Invalid { message, attributes: vec!["webhook_url"] });
+    }
+    if channel.values.contains_key("webhook_url") {
+        inbox.webhook_url = channel.text("webhook_url").filter(|url| *url != "null").map(ToOwned::to_owned);
+    }
+    inbox.hmac_mandatory = channel.flag("hmac_mandatory").unwrap_or(inbox.hmac_mandatory);
+    if let Some(attributes) = channel.object("additional_attributes") {
+        inbox.additional_attributes = attributes;
+    }
+    if let Some(name) = params.text("name") {
+        name.clone_into(&mut inbox.name);
+    }
+    inbox.lock_to_single_conversation =
+        params.flag("lock_to_single_conversation").unwrap_or(inbox.lock_to_single_conversation);
+    for key in PLAIN_KEYS {
+        if let Some(value) = params.values.get(key) {
+            inbox.other.insert(key.to_owned(), value.clone());
+        }
+    }
+    let inbox = desk.inbox(id)?;
+    Ok(desk.inbox_json(inbox))
+}
+
+async fn remove(State(shared): Desks, At((_, id)): At<(u64, u64)>) -> Answer {
+    administrators_only(&shared)?;
+    shared.change(|desk| {
+        desk.inboxes.remove(&id).ok_or(Refusal::Missing)?;
+        let orphans = desk.conversations.values().filter(|found| found.inbox == id).map(|found| found.id);
+        for orphan in orphans.collect::<Vec<_>>() {
+            desk.remove_conversation(orphan);
+        }
+        let links: Vec<u64> = desk.links.values().filter(|link| link.inbox == id).map(|link| link.id).collect();
+        for link in links {
+            desk.remove_link(link);
+        }
+        Ok::<_, Refusal>(())
+    })?;
+    ok(&json!({"message": "Your inbox deletion request will be processed in some time."}))
+}
+
+/// Deliveries that wait already keep the old key.
+async fn reset_secret(State(shared): Desks, At((_, id)): At<(u64, u64)>) -> Answer {
+    administrators_only(&shared)?;
+    ok(&shared.change(|desk| {
+        let secret = token(&mut desk.random);
+        desk.inboxes.get_mut(&id).ok_or(Refusal::Missing)?.secret = secret;
+        let inbox = desk.inbox(id)?;
+        Ok::<_, Refusal>(desk.inbox_json(inbox))
+    })?)
+}
+
+async fn members(State(shared): Desks, params: Params) -> Answer {
+    administrators_only(&shared)?;
+    shared.look(|desk| desk.inbox(params.id("inbox_id").unwrap_or_default()).map(|_| ()))?;
+    ok_empty()
+}
