@@ -120,7 +120,7 @@ mod tests {
         }
         let server = Inspircd::start();
         let mut alice = server.register("alice", "wonderland");
-        server.trust_certificate(&mut alice);
+        server.trust_certificate("alice", "wonderland");
         alice.send("WHOIS alice alice");
         alice.until("the account", |line| line.command == "330" && line.params.contains(&"alice".to_owned()));
     }
