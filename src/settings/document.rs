@@ -9,6 +9,7 @@ use toml::{
 
 use super::{
     faults::{Finding, Wrong},
+    page::line,
     schema::file_key,
 };
 
@@ -73,6 +74,8 @@ pub(super) struct Document {
 #[derive(Debug)]
 pub(super) struct Broken {
     pub(super) span: Range<usize>,
+    /// Empty where the text is no key.
+    pub(super) key: KeyPath,
     pub(super) message: String,
     /// The key is written twice: everything else in the file still means what it says.
     pub(super) twice: bool,
@@ -81,10 +84,37 @@ pub(super) struct Broken {
 impl Document {
     pub(super) fn read(text: &str) -> Self {
         let (table, errors) = DeTable::parse_recoverable(text);
-        let mut document =
-            Self { broken: errors.iter().map(|error| Broken::new(error, text)).collect(), ..Self::default() };
+        let mut document = Self::default();
         document.table = document.take_table(table.get_ref(), &KeyPath::default());
+        document.broken = errors.iter().map(|error| document.broken(error, text)).collect();
         document
+    }
+
+    fn broken(&self, error: &toml::de::Error, text: &str) -> Broken {
+        let span = error.span().unwrap_or(text.len()..text.len());
+        if error.message() != "duplicate key" {
+            let message = format!("is no TOML: {}", error.message());
+            return Broken { span, key: KeyPath::default(), message, twice: false };
+        }
+        let key = self.key_at(text, &span);
+        // Of two headers the parser keeps the second, which cannot tell where the first was.
+        let message = match self.spots.get(&key).filter(|first| first.key.start < span.start) {
+            Some(first) => format!("is written twice, first in line {}", line(text, &first.key)),
+            None => "is written twice".into(),
+        };
+        Broken { span, key, message, twice: true }
+    }
+
+    /// The path of a key that is written again: from its header, or from the nearest table above it.
+    fn key_at(&self, text: &str, span: &Range<usize>) -> KeyPath {
+        let front = text[..span.end].rsplit('\n').next().unwrap_or_default().trim_start();
+        if let Some(header) = front.strip_prefix('[') {
+            return KeyPath::default().below(header.trim_start_matches('[').trim());
+        }
+        let key = text[span.clone()].trim();
+        let above = self.spots.iter().filter(|(path, spot)| path.last() == Some(key) && spot.key.start < span.start);
+        let nearest = above.max_by_key(|(_, spot)| spot.key.start).map(|(path, _)| path.clone());
+        nearest.unwrap_or_else(|| KeyPath::of(&[key]))
     }
 
     fn take_table(&mut self, table: &DeTable<'_>, path: &KeyPath) -> Table {
@@ -122,18 +152,5 @@ impl Document {
             }
         };
         taken.map_err(|message| self.findings.push(Finding::new(Wrong::Value, path.clone(), message))).ok()
-    }
-}
-
-impl Broken {
-    fn new(error: &toml::de::Error, text: &str) -> Self {
-        let span = error.span().unwrap_or(text.len()..text.len());
-        let twice = error.message() == "duplicate key";
-        let message = if twice {
-            format!("`{}` is written twice", text.get(span.clone()).unwrap_or_default().trim())
-        } else {
-            format!("is no TOML: {}", error.message())
-        };
-        Self { span, message, twice }
     }
 }

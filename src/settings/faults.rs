@@ -179,7 +179,7 @@ pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a s
     let word = word.to_lowercase();
     // The first measure finds slips of the finger, the second shortened words (`api_tokn`).
     let alike = |known: &str| {
-        strsim::normalized_damerau_levenshtein(&word, known).max(strsim::jaro_winkler(&word, known) * 0.9)
+        strsim::normalized_damerau_levenshtein(&word, known).max(strsim::jaro_winkler(&word, known) * 0.8)
     };
     let scored = candidates.into_iter().map(|known| (alike(known), known)).filter(|(score, _)| *score >= ALIKE_MIN);
     scored.max_by(|(left, _), (right, _)| left.total_cmp(right)).map(|(_, known)| known)

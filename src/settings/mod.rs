@@ -10,8 +10,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod document;
-#[cfg(test)]
-mod example;
 mod faults;
 mod layers;
 mod load;

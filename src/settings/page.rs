@@ -38,7 +38,8 @@ impl Page<'_> {
         let end = self.text[at..].find('\n').map_or(self.text.len(), |length| at + length);
         let line = line(self.text, span);
         let column = self.text[start..at].chars().count() + 1;
-        let stop = self.text.floor_char_boundary(span.end.clamp(at, end));
+        let end = start + self.text[start..end].trim_end_matches('\r').len();
+        let stop = self.text.floor_char_boundary(span.end.clamp(at, end.max(at)));
         let (start, end) = self.window(start..end, at);
         let harmless = self.harmless_in(line, &(start..end));
         let (shown, label) = self.mask(start..end, &harmless, &(at..stop.min(end)));

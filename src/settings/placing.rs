@@ -34,7 +34,7 @@ impl<'a> Placing<'a> {
         let keys = document.spots.values().map(|spot| spot.key.clone()).filter(sure);
         let twice = document.broken.iter().filter(|broken| broken.twice).map(|broken| broken.span.clone());
         let plain = document.spots.iter().filter(|(path, _)| checked.plain.contains(path) && !looks_secret(path));
-        let plain = plain.map(|(_, spot)| spot.value.clone()).filter(|span| !holds_password(&text[span.clone()]));
+        let plain = plain.map(|(_, spot)| spot.value.clone()).filter(|span| !is_delicate(&text[span.clone()]));
         let harmless = keys.chain(twice.filter(sure)).chain(plain).collect();
         let ends = document.spots.values().map(|spot| spot.value.end).collect();
         Self { page: Page { file, text, harmless, ends, torn, vocabulary }, document, variables }
@@ -64,8 +64,8 @@ impl<'a> Placing<'a> {
         first
             .map(|broken| {
                 let (place, snippet) = self.page.point(&broken.span);
-                let message = broken.message.clone();
-                Fault { place, key: String::new(), message, nearest: None, snippet: Some(snippet) }
+                let (key, message) = (broken.key.to_string(), broken.message.clone());
+                Fault { place, key, message, nearest: None, snippet: Some(snippet) }
             })
             .collect()
     }
@@ -87,7 +87,11 @@ impl<'a> Placing<'a> {
     }
 
     fn fault(&self, finding: Finding) -> Fault {
-        let Finding { wrong, path, message, nearest } = finding;
+        let Finding { wrong, path, mut message, nearest } = finding;
+        // A message that quotes such a text would quote the secrets that it has swallowed.
+        if message.contains('\n') {
+            message = "must not be a text of several lines".into();
+        }
         let (place, snippet) = self.place(wrong, &path);
         Fault { place, key: path.to_string(), message, nearest, snippet }
     }
@@ -142,7 +146,8 @@ fn looks_secret(path: &KeyPath) -> bool {
     !last.ends_with("_file") && WORDS.iter().any(|word| last.contains(word))
 }
 
-/// Whether a value is an address with a name or a password in it.
-fn holds_password(text: &str) -> bool {
-    text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
+/// Whether a value is an address with a name or a password in it, or a text of several lines, which
+/// is what a quote too many makes of all that follows.
+fn is_delicate(text: &str) -> bool {
+    text.contains('\n') || text.split_once("://").is_some_and(|(_, rest)| rest.contains('@'))
 }

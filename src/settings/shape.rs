@@ -1,7 +1,7 @@
 //! Holds a table against its schema: unknown and missing keys, types, words and bounds, at every
 //! level. What a value means beyond that is for its type.
 
-use std::collections::BTreeSet;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use serde_json::{Map, Value as Json};
 use toml::{Table, Value};
@@ -31,7 +31,10 @@ impl Checked {
 
     /// A message of someone else's without the secrets that it may quote.
     pub(super) fn without_secrets(&self, message: String) -> String {
-        self.secrets.iter().fold(message, |message, secret| message.replace(secret, "***"))
+        // The longest first: a short secret may be a part of a long one, whose rest would then stay.
+        let mut secrets: Vec<&String> = self.secrets.iter().collect();
+        secrets.sort_by_key(|secret| Reverse(secret.len()));
+        secrets.into_iter().fold(message, |message, secret| message.replace(secret, "***"))
     }
 
     /// Checks `value` and replaces each `x_file` in it by the secret itself.
