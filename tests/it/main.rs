@@ -1,0 +1,3 @@
+//! The parts against each other over loopback, one module per feature.
+
+mod sandbox;
