@@ -45,6 +45,8 @@ fn compare(wanted: &Value, actual: &Value, at: &str, faults: &mut Vec<String>) {
                     Some(_) if FREE.contains(&key.as_str()) => {}
                     Some(actual) => compare(wanted, actual, &at, faults),
                     None if SOMETIMES.contains(&key.as_str()) => {}
+                    // A pushed message of nobody's has a null id for its sender, and no sender.
+                    None if key == "sender" && actual.get("sender_id") == Some(&Value::Null) => {}
                     None => faults.push(format!("{at} is missing")),
                 }
             }
