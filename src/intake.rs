@@ -1,1 +1,237 @@
-//! The one door in.
+//! The one door in, for both directions: what came is turned into orders and accepted by the store. Calls
+//! nobody and waits for nothing but the disk.
+
+use std::{collections::HashMap, sync::Arc};
+
+use async_trait::async_trait;
+use bridge_api::{
+    AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Reply, ThreadId,
+};
+use tokio::sync::mpsc;
+
+use crate::{
+    chatwoot::{
+        AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
+        callback::{Callback, CallbackFile, GateSettings, Occasion, PublicOutgoing, Verdict, gate},
+    },
+    clock::Clock,
+    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, orders},
+    store::{Accepted, Batch, Store, StoreError},
+    telemetry::StateBoard,
+};
+
+const NO_ADDRESS: &str =
+    "this conversation was not started from a network that the gateway carries, so there is no address to send to";
+/// The inbox's clock may be behind ours by this much.
+const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
+/// A message older than this is not sent because of an update alone: the update may be about anything.
+const UPDATE_AGE_MAX_MILLIS: i64 = 24 * 3600 * 1000;
+
+pub struct Intake {
+    store: Arc<dyn Store>,
+    feed: mpsc::Sender<Feed>,
+    clock: Clock,
+    routes: HashMap<BridgeName, Route>,
+    /// When this store was made: what agents wrote before is not for us.
+    born_millis: i64,
+}
+
+/// Where a bridge's messages go, and who cuts replies for it.
+pub struct Route {
+    pub inbox: InboxName,
+    pub bridge: Arc<dyn Bridge>,
+}
+
+/// One inbox as its callbacks come in: whose they must be, and how they are treated.
+#[derive(Clone, Debug)]
+pub struct Door {
+    pub inbox: InboxName,
+    pub account_id: AccountId,
+    pub inbox_id: InboxId,
+    /// Whether the inbox's own texts are carried too.
+    pub send_templates: bool,
+    /// How long a fresh reply waits, so that an elder one whose callback is slower can still take its place.
+    pub grace_millis: i64,
+}
+
+/// What became of a callback, for the log and the counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    Stored,
+    Duplicate,
+    Ignored(&'static str),
+}
+
+impl Intake {
+    pub fn new(
+        store: Arc<dyn Store>,
+        feed: mpsc::Sender<Feed>,
+        clock: Clock,
+        routes: HashMap<BridgeName, Route>,
+        born_millis: i64,
+    ) -> Self {
+        Self { store, feed, clock, routes, born_millis }
+    }
+
+    /// Keeps what a bridge reports, with its cursors.
+    pub async fn inbound(
+        &self,
+        bridge: &BridgeName,
+        events: Vec<Inbound>,
+        cursors: Vec<Cursor>,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Some(route) = self.routes.get(bridge) else { return Ok(()) };
+        let groups = events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
+        let cursors = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        self.accept(Batch { groups, cursors }, now).await.map(drop)
+    }
+
+    /// Judges a callback and keeps what it orders.
+    pub async fn callback(&self, door: &Door, callback: &Callback<'_>) -> Result<Taken, StoreError> {
+        let now = self.clock.now();
+        let is_ours = |id: &str| id.split_once('/').is_some_and(|(bridge, _)| self.routes.contains_key(&bridge.into()));
+        let settings = GateSettings {
+            account_id: door.account_id,
+            inbox_id: door.inbox_id,
+            send_templates: door.send_templates,
+            is_ours: &is_ours,
+        };
+        let due = now + door.grace_millis;
+        let group = match gate(callback, &settings) {
+            Verdict::Deliver(message) => self.reply(&door.inbox, &message, now, due),
+            Verdict::Withdrawn { conversation, message, link } => {
+                let message = message_ref(&door.inbox, conversation, message);
+                let place = link.and_then(|link| self.place(&door.inbox, link)).ok_or("no thread of ours");
+                place.map(|(bridge, _, thread)| {
+                    orders::withdraw(message, callback.created_millis, (bridge.clone(), thread), due)
+                })
+            }
+            Verdict::ConversationStatus {
+                conversation,
+                status: ConversationStatus::Resolved,
+                updated_millis,
+                link,
+            } => {
+                let place = link.and_then(|link| self.place(&door.inbox, link)).ok_or("no thread of ours");
+                place.map(|(bridge, _, thread)| {
+                    let place = (bridge.clone(), thread);
+                    orders::resolved(&door.inbox, place, conversation.0, (updated_millis, now))
+                })
+            }
+            // Whoever writes next finds an open conversation by looking, so only the end of one is news.
+            Verdict::ConversationStatus { .. } => Err("the conversation lives"),
+            Verdict::Ignored(_) => Err("not for a peer"),
+        };
+        match group {
+            Ok(group) => {
+                let accepted = self.accept(Batch { groups: vec![group], cursors: Vec::new() }, now).await?;
+                Ok(if accepted == [Accepted::Duplicate] { Taken::Duplicate } else { Taken::Stored })
+            }
+            Err(reason) => Ok(Taken::Ignored(reason)),
+        }
+    }
+
+    /// Cursors of a bridge.
+    pub async fn cursors(&self, bridge: &BridgeName, prefix: &str) -> Result<Vec<Cursor>, StoreError> {
+        self.store.cursors(bridge.as_str(), prefix).await
+    }
+
+    /// The far side of a bridge is back: its messages need not wait for the next try.
+    pub fn back(&self, bridge: &BridgeName) {
+        // A full feed means a busy pump, which tries held sinks by itself.
+        drop(self.feed.try_send(Feed::Back(SinkName::bridge(bridge))));
+    }
+
+    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
+        let accepted = self.store.accept(batch, now_millis).await?;
+        let waiting: Vec<_> = accepted.iter().flat_map(|a| a.clone().into_waiting()).collect();
+        if !waiting.is_empty() {
+            // A pump that has gone away finds them in the store when it comes back.
+            drop(self.feed.send(Feed::Waiting(waiting)).await);
+        }
+        Ok(accepted)
+    }
+
+    /// The place that a link's source id names, when a bridge of this inbox made it.
+    fn place(&self, inbox: &InboxName, source_id: &str) -> Option<(&BridgeName, &Route, ThreadId)> {
+        let (bridge, thread) = source_id.split_once('/')?;
+        let (name, route) = self.routes.get_key_value(&BridgeName::from(bridge))?;
+        (route.inbox == *inbox).then(|| (name, route, ThreadId::from(thread)))
+    }
+
+    fn reply(
+        &self,
+        inbox: &InboxName,
+        outgoing: &PublicOutgoing<'_>,
+        now_millis: i64,
+        due_millis: i64,
+    ) -> Result<Group, &'static str> {
+        let created_millis = if outgoing.created_millis > 0 { outgoing.created_millis } else { now_millis };
+        let (new, on_duplicate) = match outgoing.occasion {
+            Occasion::Created => (true, OnDuplicate::Ignore),
+            Occasion::Updated => (false, OnDuplicate::Revive),
+            Occasion::Listed => (false, OnDuplicate::Ignore),
+        };
+        if created_millis < self.born_millis - CLOCK_SKEW_MILLIS {
+            return Err("written before this gateway began");
+        }
+        if !new && now_millis - created_millis > UPDATE_AGE_MAX_MILLIS {
+            return Err("an update of an old message");
+        }
+        let message = message_ref(inbox, outgoing.conversation, outgoing.message);
+        let Some((bridge, route, thread)) = outgoing.link.and_then(|link| self.place(inbox, link)) else {
+            return Ok(orders::status(&message, MessageStatus::Failed, Some(NO_ADDRESS), now_millis));
+        };
+        let parts = route.bridge.parts(&thread, reply_of(outgoing, bridge));
+        let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, parts };
+        orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
+    }
+}
+
+fn reply_of(outgoing: &PublicOutgoing<'_>, bridge: &BridgeName) -> Reply {
+    let attachment = |file: &CallbackFile<'_>| Attachment {
+        name: file.name(),
+        media_type: file.content_type.as_deref().map(str::to_owned),
+        url: file.url.to_string(),
+    };
+    Reply {
+        text: outgoing.content.to_owned(),
+        agent: outgoing.sender.and_then(|sender| sender.name.as_deref()).map(str::to_owned),
+        attachments: outgoing.attachments.iter().map(attachment).collect(),
+        reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| event_of(id, bridge)),
+    }
+}
+
+/// The network's event behind one of our source ids on a message.
+fn event_of(source_id: &str, bridge: &BridgeName) -> Option<EventId> {
+    let event = source_id.strip_prefix(bridge.as_str())?.strip_prefix('/')?.strip_suffix("/0")?;
+    Some(EventId::from(event))
+}
+
+fn message_ref(inbox: &InboxName, conversation: ConversationId, message: MessageId) -> MessageRef {
+    MessageRef { inbox: inbox.clone(), conversation: conversation.0, message: message.0 }
+}
+
+/// What one bridge is given as its [`Host`](bridge_api::Host).
+pub struct BridgeHost {
+    pub bridge: BridgeName,
+    pub intake: Arc<Intake>,
+    pub board: Arc<StateBoard>,
+}
+
+#[async_trait]
+impl HostPort for BridgeHost {
+    async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
+        self.intake.inbound(&self.bridge, events, cursors).await.map_err(|error| AcceptError(error.to_string()))
+    }
+    async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError> {
+        self.intake.cursors(&self.bridge, prefix).await.map_err(|error| AcceptError(error.to_string()))
+    }
+    fn state(&self, state: BridgeState) {
+        if matches!(state, BridgeState::Up | BridgeState::Degraded { .. }) {
+            self.intake.back(&self.bridge);
+        }
+        self.board.bridge(self.bridge.as_str(), state);
+    }
+}

@@ -1,1 +1,279 @@
-//! The session cache.
+//! The session cache: from (bridge, thread) to contact, link, `source_id` and conversation. A concurrent
+//! map over the store; what neither holds is asked of the inbox, and made there only when it is missing.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bridge_api::{BridgeName, Fault, Message, Peer, ThreadId};
+use dashmap::DashMap;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
+
+use crate::{
+    chatwoot::{
+        CallFault, Client, Contact, ContactChange, ContactId, Conversation, ConversationStatus, NewContact,
+        NewConversation,
+    },
+    clock,
+    model::Session,
+    store::{Store, StoreError},
+};
+
+/// When the cache is full, one of this many entries goes.
+const EVICT_ONE_OF: usize = 16;
+
+/// Sessions of one inbox.
+pub struct Sessions {
+    store: Arc<dyn Store>,
+    client: Arc<Client>,
+    cache: DashMap<Arc<str>, Cached>,
+    count_max: usize,
+    evicted: AtomicUsize,
+    /// One contact is made by one task at a time, however many of its threads write together.
+    making: DashMap<Box<str>, Arc<Mutex<()>>>,
+}
+
+/// A session without what its key says already.
+#[derive(Clone)]
+struct Cached {
+    contact: i64,
+    conversation: i64,
+    profile: i64,
+    resolved: bool,
+    /// Only where the inbox answered with another than ours.
+    source_id: Option<Box<str>>,
+}
+
+impl Sessions {
+    /// Keeps at most `count_max` sessions in memory; the store has them all.
+    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, count_max: usize) -> Self {
+        let (cache, making) = (DashMap::new(), DashMap::new());
+        Self { store, client, cache, count_max: count_max.max(EVICT_ONE_OF), evicted: AtomicUsize::new(0), making }
+    }
+
+    /// The session as we know it, without asking the inbox.
+    pub async fn known(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
+        let key = source_id_of(bridge, thread);
+        if let Some(cached) = self.cache.get(&*key).map(|entry| entry.value().clone()) {
+            return Ok(Some(cached.into_session(bridge, thread, &key)));
+        }
+        let session = self.store.session(bridge, thread).await?;
+        if let Some(session) = &session {
+            self.remember(key, session);
+        }
+        Ok(session)
+    }
+
+    /// The session that this message belongs to, with its contact as the network shows it now. Whatever is
+    /// missing is found in the inbox or made there, once.
+    pub async fn ensure(&self, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Session, Fault> {
+        let known = self.known(bridge, thread).await.map_err(store_fault)?;
+        match known {
+            Some(session) if !session.resolved => self.refresh(session, &message.peer).await,
+            Some(_) | None => {
+                let session = self.make(bridge, thread, message).await?;
+                self.save(&session).await?;
+                Ok(session)
+            }
+        }
+    }
+
+    /// The conversation was resolved: the next message asks the inbox where it belongs.
+    pub async fn resolved(&self, bridge: &BridgeName, thread: &ThreadId, conversation: i64) -> Result<(), Fault> {
+        match self.known(bridge, thread).await.map_err(store_fault)? {
+            Some(session) if session.conversation == conversation && !session.resolved => {
+                self.save(&Session { resolved: true, ..session }).await
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Something that the session names is gone: the next message finds or makes it anew.
+    pub async fn forget(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<(), Fault> {
+        self.cache.remove(&*source_id_of(bridge, thread));
+        self.store.forget_session(bridge, thread).await.map_err(store_fault)
+    }
+
+    /// Sessions in memory.
+    pub fn len(&self) -> usize {
+        self.cache.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.cache.is_empty()
+    }
+
+    async fn save(&self, session: &Session) -> Result<(), Fault> {
+        self.store.save_session(session).await.map_err(store_fault)?;
+        self.remember(source_id_of(&session.bridge, &session.thread), session);
+        Ok(())
+    }
+
+    fn remember(&self, key: Arc<str>, session: &Session) {
+        if self.cache.len() >= self.count_max {
+            self.cache.retain(|_, _| !self.evicted.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICT_ONE_OF));
+        }
+        let source_id = (session.source_id != *key).then(|| session.source_id.as_str().into());
+        let Session { contact, conversation, profile, resolved, .. } = *session;
+        self.cache.insert(key, Cached { contact, conversation, profile, resolved, source_id });
+    }
+
+    /// Tells the inbox when the network shows the peer differently now.
+    async fn refresh(&self, session: Session, peer: &Peer) -> Result<Session, Fault> {
+        let profile = profile_of(peer);
+        if profile == session.profile {
+            return Ok(session);
+        }
+        let change = ContactChange {
+            name: Some(peer.name.clone()),
+            identifier: None,
+            additional_attributes: facts(&peer.facts),
+        };
+        match self.client.update_contact(ContactId(session.contact), &change).await {
+            Ok(_) => {}
+            // The contact may have been merged into another, or something old in it refuses the change. Neither is
+            // a reason to keep a message back.
+            Err(fault @ (CallFault::NotFound { .. } | CallFault::Taken { .. } | CallFault::Invalid { .. })) => {
+                tracing::info!(
+                    contact = session.contact,
+                    fault = fault.to_string(),
+                    "the contact keeps its old profile"
+                );
+            }
+            Err(fault) => return Err(into_fault(fault)),
+        }
+        let session = Session { profile, ..session };
+        self.save(&session).await?;
+        Ok(session)
+    }
+
+    /// Looks before it makes, at each step, since an earlier try may have got further than we know.
+    async fn make(&self, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Session, Fault> {
+        let source_id = source_id_of(bridge, thread);
+        let contact = self.contact(bridge, &source_id, &message.peer).await?;
+        let conversation = self.conversation(&contact, &source_id, message).await.map_err(into_fault)?;
+        Ok(Session {
+            bridge: bridge.clone(),
+            thread: thread.clone(),
+            contact: contact.id.0,
+            source_id: conversation.source_id().unwrap_or(&source_id).to_owned(),
+            conversation: conversation.id.0,
+            resolved: false,
+            profile: profile_of(&message.peer),
+        })
+    }
+
+    async fn contact(&self, bridge: &BridgeName, source_id: &str, peer: &Peer) -> Result<Contact, Fault> {
+        let identifier = format!("{bridge}/{}", peer.id);
+        let lock = self.making.entry(identifier.clone().into_boxed_str()).or_default().value().clone();
+        let contact = {
+            let _one_at_a_time = lock.lock().await;
+            self.contact_alone(&identifier, source_id, peer).await
+        };
+        drop(lock);
+        self.making.remove_if(&*identifier, |_, lock| Arc::strong_count(lock) == 1);
+        contact
+    }
+
+    async fn contact_alone(&self, identifier: &str, source_id: &str, peer: &Peer) -> Result<Contact, Fault> {
+        if let Some(contact) = self.client.contact_by_source_id(source_id).await.map_err(into_fault)? {
+            return Ok(contact);
+        }
+        let new = NewContact {
+            identifier: identifier.to_owned(),
+            name: peer.name.clone(),
+            source_id: source_id.to_owned(),
+            email: None,
+            additional_attributes: facts(&peer.facts),
+        };
+        match self.client.create_contact(&new).await {
+            Ok(contact) => Ok(contact),
+            Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "identifier") => {
+                self.linked(identifier, source_id).await?.ok_or_else(|| Fault::retry(reason))
+            }
+            Err(fault) => Err(into_fault(fault)),
+        }
+    }
+
+    /// The contact is there already, under another thread of the same peer: it gets one more link.
+    async fn linked(&self, identifier: &str, source_id: &str) -> Result<Option<Contact>, Fault> {
+        let mut found = self.client.contacts_by_identifier(identifier).await.map_err(into_fault)?;
+        if found.is_empty() {
+            found = self.client.contacts_by_search(identifier).await.map_err(into_fault)?;
+        }
+        let Some(contact) = found.into_iter().next() else { return Ok(None) };
+        self.client.add_link(contact.id, source_id).await.map_err(into_fault)?;
+        Ok(Some(contact))
+    }
+
+    /// The link's latest conversation while it lives. Else one is asked for, and the inbox's own setting
+    /// decides whether that is a new one.
+    async fn conversation(
+        &self,
+        contact: &Contact,
+        source_id: &str,
+        message: &Message,
+    ) -> Result<Conversation, CallFault> {
+        let mut found = self.client.conversations_by_source_id(source_id).await?;
+        found.sort_by_key(|conversation| std::cmp::Reverse(conversation.id));
+        // A blocked contact's conversations are born resolved; one after another would help nobody.
+        let lives = |c: &Conversation| c.status != ConversationStatus::Resolved || contact.blocked;
+        if let Some(newest) = found.into_iter().next().filter(lives) {
+            return Ok(newest);
+        }
+        let new = NewConversation {
+            contact_id: contact.id,
+            source_id: source_id.to_owned(),
+            additional_attributes: facts(&message.thread_facts),
+        };
+        self.client.create_conversation(&new).await
+    }
+}
+
+impl Cached {
+    fn into_session(self, bridge: &BridgeName, thread: &ThreadId, key: &str) -> Session {
+        Session {
+            bridge: bridge.clone(),
+            thread: thread.clone(),
+            contact: self.contact,
+            source_id: self.source_id.map_or_else(|| key.to_owned(), String::from),
+            conversation: self.conversation,
+            resolved: self.resolved,
+            profile: self.profile,
+        }
+    }
+}
+
+/// Our stable name for a thread's link, unique in the installation as long as bridge names are.
+pub fn source_id_of(bridge: &BridgeName, thread: &ThreadId) -> Arc<str> {
+    format!("{bridge}/{thread}").into()
+}
+
+fn profile_of(peer: &Peer) -> i64 {
+    let mut hash = Sha256::new();
+    hash.update(&peer.name);
+    for (name, value) in &peer.facts {
+        for word in [name, value] {
+            hash.update((word.len() as u64).to_le_bytes());
+            hash.update(word);
+        }
+    }
+    let mut first = [0; 8];
+    first.copy_from_slice(&hash.finalize()[..8]);
+    i64::from_le_bytes(first)
+}
+
+fn facts(facts: &std::collections::BTreeMap<String, String>) -> Map<String, Value> {
+    facts.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
+}
+
+fn into_fault(fault: CallFault) -> Fault {
+    fault.into_fault(clock::now_millis())
+}
+
+fn store_fault(error: StoreError) -> Fault {
+    Fault::retry(error.to_string()).because(error)
+}

@@ -1,1 +1,34 @@
-//! The far side: Chatwoot's API.
+//! The far side: Chatwoot's API channel, as its own words put it.
+//!
+//! `client` asks (one function per call), `callback` is told (pure: bytes to verified, parsed and gated), `fault` sorts
+//! what goes wrong (pure). Nothing here repeats a call, remembers anything or knows of bridges.
+
+mod address;
+mod client;
+mod contacts;
+mod conversations;
+mod files;
+mod ids;
+mod inboxes;
+mod messages;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod tests;
+mod text;
+pub mod callback;
+pub mod fault;
+pub mod wire;
+
+pub use client::{Client, ClientSettings};
+pub use contacts::{ContactChange, NewContact};
+pub use conversations::NewConversation;
+pub use fault::{Call, CallFault};
+pub use files::File;
+pub use ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
+pub use inboxes::InboxChange;
+pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
+pub use wire::{
+    Account, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType, Profile,
+    Version,
+};

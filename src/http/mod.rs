@@ -1,1 +1,48 @@
-//! The gateway's own listener.
+//! The gateway's own listener: the callback door, health, and what operators ask. It sends nothing to
+//! either side.
+
+mod admin;
+mod callbacks;
+mod health;
+pub mod serve;
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Router,
+    routing::{get, post},
+};
+use bridge_api::Secret;
+use tokio::sync::mpsc;
+
+use crate::{intake::Intake, model::Feed, store::Store, telemetry::StateBoard};
+
+pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
+
+/// What the handlers stand on.
+pub struct Front {
+    pub intake: Arc<Intake>,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<StateBoard>,
+    pub feed: mpsc::Sender<Feed>,
+    /// By the inbox's configured name.
+    pub doors: HashMap<String, Door>,
+    /// Without one, `/admin` answers nobody.
+    pub admin_token: Option<Secret>,
+}
+
+/// What anybody may reach.
+pub fn public(front: Arc<Front>) -> Router {
+    Router::new()
+        .route("/callbacks/{inbox}", post(callbacks::take))
+        .route("/callbacks/{inbox}/{token}", post(callbacks::take_with_token))
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .nest("/admin", admin::router().layer(axum::middleware::from_fn_with_state(front.clone(), admin::guard)))
+        .with_state(front)
+}
+
+/// The same for the control socket, whose file mode is the guard.
+pub fn control(front: Arc<Front>) -> Router {
+    Router::new().nest("/admin", admin::router()).with_state(front)
+}

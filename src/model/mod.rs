@@ -1,1 +1,14 @@
-//! The words as types.
+//! The words of the gateway as types. No I/O, no async, no clock.
+
+mod envelope;
+mod feed;
+mod ids;
+mod lane;
+pub mod orders;
+mod session;
+
+pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
+pub use feed::Feed;
+pub use ids::{EnvelopeId, InboxName, SinkName};
+pub use lane::{Lane, LaneId, PARTITIONS, PARTS_MAX, rank_of};
+pub use session::Session;

@@ -1,1 +1,258 @@
-//! The durable side.
+//! The durable side: a trait of intents, each verb one whole transaction. Knows neither the networks
+//! nor the inbox.
+
+mod memory;
+mod sqlite;
+#[cfg(test)]
+mod histories;
+#[cfg(test)]
+mod suite;
+
+use async_trait::async_trait;
+use bridge_api::{BridgeName, Cursor, Key, ThreadId};
+
+pub use memory::MemoryStore;
+pub use sqlite::{Place, SqliteStore};
+
+use crate::model::{Envelope, EnvelopeId, Group, PARTS_MAX, Session, SinkName, Waiting};
+
+const HOUR_MILLIS: i64 = 3_600_000;
+
+/// The outbox, and what must outlive the process beside it.
+///
+/// Everything is durable when a verb returns `Ok`. Several verbs that wait together may share one
+/// sync of the disk. Time is passed in, in Unix milliseconds.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// Keeps all of the batch or nothing.
+    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError>;
+
+    /// Takes the partitions that this process may work on. An older lease of any owner on them ends:
+    /// whoever shows it from now on gets [`StoreError::LeaseLost`] and changes nothing.
+    async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError>;
+    /// Gives them back.
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
+    /// What waits in the leased partitions, by ascending id, beginning after `after`, at most
+    /// `count_max`. An empty answer is the end.
+    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError>;
+    /// Ends attempts and begins others, together. See [`Turn`].
+    async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError>;
+
+    async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError>;
+    async fn save_session(&self, session: &Session) -> Result<(), StoreError>;
+    async fn forget_session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<(), StoreError>;
+
+    /// Cursors of a scope whose name begins with `prefix`, ordered by name.
+    async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError>;
+
+    /// Keeps the bytes of an attachment, durable and by a name of ours.
+    async fn put_blob(&self, bytes: bytes::Bytes, now_millis: i64) -> Result<BlobId, StoreError>;
+    async fn blob(&self, id: &BlobId) -> Result<Option<bytes::Bytes>, StoreError>;
+
+    /// Dead letters, newest first.
+    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError>;
+    /// Puts dead letters back, due now, with fresh attempts, under their old ids: so they go before
+    /// what came later in their lanes. Unknown and living keys are skipped.
+    async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError>;
+    /// Drops dead letters for good; their history stays. Returns how many there were.
+    async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError>;
+    /// Everything known of one key; the newest envelope, should several have borne it.
+    async fn history(&self, key: &Key) -> Result<Option<History>, StoreError>;
+    /// What waits, oldest first, for people to look at.
+    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError>;
+    async fn depth(&self) -> Result<Depth, StoreError>;
+    /// Forgets finished work, and the keys of events, from before this moment. Returns how many of both
+    /// went. What waits or is dead stays, with its keys, and so do attachments that it may name. May
+    /// take several transactions, each of them whole.
+    async fn prune(&self, before_millis: i64) -> Result<usize, StoreError>;
+    /// `Ok` when something can be written now.
+    async fn check(&self) -> Result<(), StoreError>;
+    /// Lets what was asked for end; later verbs fail.
+    async fn close(&self);
+}
+
+/// What one caller wants kept together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    pub groups: Vec<Group>,
+    /// With their scope: a bridge's name, or one of ours.
+    pub cursors: Vec<(String, Cursor)>,
+}
+
+/// What became of one group, in the order of the batch.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Accepted {
+    New(Vec<Waiting>),
+    /// Known already: nothing changed.
+    Duplicate,
+    /// Known and dead: put back.
+    Revived(Vec<Waiting>),
+}
+
+impl Accepted {
+    pub fn into_waiting(self) -> Vec<Waiting> {
+        match self {
+            Self::New(waiting) | Self::Revived(waiting) => waiting,
+            Self::Duplicate => Vec::new(),
+        }
+    }
+}
+
+/// The right to work on partitions. Who holds an older epoch changes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub owner: String,
+    /// Fencing number.
+    pub epoch: i64,
+    /// Bit `n` of word `n / 64` stands for partition `n`.
+    pub partitions: [u64; 4],
+}
+
+/// Attempts that end and attempts that begin, in one transaction and in this order: fsync is the price
+/// of a message.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turn {
+    pub settle: Vec<Settle>,
+    pub begin: Vec<Begin>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settle {
+    pub id: EnvelopeId,
+    pub outcome: Settled,
+}
+
+/// How an attempt ended.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Settled {
+    /// It took effect. `result` is the far side's name for it; `follow` are orders that it causes.
+    Done { result: Option<String>, follow: Vec<Group> },
+    /// Surely not done: due again then. `spent` says whether the attempt counts.
+    Again { due_millis: i64, spent: bool, reason: String },
+    /// May be done: stays open, to be probed then.
+    Doubt { due_millis: i64, reason: String },
+    /// Given up: a dead letter, and with it the later parts of the same message, as far as they live.
+    Dead { reason: String, also: Vec<EnvelopeId>, follow: Vec<Group> },
+}
+
+/// Begins an attempt, which is written down with `mark` before it starts. An envelope with an open
+/// attempt is only loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Begin {
+    pub id: EnvelopeId,
+    pub mark: i64,
+}
+
+/// The answer to a [`Turn`].
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Turned {
+    /// In the order asked for.
+    pub begun: Vec<Envelope>,
+    /// Asked to settle without an open attempt, or to begin without an envelope that waits: ignored.
+    pub gone: Vec<EnvelopeId>,
+    /// What the settled attempts caused.
+    pub accepted: Vec<Waiting>,
+}
+
+/// The store's name for an attachment: 32 lower-case hex digits.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct BlobId(pub String);
+
+/// An envelope that was given up in public.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct DeadLetter {
+    pub key: Key,
+    pub sink: String,
+    pub died_millis: i64,
+    pub attempts: u32,
+    pub reason: String,
+}
+
+/// An envelope that waits.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Listed {
+    pub key: Key,
+    pub sink: String,
+    pub accepted_millis: i64,
+    pub due_millis: i64,
+    pub attempts: u32,
+    /// An attempt is under way or its outcome is unknown.
+    pub open: bool,
+    /// Of the last attempt that has one.
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct History {
+    pub key: Key,
+    pub sink: String,
+    pub accepted_millis: i64,
+    pub state: EnvelopeState,
+    pub attempts: Vec<Attempt>,
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum EnvelopeState {
+    Waiting { due_millis: i64 },
+    Done { at_millis: i64, result: Option<String> },
+    Dead { at_millis: i64, reason: String },
+    Discarded { at_millis: i64 },
+}
+
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Attempt {
+    /// Counts on over attempts that were not spent and over revivals.
+    pub number: u32,
+    pub started_millis: i64,
+    pub mark: i64,
+    /// `None` while it is open.
+    pub ended_millis: Option<i64>,
+    /// `done`, `again`, `doubt`, `dead`.
+    pub outcome: Option<String>,
+    pub reason: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Depth {
+    pub waiting: u64,
+    pub dead: u64,
+    /// Waiting by sink, those with any, by name.
+    pub sinks: Vec<(String, u64)>,
+}
+
+impl Depth {
+    pub fn of(&self, sink: &SinkName) -> u64 {
+        self.sinks.iter().find(|(name, _)| name == sink.as_str()).map_or(0, |(_, count)| *count)
+    }
+}
+
+/// Why the store did not do it. Nothing of the verb happened, unless said otherwise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// Another process took the partitions over.
+    #[error("the lease on the partitions is lost")]
+    LeaseLost,
+    /// Cannot be written now, for example because the disk is full. May pass.
+    #[error("the store cannot be written: {0}")]
+    Unwritable(String),
+    /// A sync failed or the file is damaged: what was written since is in doubt, so the process must end.
+    #[error("the store is broken: {0}")]
+    Broken(String),
+    #[error("the store is closed")]
+    Closed,
+    /// Another process owns the data directory.
+    #[error(
+        "the data directory {path} is in use by {owner}: stop that process, or give this one its own `gateway.data_dir`"
+    )]
+    InUse { path: String, owner: String },
+    #[error(
+        "the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again"
+    )]
+    TooNew { found: i64, known: i64 },
+}
+
+/// The ranks that parts of one message can have, from the first one's on.
+fn message_ranks(first: i64) -> std::ops::RangeInclusive<i64> {
+    first..=first | (PARTS_MAX as i64 - 1)
+}

@@ -69,7 +69,9 @@ pub enum Attachments {
     None,
     ByLink,
     /// The network carries files up to this size.
-    Native { bytes_max: u64 },
+    Native {
+        bytes_max: u64,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -107,7 +107,9 @@ pub enum Part {
     },
     Attachment(Attachment),
     /// An earlier effect is to be taken back, or said to be.
-    Withdraw { key: Key },
+    Withdraw {
+        key: Key,
+    },
 }
 
 /// An agent's whole message, before it is cut into parts.

@@ -32,8 +32,12 @@ pub enum BridgeState {
     Connecting,
     Up,
     /// Works, with something that an operator should look at.
-    Degraded { reason: String },
-    Down { reason: String },
+    Degraded {
+        reason: String,
+    },
+    Down {
+        reason: String,
+    },
 }
 
 /// The event could not be kept. The bridge does not acknowledge it, slows down and reports it again.

@@ -44,7 +44,7 @@ mod secret;
 pub use async_trait::async_trait;
 pub use bridge::{Bridge, Kind};
 pub use capabilities::{Attachments, Capabilities, Placement, Receipts, Resend, TextForm};
-pub use content::{Attachment, Inbound, Message, Outbound, Part, Peer, Receipt, Report, Reply, Sent, Speaker};
+pub use content::{Attachment, Inbound, Message, Outbound, Part, Peer, Receipt, Reply, Report, Sent, Speaker};
 pub use fault::{Fault, FaultKind, SettingsFault};
 pub use host::{AcceptError, BridgeState, Cursor, Host, HostPort};
 pub use ids::{BridgeName, EventId, Key, PeerId, ThreadId};

@@ -1,0 +1,344 @@
+//! The way one request goes: bounded, to one origin only, never repeated, its answer read to a limit and sorted.
+//!
+//! The calls themselves stand beside this file, by concern. What the token may touch is decided here: it is set on
+//! requests to the inbox's own origin and on nothing else.
+
+use std::{sync::Arc, time::Duration};
+
+use bridge_api::{Secret, SettingsFault};
+use reqwest::{
+    Method, Response, Url,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
+    multipart::Form,
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    address::PublicOnly,
+    fault::{Answer, Call, CallFault, classify, unreadable},
+    ids::{AccountId, InboxId},
+    text,
+};
+
+/// Where an API inbox is and how to ask it.
+#[derive(Clone, Debug)]
+pub struct ClientSettings {
+    /// `http` or `https`, as Chatwoot is reached from here.
+    pub base_url: Url,
+    pub account_id: AccountId,
+    pub inbox_id: InboxId,
+    pub api_access_token: Secret,
+    /// Requests at once: Puma has five threads by default, and people use them too.
+    pub concurrency: usize,
+    /// The whole of one request. Longer than the 15 s after which Chatwoot gives up, so that most ends are definite.
+    pub request_limit: Duration,
+    pub user_agent: String,
+    /// Origins of Chatwoot's file storage that are not public https, for example `http://minio:9000` beside it.
+    pub file_origins: Vec<Url>,
+}
+
+impl ClientSettings {
+    pub fn new(base_url: Url, account_id: AccountId, inbox_id: InboxId, api_access_token: Secret) -> Self {
+        Self {
+            base_url,
+            account_id,
+            inbox_id,
+            api_access_token,
+            concurrency: 4,
+            request_limit: Duration::from_secs(25),
+            user_agent: concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned(),
+            file_origins: Vec::new(),
+        }
+    }
+}
+
+/// One API inbox. Cheap to clone; clones share their connections and the limit on requests at once.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// To the origins that the settings name.
+    pub(super) http: reqwest::Client,
+    /// To public addresses only, for files.
+    pub(super) outside: reqwest::Client,
+    pub(super) file_origins: Arc<[Url]>,
+    pub(super) base_url: Url,
+    pub(super) account_id: AccountId,
+    pub(super) inbox_id: InboxId,
+    token: HeaderValue,
+    places: Arc<Semaphore>,
+    download_places: Arc<Semaphore>,
+}
+
+/// The dashed form: nginx drops header names with underscores.
+static TOKEN_HEADER: HeaderName = HeaderName::from_static("api-access-token");
+/// Files under way at once.
+const DOWNLOADS_MAX: usize = 2;
+const CONNECT_LIMIT: Duration = Duration::from_secs(5);
+/// Puma closes an idle connection after 20 s. Staying below keeps a request from meeting the closing half-way, which
+/// would leave its outcome in doubt.
+const IDLE_LIMIT: Duration = Duration::from_secs(10);
+
+impl Client {
+    /// Builds the client; connects to nothing.
+    pub fn new(settings: ClientSettings) -> Result<Self, SettingsFault> {
+        let base_url = checked(settings.base_url)?;
+        let mut token = HeaderValue::from_str(settings.api_access_token.expose())
+            .ok()
+            .filter(|token| !token.is_empty())
+            .ok_or_else(|| {
+                SettingsFault::new("api_access_token", "must be the token's letters and digits, nothing else")
+            })?;
+        token.set_sensitive(true);
+        let tls = tls();
+        let http = || {
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .tls_backend_preconfigured(tls.clone())
+                .connect_timeout(CONNECT_LIMIT)
+                .timeout(settings.request_limit)
+                .pool_idle_timeout(IDLE_LIMIT)
+                .user_agent(&settings.user_agent)
+        };
+        let unfit = |fault: reqwest::Error| SettingsFault::new("user_agent", fault.to_string());
+        Ok(Self {
+            http: http().build().map_err(unfit)?,
+            outside: http().dns_resolver(PublicOnly).build().map_err(unfit)?,
+            file_origins: settings.file_origins.into(),
+            base_url,
+            account_id: settings.account_id,
+            inbox_id: settings.inbox_id,
+            token,
+            places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
+            download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+        })
+    }
+
+    pub fn account_id(&self) -> AccountId {
+        self.account_id
+    }
+
+    pub fn inbox_id(&self) -> InboxId {
+        self.inbox_id
+    }
+
+    /// A request below this inbox's account.
+    pub(super) fn ask(&self, call: Call, method: Method, path: &str) -> Request<'_> {
+        let account = self.account_id;
+        self.ask_at(call, method, &format!("api/v1/accounts/{account}/{path}"))
+    }
+
+    /// A request below the base address. `path` is ours: numbers and fixed words only.
+    pub(super) fn ask_at(&self, call: Call, method: Method, path: &str) -> Request<'_> {
+        let mut url = self.base_url.clone();
+        url.set_path(&format!("{}/{path}", self.base_url.path().trim_end_matches('/')));
+        Request { client: self, call, method, url, body: Body::Empty, with_token: true, bytes_max: ANSWER_BYTES_MAX }
+    }
+
+    /// Downloads are long: they have places of their own, so that messages never wait for files.
+    pub(super) async fn download_place(&self) -> OwnedSemaphorePermit {
+        place(&self.download_places).await
+    }
+}
+
+async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
+    Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
+}
+
+fn checked(mut url: Url) -> Result<Url, SettingsFault> {
+    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
+        return Err(SettingsFault::new("url", "must begin with http:// or https://"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(SettingsFault::new("url", "must hold no user name or password, the token is enough"));
+    }
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url)
+}
+
+/// The system's certificates and the ring provider. A container without certificates can still use plain http.
+fn tls() -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring offers the default protocol versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
+/// Largest answer of most calls. A conversation shows its last message twice, 150 000 characters of up to six bytes each.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Largest answer of a list: a hundred of the longest messages, three bytes a character, and room to spare. Less would
+/// leave a conversation of long mails that can never be looked through.
+pub(super) const LIST_BYTES_MAX: usize = 64 << 20;
+
+enum Body {
+    Empty,
+    Json(Value),
+    Form(Form),
+}
+
+/// One request being put together. It is consumed by sending: nothing here can send twice.
+pub(super) struct Request<'a> {
+    client: &'a Client,
+    call: Call,
+    method: Method,
+    url: Url,
+    body: Body,
+    with_token: bool,
+    bytes_max: usize,
+}
+
+impl Request<'_> {
+    pub(super) fn query(mut self, name: &str, value: &str) -> Self {
+        self.url.query_pairs_mut().append_pair(name, value);
+        self
+    }
+
+    pub(super) fn json(mut self, body: Value) -> Self {
+        self.body = Body::Json(text::storable(body));
+        self
+    }
+
+    pub(super) fn form(mut self, form: Form) -> Self {
+        self.body = Body::Form(form);
+        self
+    }
+
+    pub(super) fn without_token(mut self) -> Self {
+        self.with_token = false;
+        self
+    }
+
+    pub(super) fn up_to(mut self, bytes_max: usize) -> Self {
+        self.bytes_max = bytes_max;
+        self
+    }
+
+    /// Sends and reads the answer as `T`.
+    pub(super) async fn read<T: DeserializeOwned>(self) -> Result<T, CallFault> {
+        let call = self.call;
+        self.send().await?.accept(call)?.parse(call)
+    }
+
+    /// Sends; any 2xx will do.
+    pub(super) async fn done(self) -> Result<(), CallFault> {
+        let call = self.call;
+        self.send().await?.accept(call).map(drop)
+    }
+
+    /// Sends and returns whatever came back. Waiting for a place is not part of the request's limit.
+    pub(super) async fn send(self) -> Result<Reply, CallFault> {
+        let Self { client, call, method, url, body, with_token, bytes_max } = self;
+        let _place = place(&client.places).await;
+        let mut request = client.http.request(method, url).header(ACCEPT, "application/json");
+        if with_token {
+            request = request.header(&TOKEN_HEADER, &client.token);
+        }
+        request = match body {
+            Body::Empty => request,
+            Body::Json(body) => request.json(&body),
+            Body::Form(form) => request.multipart(form),
+        };
+        let response = request.send().await.map_err(|fault| not_answered(call, &fault))?;
+        Reply::read(call, response, bytes_max).await
+    }
+}
+
+/// Before a connection stood, nothing can have happened; after that, anything can.
+fn not_answered(call: Call, fault: &reqwest::Error) -> CallFault {
+    let words = call.words();
+    if fault.is_builder() || fault.is_connect() {
+        let why = if fault.is_timeout() { "did not take the connection in time" } else { "cannot be reached" };
+        return CallFault::NotSent { reason: format!("could not {words}: chatwoot {why} ({})", root(fault)) };
+    }
+    let why = if fault.is_timeout() { "did not answer in time" } else { "closed the connection before it answered" };
+    CallFault::Doubtful { call, reason: format!("may not have managed to {words}: chatwoot {why}") }
+}
+
+/// The innermost cause: the outer ones repeat the address.
+fn root(fault: &reqwest::Error) -> String {
+    let mut inner: &dyn std::error::Error = fault;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    text::shown(&inner.to_string())
+}
+
+/// An answer, read whole.
+pub(super) struct Reply {
+    pub(super) status: u16,
+    content_type: String,
+    retry_after: Option<String>,
+    location: Option<String>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Reply {
+    pub(super) async fn read(call: Call, mut response: Response, bytes_max: usize) -> Result<Self, CallFault> {
+        let (status, headers) = (response.status().as_u16(), response.headers());
+        let request_id = header(headers, &REQUEST_ID).unwrap_or_default();
+        tracing::debug!(call = call.words(), status, request_id, "chatwoot answered");
+        let mut reply = Self {
+            status,
+            content_type: header(headers, &CONTENT_TYPE).unwrap_or_default(),
+            retry_after: header(headers, &RETRY_AFTER),
+            location: header(headers, &LOCATION),
+            body: Vec::new(),
+        };
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(reply),
+                // The status was definite; a reason cut short does not make a refusal less of one.
+                Err(_) if !reply.is_success() => return Ok(reply),
+                Err(fault) => return Err(not_answered(call, &fault)),
+            };
+            if reply.body.len() + chunk.len() > bytes_max {
+                let reason = format!("could not {}: the answer is over {bytes_max} bytes", call.words());
+                return Err(CallFault::Doubtful { call, reason });
+            }
+            reply.body.extend_from_slice(&chunk);
+        }
+    }
+
+    /// Itself when 2xx, else the fault.
+    pub(super) fn accept(self, call: Call) -> Result<Self, CallFault> {
+        if self.is_success() { Ok(self) } else { Err(classify(call, &self.as_answer())) }
+    }
+
+    /// The body as `T`, by its content type first: a login page is no answer.
+    pub(super) fn parse<T: DeserializeOwned>(&self, call: Call) -> Result<T, CallFault> {
+        if !self.as_answer().is_json() {
+            return Err(unreadable(call, &self.as_answer()));
+        }
+        serde_json::from_slice(&self.body).map_err(|fault| {
+            tracing::debug!(call = call.words(), ?fault, "an answer did not have the known shape");
+            unreadable(call, &self.as_answer())
+        })
+    }
+
+    fn as_answer(&self) -> Answer<'_> {
+        Answer {
+            status: self.status,
+            content_type: &self.content_type,
+            retry_after: self.retry_after.as_deref(),
+            location: self.location.as_deref(),
+            body: &self.body,
+        }
+    }
+
+    fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
+}

@@ -1,0 +1,162 @@
+//! Calls on messages.
+
+use bytes::Bytes;
+use reqwest::{
+    Method,
+    multipart::{Form, Part},
+};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{
+    client::{Client, LIST_BYTES_MAX},
+    fault::{Call, CallFault},
+    ids::{ConversationId, MessageId},
+    wire::{MessageRow, MessageStatus, MessageType, Payload},
+};
+
+/// A message to be posted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewMessage {
+    /// At most [`CONTENT_CHARS_MAX`] characters. May be empty only beside attachments.
+    pub content: String,
+    /// In what is not incoming, Chatwoot evaluates Liquid (`{{ … }}`): never put a peer's words there.
+    pub message_type: MessageType,
+    /// A note for agents.
+    pub private: bool,
+    /// Our key: the mark by which an earlier try is found again. Nothing in Chatwoot keeps it unique.
+    pub source_id: String,
+    /// For example `in_reply_to` (a message id) or `in_reply_to_external_id` (a source id of the same conversation).
+    pub content_attributes: Map<String, Value>,
+    /// At most [`ATTACHMENTS_MAX`].
+    pub attachments: Vec<Upload>,
+}
+
+/// A file sent along with a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Upload {
+    pub name: String,
+    /// Chatwoot tells images, video and audio apart by this.
+    pub content_type: String,
+    pub bytes: Bytes,
+}
+
+/// Rows in a full answer of [`Client::messages_after`] (Chatwoot 4.15, `message_finder.rb`).
+pub const MESSAGES_PAGE: usize = 100;
+/// Chatwoot 4.15, `message.rb`.
+pub const CONTENT_CHARS_MAX: usize = 150_000;
+/// Chatwoot 4.15, `message.rb`.
+pub const ATTACHMENTS_MAX: usize = 15;
+
+/// What became of a post.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub struct Posted {
+    pub id: MessageId,
+}
+
+impl Client {
+    /// Up to [`MESSAGES_PAGE`] messages with an id above `after`, private notes and activities included, in the order of their ids.
+    ///
+    /// Chatwoot orders them by time; a full page ends at its own limit, so ask again from the highest id seen.
+    pub async fn messages_after(
+        &self,
+        conversation: ConversationId,
+        after: MessageId,
+    ) -> Result<Vec<MessageRow>, CallFault> {
+        self.list(conversation, Some(after)).await
+    }
+
+    /// The latest 20 messages, in the order of their ids.
+    pub async fn messages_latest(&self, conversation: ConversationId) -> Result<Vec<MessageRow>, CallFault> {
+        self.list(conversation, None).await
+    }
+
+    async fn list(&self, conversation: ConversationId, after: Option<MessageId>) -> Result<Vec<MessageRow>, CallFault> {
+        let mut request = self.ask(Call::ListMessages, Method::GET, &format!("conversations/{conversation}/messages"));
+        if let Some(after) = after {
+            request = request.query("after", &after.to_string());
+        }
+        let mut rows = request.up_to(LIST_BYTES_MAX).read::<Payload<Vec<MessageRow>>>().await?.payload;
+        rows.sort_by_key(|row| row.id);
+        Ok(rows)
+    }
+
+    /// Posts one message. Chatwoot does not recognise a second copy: after `Doubtful`, list before trying again.
+    pub async fn post_message(&self, conversation: ConversationId, new: &NewMessage) -> Result<Posted, CallFault> {
+        check(new)?;
+        let request = self.ask(Call::PostMessage, Method::POST, &format!("conversations/{conversation}/messages"));
+        let request = if new.attachments.is_empty() { request.json(json_body(new)) } else { request.form(form(new)?) };
+        request.read().await
+    }
+
+    /// Sets what became of a message (Chatwoot 4.2, API inboxes only). Chatwoot keeps `external_error` only with
+    /// `failed`, and answers 200 also when it changed nothing.
+    pub async fn set_message_status(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+        status: MessageStatus,
+        external_error: Option<&str>,
+    ) -> Result<(), CallFault> {
+        let path = format!("conversations/{conversation}/messages/{message}");
+        let request = self.ask(Call::SetMessageStatus, Method::PATCH, &path);
+        let mut body = json!({ "status": status });
+        if let Some(error) = external_error {
+            body["external_error"] = json!(error);
+        }
+        request.json(body).done().await
+    }
+
+    /// Replaces a message by Chatwoot's "deleted" mark; the row stays.
+    pub async fn delete_message(&self, conversation: ConversationId, message: MessageId) -> Result<(), CallFault> {
+        let path = format!("conversations/{conversation}/messages/{message}");
+        self.ask(Call::DeleteMessage, Method::DELETE, &path).done().await
+    }
+}
+
+/// What Chatwoot would refuse in the account's language, or take although nobody wants it.
+fn check(new: &NewMessage) -> Result<(), CallFault> {
+    let reason = if new.content.chars().count() > CONTENT_CHARS_MAX {
+        format!("the message is longer than the {CONTENT_CHARS_MAX} characters chatwoot takes")
+    } else if new.attachments.len() > ATTACHMENTS_MAX {
+        format!("the message has more than the {ATTACHMENTS_MAX} attachments chatwoot takes")
+    } else if new.content.is_empty() && new.attachments.is_empty() {
+        "the message has neither text nor attachment".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(CallFault::Invalid { reason })
+}
+
+fn json_body(new: &NewMessage) -> Value {
+    let mut body = json!({
+        "content": new.content,
+        "message_type": new.message_type.as_str(),
+        "private": new.private,
+        "source_id": new.source_id,
+    });
+    if !new.content_attributes.is_empty() {
+        body["content_attributes"] = json!(new.content_attributes);
+    }
+    body
+}
+
+fn form(new: &NewMessage) -> Result<Form, CallFault> {
+    let mut form = Form::new()
+        .text("content", new.content.replace('\0', ""))
+        .text("message_type", new.message_type.as_str())
+        .text("private", new.private.to_string())
+        .text("source_id", new.source_id.clone());
+    if !new.content_attributes.is_empty() {
+        // In a form Chatwoot takes the object as a JSON text.
+        form = form.text("content_attributes", Value::from(new.content_attributes.clone()).to_string());
+    }
+    for upload in &new.attachments {
+        let part = Part::stream_with_length(upload.bytes.clone(), upload.bytes.len() as u64)
+            .file_name(upload.name.clone())
+            .mime_str(&upload.content_type)
+            .map_err(|_| CallFault::Invalid { reason: "the attachment's content type is malformed".to_owned() })?;
+        form = form.part("attachments[]", part);
+    }
+    Ok(form)
+}

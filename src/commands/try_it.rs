@@ -1,0 +1,194 @@
+//! `deskbridge try`: the whole product in one process, with nothing to set up. The gateway, the sandbox inbox
+//! and its agent's page on loopback; with `--irc` also a real IRC network.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bridge_api::{Bridge, BridgeName, Secret};
+use clap::Args;
+use reqwest::Url;
+
+use super::Failure;
+use crate::{
+    bridges::Registry,
+    chatwoot::{AccountId, ClientSettings, InboxId},
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
+    model::InboxName,
+    policy::WhenInDoubt,
+    sandbox::{Sandbox, SandboxSettings},
+    settings::Kinds,
+    store::{Place, SqliteStore, Store},
+};
+
+const INBOX: &str = "sandbox";
+const BRIDGE: &str = "irc";
+
+#[derive(Debug, Args)]
+pub struct TryArgs {
+    /// Keep the data here; a temporary folder otherwise
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Join a real IRC network: `irc://host[:port]/channel`, or `ircs://` with TLS
+    #[arg(long, value_name = "URL")]
+    pub irc: Option<String>,
+    /// Nick on that network
+    #[arg(long, value_name = "NICK", default_value = "deskbridge")]
+    pub nick: String,
+    /// Where the agent's page listens
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
+    pub listen: SocketAddr,
+}
+
+/// Where an IRC network is, from its URL.
+#[derive(Debug, PartialEq, Eq)]
+struct IrcPlace {
+    host: String,
+    port: u16,
+    tls: bool,
+    /// With its `#`.
+    channel: Option<String>,
+}
+
+/// Runs until a signal.
+pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
+    let irc = args.irc.as_deref().map(irc_place).transpose()?;
+    let bridge = irc.as_ref().map(|place| irc_bridge(place, &args.nick, registry)).transpose()?;
+    let temporary = match args.data_dir {
+        Some(_) => None,
+        None => Some(tempfile::tempdir().map_err(|error| Failure::new(format!("no temporary folder: {error}")))?),
+    };
+    let data_dir = args.data_dir.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
+    let data_dir = data_dir.expect("one of the two is there").to_owned();
+
+    let sandbox = Sandbox::start(SandboxSettings { listen: args.listen, ..SandboxSettings::default() });
+    let sandbox =
+        sandbox.await.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    let place = Place::in_dir(&data_dir);
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
+    let store = opened.map_err(|error| Failure::new(error.to_string()))?;
+    let store: Arc<dyn Store> = Arc::new(store.map_err(|error| Failure::new(error.to_string()))?);
+    let plan = plan(&sandbox, bridge, &data_dir)?;
+    let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
+    sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
+    println!("{}", welcome(&sandbox, &gateway, irc.as_ref(), args, &data_dir));
+    let ended = until_told(gateway).await;
+    sandbox.stop().await;
+    ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> Result<Plan, Failure> {
+    let url = Url::parse(&sandbox.url()).map_err(|error| Failure::new(error.to_string()))?;
+    let settings = SandboxSettings::default();
+    let (account, inbox) = (AccountId(settings.account_id as i64), InboxId(settings.inbox_id as i64));
+    let inbox = InboxPlan {
+        name: InboxName::new(INBOX),
+        client: ClientSettings::new(url, account, inbox, Secret::new(settings.api_access_token)),
+        callback_secret: Some(Secret::new(sandbox.callback_secret())),
+        callback_path_token: None,
+        send_templates: true,
+        settle: Duration::from_secs(20),
+        callback_grace: Duration::from_millis(250),
+    };
+    let bridges = bridge.into_iter().map(|bridge| BridgePlan {
+        name: BridgeName::from(BRIDGE),
+        inbox: InboxName::new(INBOX),
+        when_in_doubt: WhenInDoubt::Repeat,
+        bridge,
+    });
+    Ok(Plan {
+        listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        data_dir: data_dir.to_owned(),
+        admin_token: None,
+        stop_limit: Duration::from_secs(20),
+        retention: Duration::from_secs(30 * 24 * 3600),
+        inboxes: vec![inbox],
+        bridges: bridges.collect(),
+    })
+}
+
+/// The same table that a settings file would hold.
+fn irc_bridge(place: &IrcPlace, nick: &str, registry: &Registry) -> Result<Arc<dyn Bridge>, Failure> {
+    let mut table = toml::Table::new();
+    table.insert("server".into(), place.host.clone().into());
+    table.insert("port".into(), i64::from(place.port).into());
+    table.insert("tls".into(), place.tls.into());
+    table.insert("nick".into(), nick.into());
+    if let Some(channel) = &place.channel {
+        let channel = toml::Table::from_iter([("name".to_owned(), toml::Value::from(channel.as_str()))]);
+        table.insert("channels".into(), vec![toml::Value::Table(channel)].into());
+    }
+    let built = registry.build(&BridgeName::from(BRIDGE), "irc", table);
+    built.map_err(|faults| Failure::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+}
+
+/// `irc://host/support`, `irc://host/#support` and `irc://host` are all in use.
+fn irc_place(url: &str) -> Result<IrcPlace, Failure> {
+    let wrong =
+        |reason: &str| Failure::usage(format!("--irc {url}: {reason}; write it like irc://127.0.0.1:6667/#support"));
+    let parsed = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
+    let tls = match parsed.scheme() {
+        "irc" => false,
+        "ircs" => true,
+        _ => return Err(wrong("it must begin with irc:// or ircs://")),
+    };
+    let host = parsed.host_str().filter(|host| !host.is_empty()).ok_or_else(|| wrong("the host is missing"))?;
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let path = parsed.path().trim_start_matches('/');
+    let channel = match (path, parsed.fragment()) {
+        ("", None | Some("")) => None,
+        ("", Some(name)) => Some(format!("#{name}")),
+        (name, _) if name.starts_with(['#', '&', '+', '!']) => Some(name.to_owned()),
+        (name, _) => Some(format!("#{}", name.strip_prefix("%23").unwrap_or(name))),
+    };
+    Ok(IrcPlace { host, port: parsed.port().unwrap_or(if tls { 6697 } else { 6667 }), tls, channel })
+}
+
+fn welcome(sandbox: &Sandbox, gateway: &Gateway, irc: Option<&IrcPlace>, args: &TryArgs, data_dir: &Path) -> String {
+    let people = match irc {
+        None => "people        none yet: add --irc irc://HOST/CHANNEL to join an IRC network".to_owned(),
+        Some(place) => {
+            let nick = &args.nick;
+            let channel = place.channel.as_deref();
+            let channel = channel.map_or_else(String::new, |name| format!(", or say `{nick}: hello` in {name}"));
+            format!("people        write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
+        }
+    };
+    format!(
+        "agent's page  {}/\n{people}\ngateway       http://{}/readyz\ndata          {}\n\nCtrl-C stops it.",
+        sandbox.url(),
+        gateway.address(),
+        data_dir.display(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_irc_url_names_host_port_and_channel() {
+        let place = |host: &str, port, tls, channel: Option<&str>| IrcPlace {
+            host: host.into(),
+            port,
+            tls,
+            channel: channel.map(str::to_owned),
+        };
+        let cases = [
+            ("irc://127.0.0.1:6667/#support", place("127.0.0.1", 6667, false, Some("#support"))),
+            ("irc://127.0.0.1/support", place("127.0.0.1", 6667, false, Some("#support"))),
+            ("ircs://irc.example.org/%23support", place("irc.example.org", 6697, true, Some("#support"))),
+            ("ircs://irc.example.org:7000", place("irc.example.org", 7000, true, None)),
+            ("irc://[::1]/&local", place("::1", 6667, false, Some("&local"))),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(irc_place(url).unwrap(), expected, "{url}");
+        }
+        for url in ["http://irc.example.org", "irc:///x", "support"] {
+            assert!(irc_place(url).is_err(), "{url}");
+        }
+    }
+}

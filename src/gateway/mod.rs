@@ -1,0 +1,293 @@
+//! Builds the parts, owns every task, starts and stops them in order. Nothing else spawns.
+
+mod network;
+mod plan;
+mod serve;
+mod upkeep;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use bridge_api::{BridgeState, SettingsFault};
+use tokio::{
+    net::{TcpListener, UnixListener},
+    sync::{mpsc, watch},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    chatwoot::Client,
+    clock::Clock,
+    http::{self, Door, Front, Proof},
+    intake::{self, Intake, Route},
+    model::SinkName,
+    pump::{self, Pump},
+    sessions::Sessions,
+    sinks::{InboxSink, NetworkSink, Sink},
+    store::{Store, StoreError},
+    telemetry::StateBoard,
+};
+
+pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX, place_of};
+pub use serve::{ServeError, serve, until_told};
+
+/// Name of the control socket in the data directory.
+pub const CONTROL_SOCKET: &str = "control.sock";
+
+/// A gateway at work.
+pub struct Gateway {
+    address: SocketAddr,
+    store: Arc<dyn Store>,
+    board: Arc<StateBoard>,
+    sessions: Vec<Arc<Sessions>>,
+    stop_limit: Duration,
+    pump: Task,
+    bridges: Task,
+    upkeep: Task,
+    fronts: Task,
+    failed: mpsc::Receiver<String>,
+    control: PathBuf,
+}
+
+/// Tasks that are stopped together.
+#[derive(Default)]
+struct Task {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// Why a gateway did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("cannot listen on {address}: {source}")]
+    Listen { address: String, source: std::io::Error },
+    #[error("inbox `{inbox}`: {fault}")]
+    Inbox { inbox: String, fault: SettingsFault },
+    #[error("bridge `{bridge}` names the inbox `{inbox}`, which is not there")]
+    NoInbox { bridge: String, inbox: String },
+}
+
+/// One inbox, with what belongs to it.
+struct InboxParts {
+    client: Arc<Client>,
+    sessions: Arc<Sessions>,
+    sink: Arc<InboxSink>,
+    secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
+}
+
+impl Gateway {
+    /// Starts everything: the store's lease, the callback door, the pump, the bridges.
+    pub async fn start(plan: Plan, store: Arc<dyn Store>) -> Result<Self, StartError> {
+        let clock = Clock::system();
+        let board = Arc::new(StateBoard::default());
+        let lease = store.lease(&format!("pid {}", std::process::id()), clock.now()).await?;
+        let born = upkeep::born_millis(&*store, clock.now()).await?;
+        let (feed, fed) = pump::feed();
+        let (fail, failed) = mpsc::channel(1);
+
+        let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
+        let mut doors = HashMap::new();
+        let mut inboxes = Vec::new();
+        for inbox in &plan.inboxes {
+            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, &board)?;
+            parts.sink.saw(upkeep::newest(&*store, &inbox.name).await?);
+            sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
+            doors.insert(inbox.name.to_string(), door);
+            inboxes.push((inbox.name.clone(), parts));
+        }
+        let routes = build_routes(&plan, &store, &mut sinks)?;
+        let intake = Arc::new(Intake::new(store.clone(), feed.clone(), clock, routes, born));
+        let pump = Pump::new(store.clone(), lease, sinks, fed, clock, fastrand::Rng::new());
+        let front = Front {
+            intake: intake.clone(),
+            store: store.clone(),
+            board: board.clone(),
+            feed,
+            doors,
+            admin_token: plan.admin_token,
+        };
+
+        let listen = |source| StartError::Listen { address: plan.listen.to_string(), source };
+        let listener = TcpListener::bind(plan.listen).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let control = plan.data_dir.join(CONTROL_SOCKET);
+
+        let gateway = Self {
+            address,
+            store: store.clone(),
+            board: board.clone(),
+            sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
+            stop_limit: plan.stop_limit,
+            pump: Task::default(),
+            bridges: Task::default(),
+            upkeep: Task::default(),
+            fronts: Task::default(),
+            failed,
+            control,
+        };
+        gateway.open(listener, Arc::new(front));
+        gateway.run_pump(pump, fail);
+        for bridge in plan.bridges {
+            let host = intake::BridgeHost { bridge: bridge.name.clone(), intake: intake.clone(), board: board.clone() };
+            gateway.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
+        }
+        gateway.keep_up(inboxes, plan.retention);
+        Ok(gateway)
+    }
+
+    /// Where the gateway listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn board(&self) -> &StateBoard {
+        &self.board
+    }
+
+    /// Sessions in memory.
+    pub fn sessions_cached(&self) -> usize {
+        self.sessions.iter().map(|sessions| sessions.len()).sum()
+    }
+
+    /// Returns when the gateway cannot go on, with the reason.
+    pub async fn failed(&mut self) -> String {
+        match self.failed.recv().await {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The soft stop: nothing new is begun, attempts under way may finish, networks are left politely, and
+    /// the callback door closes last, since Chatwoot never knocks twice.
+    pub async fn stop(self) {
+        self.board.stop();
+        if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
+            tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
+        }
+        self.bridges.end().await;
+        self.upkeep.end().await;
+        self.fronts.end().await;
+        self.store.close().await;
+        if let Err(error) = std::fs::remove_file(&self.control) {
+            tracing::debug!(error = error.to_string(), "the control socket was not removed");
+        }
+    }
+
+    fn open(&self, listener: TcpListener, front: Arc<Front>) {
+        self.fronts.spawn(|stop| http::serve::serve(listener, http::public(front.clone()), stop));
+        match control_socket(&self.control) {
+            Ok(socket) => self.fronts.spawn(|stop| http::serve::serve(socket, http::control(front), stop)),
+            Err(error) => {
+                tracing::warn!(
+                    error = error.to_string(),
+                    "no control socket: `outbox` works only while the gateway is stopped"
+                );
+            }
+        }
+    }
+
+    fn run_pump(&self, pump: Pump, fail: mpsc::Sender<String>) {
+        self.pump.spawn(|stop| async move {
+            if let Err(error) = pump.run(stop).await {
+                // The receiver is gone only when the gateway is.
+                drop(fail.send(error.to_string()).await);
+            }
+        });
+    }
+
+    fn keep_up(&self, inboxes: Vec<(crate::model::InboxName, InboxParts)>, retention: Duration) {
+        let marks = inboxes.iter().map(|(name, parts)| (name.clone(), parts.sink.clone())).collect();
+        let store = self.store.clone();
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, stop));
+        for (name, parts) in inboxes {
+            let board = self.board.clone();
+            self.upkeep.spawn(|stop| upkeep::watch_inbox(name, parts.client, parts.secrets, board, stop));
+        }
+    }
+}
+
+impl Task {
+    fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
+        self.tracker.spawn(task(self.stop.clone()));
+    }
+
+    async fn end(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+fn build_inbox(
+    plan: &InboxPlan,
+    count: usize,
+    store: &Arc<dyn Store>,
+    board: &Arc<StateBoard>,
+) -> Result<(InboxParts, Door), StartError> {
+    let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
+    let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), SESSIONS_MAX / count.max(1)));
+    let sink = Arc::new(InboxSink::new(
+        plan.name.clone(),
+        client.clone(),
+        sessions.clone(),
+        store.clone(),
+        board.clone(),
+        (plan.client.concurrency, plan.settle),
+    ));
+    board.inbox(plan.name.as_str(), BridgeState::Connecting);
+    let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
+        (Some(secret), _) => (Proof::Signature(watch::channel(vec![secret.clone()]).1), None),
+        (None, Some(token)) => (Proof::PathToken(token.clone()), None),
+        (None, None) => {
+            let (tell, told) = watch::channel(Vec::new());
+            (Proof::Signature(told), Some(tell))
+        }
+    };
+    let door = intake::Door {
+        inbox: plan.name.clone(),
+        account_id: client.account_id(),
+        inbox_id: client.inbox_id(),
+        send_templates: plan.send_templates,
+        grace_millis: plan.callback_grace.as_millis() as i64,
+    };
+    Ok((InboxParts { client, sessions, sink, secrets }, Door { door, proof }))
+}
+
+fn build_routes(
+    plan: &Plan,
+    store: &Arc<dyn Store>,
+    sinks: &mut HashMap<SinkName, Arc<dyn Sink>>,
+) -> Result<HashMap<bridge_api::BridgeName, Route>, StartError> {
+    let mut routes = HashMap::new();
+    for bridge in &plan.bridges {
+        if !plan.inboxes.iter().any(|inbox| inbox.name == bridge.inbox) {
+            let (bridge, inbox) = (bridge.name.to_string(), bridge.inbox.to_string());
+            return Err(StartError::NoInbox { bridge, inbox });
+        }
+        let sink = NetworkSink::new(bridge.name.clone(), bridge.bridge.clone(), store.clone(), bridge.when_in_doubt);
+        sinks.insert(SinkName::bridge(&bridge.name), Arc::new(sink));
+        routes.insert(bridge.name.clone(), Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone() });
+    }
+    Ok(routes)
+}
+
+/// For the owner alone. The data directory's lock says that whoever left an old one is gone.
+fn control_socket(path: &Path) -> std::io::Result<UnixListener> {
+    match std::fs::remove_file(path) {
+        Ok(()) => {}
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
+    }
+    let socket = UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(socket)
+}

@@ -1,0 +1,41 @@
+//! Keeps one bridge running: what ends by itself is shown and started again, paced. A bridge that panics
+//! takes nobody with it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use bridge_api::{Bridge, BridgeState, Host, HostPort};
+use futures_util::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use crate::intake::BridgeHost;
+
+const PAUSE_FIRST: Duration = Duration::from_secs(2);
+const PAUSE_MAX: Duration = Duration::from_secs(300);
+
+pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop: CancellationToken) {
+    let name = host.bridge.clone();
+    let port = Arc::new(host);
+    let mut pause = PAUSE_FIRST;
+    while !stop.is_cancelled() {
+        port.state(BridgeState::Connecting);
+        let run = bridge.run(Host::new(name.clone(), port.clone()), stop.clone());
+        let reason = match AssertUnwindSafe(run).catch_unwind().await {
+            Ok(Ok(())) if stop.is_cancelled() => break,
+            Ok(Ok(())) => "it ended by itself".to_owned(),
+            Ok(Err(fault)) => fault.reason,
+            Err(_) => "it panicked; the log has the details".to_owned(),
+        };
+        tracing::error!(
+            bridge = name.as_str(),
+            reason = reason.as_str(),
+            pause_seconds = pause.as_secs(),
+            "a bridge stopped; it is started again"
+        );
+        port.state(BridgeState::Down { reason });
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
+        }
+    }
+    port.state(BridgeState::Down { reason: "stopped".into() });
+}

@@ -1,0 +1,103 @@
+//! What a gateway is made of: settings that were read, or the parts that a test puts together.
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use bridge_api::{Bridge, BridgeName, Secret};
+
+use crate::{
+    chatwoot::{AccountId, ClientSettings, InboxId},
+    model::InboxName,
+    policy::WhenInDoubt,
+    settings::{self, Settings, StoreUrl},
+    store::Place,
+};
+
+/// Sessions kept in memory, over all inboxes.
+pub const SESSIONS_MAX: usize = 100_000;
+
+pub struct Plan {
+    /// Callbacks, health, and for operators.
+    pub listen: SocketAddr,
+    /// Holds the control socket; the store has its files there too.
+    pub data_dir: PathBuf,
+    pub admin_token: Option<Secret>,
+    /// Attempts under way may finish within this time after a stop.
+    pub stop_limit: Duration,
+    /// Finished work is forgotten after this time.
+    pub retention: Duration,
+    pub inboxes: Vec<InboxPlan>,
+    pub bridges: Vec<BridgePlan>,
+}
+
+pub struct InboxPlan {
+    pub name: InboxName,
+    pub client: ClientSettings,
+    /// Left out, and without a path token, it is read from the inbox.
+    pub callback_secret: Option<Secret>,
+    pub callback_path_token: Option<Secret>,
+    pub send_templates: bool,
+    /// How long after its start an unanswered request may still take effect.
+    pub settle: Duration,
+    /// How long a fresh reply waits for an elder one.
+    pub callback_grace: Duration,
+}
+
+pub struct BridgePlan {
+    pub name: BridgeName,
+    pub inbox: InboxName,
+    pub when_in_doubt: WhenInDoubt,
+    pub bridge: Arc<dyn Bridge>,
+}
+
+impl Plan {
+    /// What the settings ask for.
+    pub fn of(settings: &Settings) -> Self {
+        let gateway = &settings.gateway;
+        Self {
+            listen: gateway.listen,
+            data_dir: gateway.data_dir.clone(),
+            admin_token: gateway.admin_token.clone(),
+            stop_limit: Duration::from_secs(gateway.stop_seconds),
+            retention: Duration::from_secs(gateway.retention_days * 24 * 3600),
+            inboxes: settings.inboxes.iter().map(|(name, inbox)| InboxPlan::of(name, inbox)).collect(),
+            bridges: settings.bridges.iter().map(|(name, entry)| BridgePlan::of(name, entry)).collect(),
+        }
+    }
+}
+
+impl InboxPlan {
+    fn of(name: &str, inbox: &settings::Inbox) -> Self {
+        let (account, id) = (AccountId(inbox.account_id as i64), InboxId(inbox.inbox_id as i64));
+        let mut client = ClientSettings::new(inbox.url.url().clone(), account, id, inbox.api_access_token.clone());
+        client.concurrency = inbox.concurrency;
+        Self {
+            name: InboxName::new(name),
+            client,
+            callback_secret: inbox.callback_secret.clone(),
+            callback_path_token: inbox.callback_path_token.clone(),
+            send_templates: inbox.send_templates,
+            settle: Duration::from_secs(inbox.settle_seconds),
+            callback_grace: Duration::from_millis(inbox.callback_grace_millis),
+        }
+    }
+}
+
+impl BridgePlan {
+    fn of(name: &BridgeName, entry: &settings::BridgeEntry) -> Self {
+        Self {
+            name: name.clone(),
+            inbox: InboxName::new(entry.inbox.as_str()),
+            when_in_doubt: match entry.when_in_doubt {
+                settings::WhenInDoubt::Repeat => WhenInDoubt::Repeat,
+                settings::WhenInDoubt::Fail => WhenInDoubt::Fail,
+            },
+            bridge: entry.bridge.clone(),
+        }
+    }
+}
+
+/// Where the settings put the store.
+pub fn place_of(settings: &Settings) -> Place {
+    let StoreUrl::Sqlite(database) = &settings.store.url;
+    Place { database: database.clone(), ..Place::in_dir(&settings.gateway.data_dir) }
+}

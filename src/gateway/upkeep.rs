@@ -1,0 +1,146 @@
+//! What is done now and then: forgetting what is old, remembering where the inbox stands, reading its
+//! callback secret.
+
+use std::{sync::Arc, time::Duration};
+
+use bridge_api::{BridgeState, Cursor, Secret};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    chatwoot::{CallFault, Client},
+    clock,
+    model::InboxName,
+    sinks::{InboxSink, Sink},
+    store::{Batch, Store, StoreError},
+    telemetry::StateBoard,
+};
+
+/// Scope of the gateway's own cursors; no bridge's name holds a dot.
+const SCOPE: &str = "gateway.own";
+const BORN: &str = "born";
+const MARKS_EVERY: Duration = Duration::from_secs(10);
+const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+/// Between two looks at the inbox's own settings while all is well, and while they cannot be read.
+const LOOK_EVERY: Duration = Duration::from_secs(600);
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
+
+/// When this store was made, Unix milliseconds.
+pub(super) async fn born_millis(store: &dyn Store, now_millis: i64) -> Result<i64, StoreError> {
+    if let Some(born) = number(store, BORN).await? {
+        return Ok(born);
+    }
+    save(store, Cursor::set(BORN, now_millis.to_string()), now_millis).await?;
+    Ok(now_millis)
+}
+
+/// The newest message id that was known at the last save; 0 at first.
+pub(super) async fn newest(store: &dyn Store, inbox: &InboxName) -> Result<i64, StoreError> {
+    Ok(number(store, &mark_name(inbox)).await?.unwrap_or(0))
+}
+
+/// Saves the marks and prunes until `stop`, and saves the marks once more.
+pub(super) async fn keep_up(
+    store: Arc<dyn Store>,
+    sinks: Vec<(InboxName, Arc<InboxSink>)>,
+    retention: Duration,
+    stop: CancellationToken,
+) {
+    let mut marks = tokio::time::interval(MARKS_EVERY);
+    let mut prune = tokio::time::interval(PRUNE_EVERY);
+    let mut saved = vec![0; sinks.len()];
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            _ = marks.tick() => save_marks(&*store, &sinks, &mut saved).await,
+            _ = prune.tick() => forget_old(&*store, retention).await,
+        }
+    }
+    save_marks(&*store, &sinks, &mut saved).await;
+}
+
+async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], saved: &mut [i64]) {
+    for ((name, sink), saved) in sinks.iter().zip(saved) {
+        let mark = sink.mark();
+        if mark > *saved {
+            match save(store, Cursor::set(mark_name(name), mark.to_string()), clock::now_millis()).await {
+                Ok(()) => *saved = mark,
+                Err(error) => {
+                    tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back")
+                }
+            }
+        }
+    }
+}
+
+async fn forget_old(store: &dyn Store, retention: Duration) {
+    match store.prune(clock::now_millis() - retention.as_millis() as i64).await {
+        Ok(0) => {}
+        Ok(rows) => tracing::info!(rows, "old history is forgotten"),
+        Err(error) => tracing::warn!(error = error.to_string(), "old history could not be forgotten"),
+    }
+}
+
+/// Looks at the inbox's own settings: at once, and now and then. Tells the callback door the secret where
+/// the settings left it out.
+pub(super) async fn watch_inbox(
+    name: InboxName,
+    client: Arc<Client>,
+    secrets: Option<watch::Sender<Vec<Secret>>>,
+    board: Arc<StateBoard>,
+    stop: CancellationToken,
+) {
+    loop {
+        let state = match client.inbox().await {
+            Ok(inbox) if !inbox.is_api() => {
+                degraded("it is not an API inbox, so messages cannot be posted: check `inbox_id`")
+            }
+            Ok(inbox) => told(inbox.secret, secrets.as_ref()),
+            Err(fault @ CallFault::NotFound { .. }) => degraded(&format!("{fault}: check `account_id` and `inbox_id`")),
+            Err(fault) => BridgeState::Down { reason: fault.to_string() },
+        };
+        let pause = if state == BridgeState::Up { LOOK_EVERY } else { LOOK_AGAIN };
+        board.inbox(name.as_str(), state);
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn told(secret: Option<Secret>, secrets: Option<&watch::Sender<Vec<Secret>>>) -> BridgeState {
+    match (secret, secrets) {
+        (_, None) => BridgeState::Up,
+        (Some(secret), Some(secrets)) => {
+            secrets.send_modify(|known| {
+                if !known.iter().any(|old| old.expose() == secret.expose()) {
+                    // The one before stays good: callbacks that were queued before a change bear the old signature.
+                    known.insert(0, secret);
+                    known.truncate(2);
+                }
+            });
+            BridgeState::Up
+        }
+        (None, Some(_)) => degraded(
+            "callbacks are refused: the inbox does not show its secret to this token; set `callback_secret`, or use an administrator's token",
+        ),
+    }
+}
+
+fn degraded(reason: &str) -> BridgeState {
+    BridgeState::Degraded { reason: reason.to_owned() }
+}
+
+async fn number(store: &dyn Store, name: &str) -> Result<Option<i64>, StoreError> {
+    let cursors = store.cursors(SCOPE, name).await?;
+    let found = cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value);
+    Ok(found.and_then(|value| value.parse().ok()))
+}
+
+async fn save(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
+    store.accept(Batch { groups: Vec::new(), cursors: vec![(SCOPE.to_owned(), cursor)] }, now_millis).await.map(drop)
+}
+
+fn mark_name(inbox: &InboxName) -> String {
+    format!("newest/{inbox}")
+}

@@ -1,0 +1,123 @@
+//! The callback door: raw bytes in, verified, judged and stored, and only then answered. No look-up and no
+//! call out, since Chatwoot waits five seconds and never knocks twice.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+};
+use bridge_api::Secret;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use sha2::{Digest, Sha256};
+use tokio::sync::watch;
+
+use super::Front;
+use crate::{
+    chatwoot::callback::{parse, verify},
+    clock,
+    intake::{self, Taken},
+};
+
+/// Chatwoot's largest message is 150 000 characters; with its conversation around it a callback stays below this.
+pub const BODY_BYTES_MAX: usize = 1 << 20;
+/// A whole body must be there within this time.
+const BODY_LIMIT: Duration = Duration::from_secs(30);
+
+/// One inbox's callbacks.
+pub struct Door {
+    pub door: intake::Door,
+    pub proof: Proof,
+}
+
+/// How a callback proves that it comes from the inbox.
+pub enum Proof {
+    /// By signature. Any of these secrets will do, so that one can be changed without a gap. The list is empty
+    /// until the inbox has told its secret.
+    Signature(watch::Receiver<Vec<Secret>>),
+    /// By a token in the path, for Chatwoot before 4.13, which signs nothing.
+    PathToken(Secret),
+}
+
+pub(super) async fn take(
+    State(front): State<Arc<Front>>,
+    Path(inbox): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    enter(&front, &inbox, None, &headers, body).await.unwrap_or_else(|refusal| refusal.into_response())
+}
+
+pub(super) async fn take_with_token(
+    State(front): State<Arc<Front>>,
+    Path((inbox, token)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    enter(&front, &inbox, Some(&token), &headers, body).await.unwrap_or_else(|refusal| refusal.into_response())
+}
+
+async fn enter(
+    front: &Front,
+    inbox: &str,
+    token: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, (StatusCode, String)> {
+    let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
+    let body = read(body).await?;
+    prove(&door.proof, token, headers, &body).inspect_err(|(_, reason)| {
+        tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
+    })?;
+    let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
+    match front.intake.callback(&door.door, &callback).await {
+        Ok(taken) => {
+            tracing::debug!(inbox, taken = ?taken, "callback");
+            Ok(answer(taken).into_response())
+        }
+        Err(error) => {
+            tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");
+            Err((StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))
+        }
+    }
+}
+
+fn answer(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Stored => "stored\n",
+        Taken::Duplicate => "known\n",
+        Taken::Ignored(_) => "ignored\n",
+    }
+}
+
+async fn read(body: Body) -> Result<Bytes, (StatusCode, String)> {
+    let limited = Limited::new(body, BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_LIMIT, limited.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {BODY_BYTES_MAX} bytes\n")))
+        }
+        Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body broke off: {error}\n"))),
+        Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n".to_owned())),
+    }
+}
+
+fn prove(proof: &Proof, token: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Result<(), (StatusCode, String)> {
+    let unauthorised = |reason: String| (StatusCode::UNAUTHORIZED, format!("{reason}\n"));
+    match proof {
+        Proof::Signature(secrets) => {
+            // The guard is gone at the end of the statement; nothing waits while it is held.
+            let secrets = secrets.borrow().clone();
+            verify(headers, body, &secrets, clock::now_millis() / 1000)
+                .map_err(|refusal| unauthorised(refusal.to_string()))
+        }
+        Proof::PathToken(expected) => {
+            // Compared as hashes, so that the time taken says nothing about the token.
+            let expected = Sha256::digest(expected.expose());
+            let matches = token.is_some_and(|token| Sha256::digest(token) == expected);
+            if matches { Ok(()) } else { Err(unauthorised("the callback's path token is missing or wrong".to_owned())) }
+        }
+    }
+}

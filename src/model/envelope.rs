@@ -1,0 +1,114 @@
+//! Envelopes: one durable order to cause one effect.
+
+use bridge_api::{BridgeName, EventId, Key, Message, Part, ThreadId};
+use serde::{Deserialize, Serialize};
+
+use crate::model::{EnvelopeId, InboxName, Lane};
+
+/// The effect that an envelope orders.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Towards the inbox: somebody's message.
+    Post { bridge: BridgeName, thread: ThreadId, message: Message },
+    /// Towards the inbox: a private note for the agents.
+    Note { bridge: BridgeName, thread: ThreadId, text: String },
+    /// Towards the inbox: the author took a message back.
+    Withdrawn { bridge: BridgeName, thread: ThreadId, event: EventId },
+    /// Towards the inbox: what became of an agent's message.
+    Status { message: MessageRef, status: MessageStatus, reason: Option<String> },
+    /// Towards our own session: the conversation was resolved, so the inbox decides where the next message goes.
+    Resolved { bridge: BridgeName, thread: ThreadId, conversation: i64 },
+    /// Towards the network: one part of an agent's message.
+    Send { bridge: BridgeName, thread: ThreadId, part: Part, message: MessageRef, last: bool },
+}
+
+/// An agent's message in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageRef {
+    pub inbox: InboxName,
+    /// Display id.
+    pub conversation: i64,
+    pub message: i64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MessageStatus {
+    Delivered,
+    Read,
+    Failed,
+}
+
+/// An envelope before it is accepted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NewEnvelope {
+    pub key: Key,
+    /// When the event itself happened, Unix milliseconds, **the same at every report of it**: the
+    /// record of known keys is ordered by it, so that it grows at one end and one look-up decides.
+    /// A source that knows only seconds may put low digits of an ascending id below them.
+    pub at_millis: i64,
+    pub lane: Lane,
+    /// Place in the lane. Equal ranks go by arrival.
+    pub rank: i64,
+    /// Not before this moment, Unix milliseconds.
+    pub due_millis: i64,
+    pub order: Order,
+}
+
+/// Envelopes that come and are refused together: the parts of one message. Never empty, one lane,
+/// ascending ranks of one message.
+///
+/// The group is a duplicate when its **first** key is known, whatever became of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    pub envelopes: Vec<NewEnvelope>,
+    pub on_duplicate: OnDuplicate,
+}
+
+impl Group {
+    pub fn one(envelope: NewEnvelope) -> Self {
+        Self { envelopes: vec![envelope], on_duplicate: OnDuplicate::Ignore }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDuplicate {
+    Ignore,
+    /// Dead letters of the same message (same lane, rank between the first one's and the message's
+    /// last possible part) are put back.
+    Revive,
+}
+
+/// What the order of work needs to know of an envelope.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    pub id: EnvelopeId,
+    pub lane: Lane,
+    pub rank: i64,
+    pub due_millis: i64,
+}
+
+/// An envelope that was begun.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    pub id: EnvelopeId,
+    pub key: Key,
+    pub lane: Lane,
+    pub rank: i64,
+    pub accepted_millis: i64,
+    /// Attempts so far that count, the one just begun included.
+    pub attempts: u32,
+    /// `Some` when an earlier attempt has no known outcome: nothing new was begun, it must be probed.
+    pub doubt: Option<OpenAttempt>,
+    pub order: Order,
+}
+
+/// An attempt that was written down and whose outcome is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenAttempt {
+    pub number: u32,
+    pub started_millis: i64,
+    /// What the sink knew before the attempt: for an inbox, the newest message id.
+    pub mark: i64,
+}

@@ -1,0 +1,69 @@
+//! Ids of ours. Those that a bridge sees are in `bridge-api`.
+
+use std::{fmt, sync::Arc};
+
+use bridge_api::BridgeName;
+use serde::{Deserialize, Serialize};
+
+/// The configured name of one inbox.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct InboxName(Arc<str>);
+
+impl InboxName {
+    pub fn new(name: impl Into<Arc<str>>) -> Self {
+        Self(name.into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for InboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for InboxName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// Where effects of one kind happen: `inbox:NAME` or `bridge:NAME`. What is held when its far side is down.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SinkName(Arc<str>);
+
+impl SinkName {
+    pub fn inbox(name: &InboxName) -> Self {
+        Self(format!("inbox:{name}").into())
+    }
+    pub fn bridge(name: &BridgeName) -> Self {
+        Self(format!("bridge:{name}").into())
+    }
+    /// As the store kept it.
+    pub fn from_stored(text: impl Into<Arc<str>>) -> Self {
+        Self(text.into())
+    }
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SinkName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.0)
+    }
+}
+
+/// The store's number for an envelope: grows with arrival, never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EnvelopeId(pub i64);

@@ -1,0 +1,220 @@
+//! Each order with its key, its lane and its place there, in one table of functions. Pure.
+//!
+//! A network's event has the key `BRIDGE/EVENT/0`; what an agent's message causes has a key that begins
+//! with `INBOX:MESSAGE/`. Names of bridges and inboxes hold neither slash nor colon, so the two never meet.
+
+use bridge_api::{BridgeName, EventId, Inbound, Key, Part, Report, ThreadId};
+
+use crate::model::{
+    Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, rank_of,
+};
+
+/// The key of a network's event, and its `source_id` in the inbox.
+pub fn event_key(bridge: &BridgeName, event: &EventId) -> Key {
+    Key::new(format!("{bridge}/{event}/0"))
+}
+
+/// The lane of what one thread brings to its inbox.
+fn inbound_lane(inbox: &InboxName, bridge: &BridgeName, thread: &ThreadId) -> Lane {
+    Lane::new(SinkName::inbox(inbox), "in", bridge.as_str(), thread.as_str())
+}
+
+/// What a network reports, as an order to the inbox. `None` for news that concerns no envelope of ours.
+pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_millis: i64) -> Option<Group> {
+    let Inbound { event, at_millis, thread, report } = event;
+    let key = event_key(bridge, &event);
+    let lane = inbound_lane(inbox, bridge, &thread);
+    let bridge = bridge.clone();
+    let order = match report {
+        Report::Message(message) => Order::Post { bridge, thread, message },
+        Report::Note { text } => Order::Note { bridge, thread, text },
+        Report::Withdrawn { event } => Order::Withdrawn { bridge, thread, event },
+        Report::Receipt { key: of, receipt } => {
+            let message = message_of(inbox, &of)?;
+            let (status, reason) = match receipt {
+                bridge_api::Receipt::Delivered => (MessageStatus::Delivered, None),
+                bridge_api::Receipt::Read => (MessageStatus::Read, None),
+                bridge_api::Receipt::Failed(reason) => (MessageStatus::Failed, Some(reason)),
+            };
+            let lane = status_lane(&message);
+            let order = Order::Status { message, status, reason };
+            return Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }));
+        }
+        _ => return None,
+    };
+    Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }))
+}
+
+/// An agent's message as parts towards a network, each its own envelope.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reply {
+    pub message: MessageRef,
+    /// When the inbox made the message, Unix milliseconds; the same in each of its callbacks.
+    pub created_millis: i64,
+    pub bridge: BridgeName,
+    pub thread: ThreadId,
+    pub parts: Vec<Part>,
+}
+
+/// `None` when there is nothing to send. Parts beyond the last possible one are cut off.
+pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option<Group> {
+    let Reply { message, created_millis, bridge, thread, parts } = reply;
+    let count = parts.len().min(PARTS_MAX - 1);
+    let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
+    let envelopes: Vec<NewEnvelope> = parts
+        .into_iter()
+        .take(count)
+        .enumerate()
+        .map(|(number, part)| NewEnvelope {
+            key: part_key(&message, number),
+            at_millis: created_millis,
+            lane: lane.clone(),
+            rank: rank_of(message.message, number),
+            due_millis,
+            order: Order::Send {
+                bridge: bridge.clone(),
+                thread: thread.clone(),
+                part,
+                message: message.clone(),
+                last: number + 1 == count,
+            },
+        })
+        .collect();
+    (!envelopes.is_empty()).then_some(Group { envelopes, on_duplicate })
+}
+
+/// An agent took a message back: said once, after whatever of it was sent.
+pub fn withdraw(
+    message: MessageRef,
+    created_millis: i64,
+    (bridge, thread): (BridgeName, ThreadId),
+    due_millis: i64,
+) -> Group {
+    let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
+    let part = Part::Withdraw { key: part_key(&message, 0) };
+    Group::one(NewEnvelope {
+        key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
+        at_millis: created_millis,
+        lane,
+        rank: rank_of(message.message, PARTS_MAX - 1),
+        due_millis,
+        order: Order::Send { bridge, thread, part, message, last: false },
+    })
+}
+
+/// What became of an agent's message. Each call is news of its own, so its key holds the moment.
+pub fn status(message: &MessageRef, status: MessageStatus, reason: Option<&str>, now_millis: i64) -> Group {
+    let word = match status {
+        MessageStatus::Delivered => "delivered",
+        MessageStatus::Read => "read",
+        MessageStatus::Failed => "failed",
+    };
+    Group::one(NewEnvelope {
+        key: Key::new(format!("{}:{}/{word}@{now_millis}", message.inbox, message.message)),
+        at_millis: now_millis,
+        lane: status_lane(message),
+        rank: 0,
+        due_millis: now_millis,
+        order: Order::Status { message: message.clone(), status, reason: reason.map(str::to_owned) },
+    })
+}
+
+/// A private note in the thread's conversation.
+pub fn note(
+    key: Key,
+    inbox: &InboxName,
+    (bridge, thread): (&BridgeName, &ThreadId),
+    text: String,
+    now_millis: i64,
+) -> Group {
+    Group::one(NewEnvelope {
+        key,
+        at_millis: now_millis,
+        lane: inbound_lane(inbox, bridge, thread),
+        rank: 0,
+        due_millis: now_millis,
+        order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text },
+    })
+}
+
+/// The inbox says that a conversation was resolved. It goes through the thread's own lane, so
+/// that it stands in order with what the person writes.
+pub fn resolved(
+    inbox: &InboxName,
+    (bridge, thread): (BridgeName, ThreadId),
+    conversation: i64,
+    (updated_millis, now_millis): (i64, i64),
+) -> Group {
+    Group::one(NewEnvelope {
+        key: Key::new(format!("{inbox}:conversation/{conversation}/resolved@{updated_millis}")),
+        at_millis: updated_millis,
+        lane: inbound_lane(inbox, &bridge, &thread),
+        rank: 0,
+        due_millis: now_millis,
+        order: Order::Resolved { bridge, thread, conversation },
+    })
+}
+
+fn part_key(message: &MessageRef, part: usize) -> Key {
+    Key::new(format!("{}:{}/{}/{part}", message.inbox, message.message, message.conversation))
+}
+
+/// The message that a key of [`part_key`] stands for.
+fn message_of(inbox: &InboxName, key: &Key) -> Option<MessageRef> {
+    let rest = key.as_str().strip_prefix(inbox.as_str())?.strip_prefix(':')?;
+    let mut numbers = rest.split('/');
+    let message = numbers.next()?.parse().ok()?;
+    let conversation = numbers.next()?.parse().ok()?;
+    Some(MessageRef { inbox: inbox.clone(), conversation, message })
+}
+
+fn status_lane(message: &MessageRef) -> Lane {
+    let conversation = message.conversation.to_string();
+    Lane::new(SinkName::inbox(&message.inbox), "status", message.inbox.as_str(), &conversation)
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_api::Receipt;
+
+    use super::*;
+
+    fn message() -> MessageRef {
+        MessageRef { inbox: InboxName::new("support"), conversation: 42, message: 9001 }
+    }
+
+    fn text(text: &str) -> Part {
+        Part::Text { text: text.into(), reply_to: None }
+    }
+
+    #[test]
+    fn the_parts_of_a_reply_follow_each_other_in_one_lane_and_the_last_is_marked() {
+        let parts = vec![text("one"), text("two")];
+        let (bridge, thread) = (BridgeName::from("libera"), ThreadId::from("a:ada"));
+        let all = Reply { message: message(), created_millis: 7_200_000, bridge, thread, parts };
+        let group = reply(all, 10, OnDuplicate::Ignore).unwrap();
+        let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.at_millis)).collect();
+        assert_eq!(
+            seen,
+            [("support:9001/42/0", 9001 << 12, 7_200_000), ("support:9001/42/1", (9001 << 12) + 1, 7_200_000)]
+        );
+        let last = |e: &NewEnvelope| matches!(&e.order, Order::Send { last, .. } if *last);
+        assert_eq!(group.envelopes.iter().map(last).collect::<Vec<_>>(), [false, true]);
+        assert_eq!(group.envelopes[0].lane, group.envelopes[1].lane);
+    }
+
+    #[test]
+    fn late_news_finds_the_message_that_its_key_was_made_for() {
+        let event = Inbound {
+            event: "bounce-1".into(),
+            at_millis: 0,
+            thread: "a:ada".into(),
+            report: Report::Receipt { key: part_key(&message(), 3), receipt: Receipt::Failed("no such nick".into()) },
+        };
+        let group = inbound(&InboxName::new("support"), &"libera".into(), event.clone(), 0).unwrap();
+        let expected =
+            Order::Status { message: message(), status: MessageStatus::Failed, reason: Some("no such nick".into()) };
+        assert_eq!(group.envelopes[0].order, expected);
+        assert_eq!(inbound(&InboxName::new("sales"), &"libera".into(), event, 0), None);
+    }
+}

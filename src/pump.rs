@@ -1,1 +1,0 @@
-//! Takes due heads, runs attempts, settles.

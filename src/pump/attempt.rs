@@ -1,0 +1,40 @@
+//! One attempt or one probe, with its time limit; a panic in it is an unknown outcome, not an end.
+
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use bridge_api::Fault;
+use futures_util::FutureExt;
+
+use crate::{
+    clock::Clock,
+    lanes::Taken,
+    model::Envelope,
+    sinks::{Done, Sink},
+};
+
+/// How it ended. `Ok(None)` is a probe that found nothing.
+pub(super) struct Finished {
+    pub(super) taken: Taken,
+    pub(super) envelope: Envelope,
+    pub(super) started_millis: i64,
+    pub(super) outcome: Result<Option<Done>, Fault>,
+}
+
+pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope, clock: Clock) -> Finished {
+    let started_millis = envelope.doubt.map_or_else(|| clock.now(), |open| open.started_millis);
+    let limit = sink.attempt_limit();
+    let tried = AssertUnwindSafe(tokio::time::timeout(limit, try_once(&*sink, &envelope))).catch_unwind().await;
+    let outcome = match tried {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => Err(Fault::unknown(format!("no answer within {} s", limit.as_secs()))),
+        Err(_) => Err(Fault::unknown("the attempt panicked; the log has the details")),
+    };
+    Finished { taken, envelope, started_millis, outcome }
+}
+
+async fn try_once(sink: &dyn Sink, envelope: &Envelope) -> Result<Option<Done>, Fault> {
+    match envelope.doubt {
+        Some(attempt) => sink.probe(envelope, attempt).await,
+        None => sink.deliver(envelope).await.map(Some),
+    }
+}

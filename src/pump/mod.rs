@@ -1,0 +1,250 @@
+//! Takes due heads, runs attempts, settles. The only code that ever repeats anything. It parses
+//! nothing and knows neither side.
+
+mod attempt;
+mod verdict;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use tokio::{sync::mpsc, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    lanes::{Lanes, Taken},
+    model::{Envelope, EnvelopeId, Feed, SinkName, Waiting},
+    sinks::Sink,
+    store::{Begin, Lease, Settle, Store, StoreError, Turn},
+};
+use attempt::Finished;
+
+/// Messages to the pump that may wait before those who send them do.
+const FEED_MAX: usize = 4096;
+/// Rows of one step of the scan at start.
+const SCAN_ROWS: usize = 10_000;
+/// Pause before a store that could not be written is tried again.
+const STORE_PAUSE: Duration = Duration::from_millis(250);
+
+/// How others reach the pump.
+pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
+    mpsc::channel(FEED_MAX)
+}
+
+pub struct Pump {
+    store: Arc<dyn Store>,
+    lease: Lease,
+    clock: Clock,
+    lanes: Lanes,
+    sinks: HashMap<SinkName, Arc<dyn Sink>>,
+    /// By the lanes' index: the sink, `None` when its settings are gone.
+    by_index: Vec<Option<SinkSlot>>,
+    feed: mpsc::Receiver<Feed>,
+    attempts: JoinSet<Finished>,
+    /// Ended attempts that the store has not been told of yet.
+    settle: Vec<Settle>,
+    rng: fastrand::Rng,
+}
+
+struct SinkSlot {
+    sink: Arc<dyn Sink>,
+    /// Holds in a row.
+    strikes: u32,
+}
+
+impl Pump {
+    pub fn new(
+        store: Arc<dyn Store>,
+        lease: Lease,
+        sinks: HashMap<SinkName, Arc<dyn Sink>>,
+        feed: mpsc::Receiver<Feed>,
+        clock: Clock,
+        rng: fastrand::Rng,
+    ) -> Self {
+        Self {
+            store,
+            lease,
+            clock,
+            lanes: Lanes::default(),
+            sinks,
+            by_index: Vec::new(),
+            feed,
+            attempts: JoinSet::new(),
+            settle: Vec::new(),
+            rng,
+        }
+    }
+
+    /// Works until `stop`, then lets open attempts finish, writes down how they ended and gives the lease
+    /// back. An error means that this process must not go on: the store is broken or the lease lost.
+    pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
+        self.rebuild().await?;
+        loop {
+            let due = self.lanes.next_due().map(|due| self.clock.instant(due));
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(feed) = self.feed.recv() => self.fed(feed),
+                Some(finished) = self.attempts.join_next() => self.conclude(finished),
+                () = sleep_until(due) => {}
+            }
+            self.drain();
+            self.turn(Begins::Yes).await?;
+        }
+        while let Some(finished) = self.attempts.join_next().await {
+            self.conclude(finished);
+            self.turn(Begins::No).await?;
+        }
+        self.store.release(&self.lease).await
+    }
+
+    /// Begins what is due, waits for all of it and settles it. Returns how many attempts ended.
+    /// For tests that want to see each step.
+    pub async fn step(&mut self) -> Result<usize, StoreError> {
+        self.drain();
+        self.turn(Begins::Yes).await?;
+        let mut ended = 0;
+        while let Some(finished) = self.attempts.join_next().await {
+            self.conclude(finished);
+            ended += 1;
+        }
+        self.turn(Begins::No).await?;
+        Ok(ended)
+    }
+
+    /// Fills the lanes from the store. What is accepted meanwhile waits in the feed; pushing an
+    /// envelope twice changes nothing.
+    pub async fn rebuild(&mut self) -> Result<(), StoreError> {
+        let mut after = EnvelopeId(0);
+        loop {
+            let rows = self.store.waiting(&self.lease, after, SCAN_ROWS).await?;
+            let Some(last) = rows.last() else { break };
+            after = last.id;
+            for waiting in rows {
+                self.push(waiting);
+            }
+            // The first heads need not wait for the scan's end.
+            self.drain();
+            self.turn(Begins::Yes).await?;
+        }
+        tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        while let Ok(feed) = self.feed.try_recv() {
+            self.fed(feed);
+        }
+        while let Some(finished) = self.attempts.try_join_next() {
+            self.conclude(finished);
+        }
+    }
+
+    fn fed(&mut self, feed: Feed) {
+        match feed {
+            Feed::Waiting(waiting) => waiting.into_iter().for_each(|w| self.push(w)),
+            Feed::Back(name) => {
+                if let Some(index) = self.lanes.find_sink(&name) {
+                    self.back(index);
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, waiting: Waiting) {
+        let known = self.lanes.find_sink(&waiting.lane.sink).is_some();
+        let name = (!known).then(|| waiting.lane.sink.clone());
+        self.lanes.push(waiting);
+        if let Some(name) = name {
+            self.meet(&name);
+        }
+    }
+
+    /// Gives a sink that the lanes have just met its limit. One without settings is held for good: its
+    /// envelopes are kept and shown.
+    fn meet(&mut self, name: &SinkName) {
+        let index = self.lanes.find_sink(name).expect("the lanes know a sink that was pushed to");
+        self.by_index.resize_with(index + 1, || None);
+        match self.sinks.get(name) {
+            Some(sink) => {
+                self.lanes.set_limit(name, sink.limit());
+                self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0 });
+            }
+            None => {
+                tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
+                self.lanes.hold(index, i64::MAX);
+            }
+        }
+    }
+
+    /// One transaction: settles what ended and begins what is due.
+    async fn turn(&mut self, begins: Begins) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let taken = if begins == Begins::Yes { self.lanes.take(now) } else { Vec::new() };
+        if taken.is_empty() && self.settle.is_empty() {
+            return Ok(());
+        }
+        let begin = taken.iter().map(|t| Begin { id: t.id, mark: self.slot(t.sink).sink.mark() }).collect();
+        let turn = Turn { settle: std::mem::take(&mut self.settle), begin };
+        let settle = turn.settle.clone();
+        match self.store.turn(&self.lease, turn, now).await {
+            Ok(turned) => {
+                turned.accepted.into_iter().for_each(|waiting| self.push(waiting));
+                self.begun(taken, turned.begun);
+                Ok(())
+            }
+            Err(StoreError::Unwritable(reason)) => {
+                tracing::error!(reason = reason.as_str(), "the store cannot be written; trying again");
+                self.settle = settle;
+                let due = now + STORE_PAUSE.as_millis() as i64;
+                taken.into_iter().for_each(|t| self.lanes.again(t, due));
+                tokio::time::sleep(STORE_PAUSE).await;
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Starts the attempts that were written down; what the store no longer has is dropped.
+    fn begun(&mut self, taken: Vec<Taken>, envelopes: Vec<Envelope>) {
+        let mut envelopes = envelopes.into_iter().peekable();
+        for taken in taken {
+            match envelopes.next_if(|envelope| envelope.id == taken.id) {
+                Some(envelope) => {
+                    let sink = self.slot(taken.sink).sink.clone();
+                    self.attempts.spawn(attempt::run(sink, taken, envelope, self.clock));
+                }
+                None => self.lanes.finish(taken),
+            }
+        }
+    }
+
+    fn slot(&self, index: usize) -> &SinkSlot {
+        self.by_index[index].as_ref().expect("a sink without settings is held for good")
+    }
+
+    fn back(&mut self, index: usize) {
+        let Some(slot) = self.by_index.get_mut(index).and_then(Option::as_mut) else { return };
+        slot.strikes = 0;
+        if self.lanes.release(index) {
+            slot.sink.held(None);
+        }
+        let limit = slot.sink.limit();
+        let name = self.lanes.sink_name(index).clone();
+        self.lanes.set_limit(&name, limit);
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Begins {
+    Yes,
+    No,
+}
+
+async fn sleep_until(due: Option<tokio::time::Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due).await,
+        None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,269 @@
+//! The pump over the memory store and a scripted sink, under virtual time.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bridge_api::{BridgeName, Fault, Key, Part, Resend, ThreadId};
+
+use super::*;
+use crate::{
+    model::{Group, InboxName, MessageRef, MessageStatus, OnDuplicate, OpenAttempt, Order, orders},
+    policy::{Rules, WhenInDoubt},
+    sinks::Done,
+    store::{Batch, EnvelopeState, MemoryStore},
+};
+
+/// What the far side does next; when the script is at its end it does as it is told.
+#[derive(Default)]
+struct Script {
+    deliver: VecDeque<Result<(), Fault>>,
+    probe: VecDeque<Result<Option<()>, Fault>>,
+    log: Vec<String>,
+}
+
+struct Scripted {
+    resend: Resend,
+    script: Mutex<Script>,
+}
+
+impl Scripted {
+    fn new(resend: Resend) -> Arc<Self> {
+        Arc::new(Self { resend, script: Mutex::default() })
+    }
+    fn will(&self, outcome: Result<(), Fault>) {
+        self.script.lock().unwrap().deliver.push_back(outcome);
+    }
+    fn will_answer(&self, answer: Result<Option<()>, Fault>) {
+        self.script.lock().unwrap().probe.push_back(answer);
+    }
+    fn log(&self) -> Vec<String> {
+        self.script.lock().unwrap().log.clone()
+    }
+}
+
+#[async_trait]
+impl Sink for Scripted {
+    fn limit(&self) -> usize {
+        4
+    }
+    fn rules(&self) -> Rules {
+        Rules { resend: self.resend, settle_millis: 20_000, when_in_doubt: WhenInDoubt::Repeat }
+    }
+    fn attempt_limit(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+    fn mark(&self) -> i64 {
+        77
+    }
+    async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
+        let mut script = self.script.lock().unwrap();
+        script.log.push(format!("deliver {}", envelope.key));
+        script.deliver.pop_front().unwrap_or(Ok(()))?;
+        Ok(Done { result: Some("there".into()), follow: Vec::new() })
+    }
+    async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
+        let mut script = self.script.lock().unwrap();
+        script.log.push(format!("probe {} after {}", envelope.key, attempt.mark));
+        let answer = script.probe.pop_front().unwrap_or(Ok(None))?;
+        Ok(answer.map(|()| Done::default()))
+    }
+    fn buried(&self, envelope: &Envelope, reason: &str, now_millis: i64) -> Vec<Group> {
+        let Order::Send { message, .. } = &envelope.order else { return Vec::new() };
+        vec![orders::status(message, MessageStatus::Failed, Some(reason), now_millis)]
+    }
+}
+
+struct Rig {
+    store: Arc<MemoryStore>,
+    network: Arc<Scripted>,
+    inbox: Arc<Scripted>,
+    pump: Pump,
+    clock: Clock,
+}
+
+impl Rig {
+    async fn new(resend: Resend) -> Self {
+        let store = Arc::new(MemoryStore::default());
+        let (network, inbox) = (Scripted::new(resend), Scripted::new(Resend::Askable));
+        let clock = Clock::from_millis(1_000_000_000_000);
+        let pump = start(&store, &network, &inbox, clock).await;
+        Self { store, network, inbox, pump, clock }
+    }
+
+    /// A message of an agent in this many parts.
+    async fn reply(&mut self, message: i64, parts: usize) {
+        let part = |n| Part::Text { text: format!("part {n}"), reply_to: None };
+        let reply = orders::Reply {
+            message: MessageRef { inbox: InboxName::new("support"), conversation: 1, message },
+            created_millis: self.clock.now(),
+            bridge: BridgeName::from("libera"),
+            thread: ThreadId::from("a:ada"),
+            parts: (0..parts).map(part).collect(),
+        };
+        let group = orders::reply(reply, self.clock.now(), OnDuplicate::Ignore).unwrap();
+        let batch = Batch { groups: vec![group], cursors: Vec::new() };
+        for accepted in self.store.accept(batch, self.clock.now()).await.unwrap() {
+            accepted.into_waiting().into_iter().for_each(|waiting| self.pump.push(waiting));
+        }
+    }
+
+    /// Steps until nothing is due within a virtual day.
+    async fn settle(&mut self) {
+        for _ in 0..100 {
+            if self.pump.step().await.unwrap() > 0 {
+                continue;
+            }
+            let Some(due) = self.pump.lanes.next_due() else { return };
+            if due - self.clock.now() > 24 * 3600 * 1000 {
+                return;
+            }
+            tokio::time::sleep_until(self.clock.instant(due)).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        panic!("the pump does not come to rest");
+    }
+
+    async fn state(&self, key: &str) -> EnvelopeState {
+        self.store.history(&Key::from(key)).await.unwrap().unwrap().state
+    }
+}
+
+async fn start(store: &Arc<MemoryStore>, network: &Arc<Scripted>, inbox: &Arc<Scripted>, clock: Clock) -> Pump {
+    let lease = store.lease("test", clock.now()).await.unwrap();
+    let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
+    sinks.insert(SinkName::bridge(&BridgeName::from("libera")), network.clone());
+    sinks.insert(SinkName::inbox(&InboxName::new("support")), inbox.clone());
+    Pump::new(store.clone(), lease, sinks, feed().1, clock, fastrand::Rng::with_seed(7))
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_parts_of_a_message_go_one_after_another_and_are_done() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.reply(9, 3).await;
+    rig.settle().await;
+    assert_eq!(rig.network.log(), ["deliver support:9/1/0", "deliver support:9/1/1", "deliver support:9/1/2"]);
+    assert!(matches!(rig.state("support:9/1/2").await, EnvelopeState::Done { .. }));
+    assert_eq!(rig.store.depth().await.unwrap().waiting, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_not_repeated_when_only_the_answer_was_lost() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.network.will(Err(Fault::unknown("the answer was lost")));
+    rig.network.will_answer(Ok(Some(())));
+    rig.reply(9, 1).await;
+    let begun = rig.clock.now();
+    rig.settle().await;
+    assert_eq!(rig.network.log(), ["deliver support:9/1/0", "probe support:9/1/0 after 77"]);
+    assert!(rig.clock.now() - begun >= 20_000, "asked before the far side's own limit had passed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_the_far_side_does_not_have_is_sent_again() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.network.will(Err(Fault::unknown("the answer was lost")));
+    rig.reply(9, 1).await;
+    rig.settle().await;
+    let expected = ["deliver support:9/1/0", "probe support:9/1/0 after 77", "deliver support:9/1/0"];
+    assert_eq!(rig.network.log(), expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_question_that_finds_no_answer_is_asked_again_and_nothing_is_guessed() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.network.will(Err(Fault::unknown("the answer was lost")));
+    rig.network.will_answer(Err(Fault::unknown("no answer to the question either")));
+    rig.network.will_answer(Err(Fault::retry("busy")));
+    rig.network.will_answer(Ok(Some(())));
+    rig.reply(9, 1).await;
+    rig.settle().await;
+    assert_eq!(rig.network.log().iter().filter(|line| line.starts_with("deliver")).count(), 1);
+    assert!(matches!(rig.state("support:9/1/0").await, EnvelopeState::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_cut_short_by_the_end_of_the_process_is_asked_about_first() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.reply(9, 1).await;
+    rig.pump.turn(Begins::Yes).await.unwrap();
+    // The process ends here: the attempt was written down and nobody knows how it went.
+    drop(std::mem::replace(&mut rig.pump, start(&rig.store, &rig.network, &rig.inbox, rig.clock).await));
+    let before = rig.network.log().len();
+    rig.pump.rebuild().await.unwrap();
+    rig.settle().await;
+    assert_eq!(rig.network.log()[before], "probe support:9/1/0 after 77");
+    assert!(matches!(rig.state("support:9/1/0").await, EnvelopeState::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_far_side_that_is_down_costs_no_attempt_and_is_tried_with_one_head() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    for _ in 0..5 {
+        rig.network.will(Err(Fault::down("no connection")));
+    }
+    rig.reply(9, 2).await;
+    rig.settle().await;
+    assert_eq!(rig.network.log().len(), 7);
+    let history = rig.store.history(&Key::from("support:9/1/0")).await.unwrap().unwrap();
+    assert!(matches!(history.state, EnvelopeState::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_can_say_there_is_one_repeat_and_then_the_agent_is_told() {
+    let mut rig = Rig::new(Resend::Risky).await;
+    for _ in 0..2 {
+        rig.network.will(Err(Fault::unknown("the connection broke after the line left")));
+        rig.network.will_answer(Err(Fault::unknown("the network keeps no history")));
+    }
+    rig.reply(9, 1).await;
+    rig.settle().await;
+    assert_eq!(rig.network.log().iter().filter(|line| line.starts_with("deliver")).count(), 2);
+    let EnvelopeState::Dead { reason, .. } = rig.state("support:9/1/0").await else { panic!("it must be dead") };
+    assert!(reason.contains("may have been delivered"), "{reason}");
+    assert!(rig.inbox.log()[0].starts_with("deliver support:9/failed@"), "{:?}", rig.inbox.log());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_part_takes_the_later_parts_along_and_spares_the_next_message() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.network.will(Ok(()));
+    rig.network.will(Err(Fault::refused("no such nick")));
+    rig.reply(9, 4).await;
+    rig.reply(10, 1).await;
+    rig.settle().await;
+    assert_eq!(rig.network.log(), ["deliver support:9/1/0", "deliver support:9/1/1", "deliver support:10/1/0"]);
+    assert!(matches!(rig.state("support:9/1/3").await, EnvelopeState::Dead { .. }));
+    assert_eq!(rig.inbox.log().len(), 1, "the agent is told once: {:?}", rig.inbox.log());
+
+    let keys = ["support:9/1/1", "support:9/1/2", "support:9/1/3"].map(Key::from);
+    let revived = rig.store.revive(&keys, rig.clock.now()).await.unwrap();
+    revived.into_iter().for_each(|waiting| rig.pump.push(waiting));
+    rig.settle().await;
+    let after = ["deliver support:9/1/1", "deliver support:9/1/2", "deliver support:9/1/3"];
+    assert_eq!(rig.network.log()[3..], after);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_written_delays_and_loses_nothing() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.reply(9, 1).await;
+    rig.store.refuse(StoreError::Unwritable("disk full".into()));
+    assert_eq!(rig.pump.step().await.unwrap(), 0);
+    assert!(rig.network.log().is_empty(), "nothing may start that is not written down");
+    rig.store.allow();
+    rig.settle().await;
+    assert_eq!(rig.network.log(), ["deliver support:9/1/0"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_stops() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.reply(9, 1).await;
+    rig.store.lease("another", rig.clock.now()).await.unwrap();
+    assert_eq!(rig.pump.step().await, Err(StoreError::LeaseLost));
+    assert!(rig.network.log().is_empty());
+}

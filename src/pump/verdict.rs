@@ -1,0 +1,155 @@
+//! What an ended attempt means for its envelope, its lane and its sink.
+
+use bridge_api::Fault;
+use tokio::task::JoinError;
+
+use super::{Pump, attempt::Finished};
+use crate::{
+    model::{EnvelopeId, Order, PARTS_MAX},
+    policy::{self, Grave, Next, Tried},
+    store::{Settle, Settled},
+};
+
+/// The first and the longest pause of a sink whose far side is down, before jitter.
+const HOLD_FIRST_MILLIS: i64 = 500;
+const HOLD_MAX_MILLIS: i64 = 30_000;
+
+impl Pump {
+    pub(super) fn conclude(&mut self, finished: Result<Finished, JoinError>) {
+        // An attempt catches its own panics; a cancelled one belongs to a pump that is dropped.
+        let Ok(finished) = finished else { return };
+        let id = finished.envelope.id;
+        let outcome = match &finished.outcome {
+            Ok(Some(_)) => self.done(finished),
+            Ok(None) => self.absent(&finished),
+            Err(_) => self.failed(finished),
+        };
+        self.settle.push(Settle { id, outcome });
+    }
+
+    fn done(&mut self, finished: Finished) -> Settled {
+        let done = finished.outcome.ok().flatten().unwrap_or_default();
+        let envelope = &finished.envelope;
+        tracing::debug!(key = envelope.key.as_str(), attempt = envelope.attempts, "done");
+        self.back_after(finished.taken.sink);
+        self.lanes.finish(finished.taken);
+        Settled::Done { result: done.result, follow: done.follow }
+    }
+
+    /// The far side was asked and does not have it: now it may be repeated.
+    fn absent(&mut self, finished: &Finished) -> Settled {
+        self.back_after(finished.taken.sink);
+        let due_millis = self.clock.now();
+        self.lanes.again(finished.taken, due_millis);
+        Settled::Again { due_millis, spent: true, reason: "an earlier attempt took no effect".into() }
+    }
+
+    fn failed(&mut self, finished: Finished) -> Settled {
+        let Err(fault) = &finished.outcome else { unreachable!("the caller looked") };
+        let (envelope, taken) = (&finished.envelope, finished.taken);
+        let was_probe = envelope.doubt.is_some();
+        let tried = Tried {
+            attempts: envelope.attempts,
+            accepted_millis: envelope.accepted_millis,
+            started_millis: finished.started_millis,
+            was_probe,
+        };
+        let now = self.clock.now();
+        let reason = fault.reason.clone();
+        tracing::info!(
+            key = envelope.key.as_str(),
+            attempt = envelope.attempts,
+            was_probe,
+            fault = reason.as_str(),
+            "not done"
+        );
+        match policy::next(tried, fault.kind, self.slot(taken.sink).sink.rules(), now, self.rng.f64()) {
+            Next::RetryAt { due_millis, spent } => {
+                self.back_after(taken.sink);
+                self.lanes.again(taken, due_millis);
+                Settled::Again { due_millis, spent, reason }
+            }
+            Next::ProbeAt { due_millis } => {
+                self.lanes.again(taken, due_millis);
+                Settled::Doubt { due_millis, reason }
+            }
+            Next::Hold { after_millis } => {
+                self.hold(taken.sink, after_millis, &reason, now);
+                self.lanes.again(taken, now);
+                match was_probe {
+                    true => Settled::Doubt { due_millis: now, reason },
+                    false => Settled::Again { due_millis: now, spent: false, reason },
+                }
+            }
+            Next::Bury(grave) => {
+                self.back_after(taken.sink);
+                self.bury(finished, grave, now)
+            }
+        }
+    }
+
+    /// A dead letter, told to whoever sent it. The later parts of the same message go with it, since a
+    /// message without its beginning would mislead.
+    fn bury(&mut self, finished: Finished, grave: Grave, now_millis: i64) -> Settled {
+        let (envelope, taken) = (finished.envelope, finished.taken);
+        let reason = finished.outcome.err().map_or_else(String::new, |fault| words(grave, &fault));
+        tracing::warn!(
+            key = envelope.key.as_str(),
+            attempts = envelope.attempts,
+            reason = reason.as_str(),
+            "given up; it is kept and can be retried"
+        );
+        let also = self.later_parts(&later_ranks(&envelope.order, envelope.rank), taken);
+        self.lanes.remove(taken.lane, &also);
+        self.lanes.finish(taken);
+        let follow = self.slot(taken.sink).sink.buried(&envelope, &reason, now_millis);
+        Settled::Dead { reason, also, follow }
+    }
+
+    fn later_parts(
+        &self,
+        ranks: &Option<std::ops::RangeInclusive<i64>>,
+        taken: crate::lanes::Taken,
+    ) -> Vec<EnvelopeId> {
+        ranks.clone().map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks))
+    }
+
+    fn hold(&mut self, sink: usize, after_millis: Option<i64>, reason: &str, now_millis: i64) {
+        let jitter = self.rng.f64();
+        let Some(slot) = self.by_index.get_mut(sink).and_then(Option::as_mut) else { return };
+        let whole = (HOLD_FIRST_MILLIS << slot.strikes.min(10)).min(HOLD_MAX_MILLIS);
+        let pause = after_millis.unwrap_or(whole / 2 + (whole as f64 / 2.0 * jitter) as i64);
+        if slot.strikes == 0 {
+            tracing::warn!(
+                sink = self.lanes.sink_name(sink).as_str(),
+                reason,
+                "the far side is down; its messages wait"
+            );
+        }
+        slot.strikes += 1;
+        slot.sink.held(Some(reason));
+        self.lanes.hold(sink, now_millis + pause);
+    }
+
+    /// The far side answered, so whatever held its sink is over.
+    fn back_after(&mut self, sink: usize) {
+        if self.by_index[sink].as_ref().is_some_and(|slot| slot.strikes > 0) {
+            tracing::info!(sink = self.lanes.sink_name(sink).as_str(), "the far side answers again");
+            self.back(sink);
+        }
+    }
+}
+
+/// The ranks of the parts that follow this one in its message.
+fn later_ranks(order: &Order, rank: i64) -> Option<std::ops::RangeInclusive<i64>> {
+    let parts = PARTS_MAX as i64;
+    matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 1)
+}
+
+fn words(grave: Grave, fault: &Fault) -> String {
+    match grave {
+        Grave::Refused => fault.reason.clone(),
+        Grave::TooOld => format!("given up after three days of trying: {}", fault.reason),
+        Grave::InDoubt => format!("it may have been delivered, but nobody can say: {}", fault.reason),
+    }
+}

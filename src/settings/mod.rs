@@ -1,0 +1,200 @@
+//! The settings as types that cannot be wrong, each mistake in them reported at once.
+//!
+//! It reads the file, the environment and the files that hold secrets. It starts nothing, and knows
+//! the adapters only through [`Kinds`].
+
+use std::{collections::BTreeMap, fmt, net::SocketAddr, path::PathBuf, sync::Arc};
+
+use bridge_api::{Bridge, BridgeName, Secret, SettingsFault};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod document;
+#[cfg(test)]
+mod example;
+mod faults;
+mod layers;
+mod load;
+mod page;
+mod placing;
+mod rooms;
+mod schema;
+mod secrets;
+mod shape;
+#[cfg(test)]
+mod stub;
+#[cfg(test)]
+mod tests;
+mod typed;
+mod values;
+
+pub use faults::{Fault, Faults, Place};
+pub use load::{load, load_text};
+pub use schema::{file_schema, inlined};
+pub use typed::read_table;
+pub use values::{HttpUrl, LogFilter, StoreUrl};
+
+/// Every key with its default and one comment. A test holds it against the schema, so it stays true.
+pub const EXAMPLE: &str = include_str!("../../config.example.toml");
+
+/// Everything that the operator may choose, checked.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub gateway: Gateway,
+    pub store: Store,
+    pub log: Log,
+    /// By the name that their callbacks come to.
+    pub inboxes: BTreeMap<String, Inbox>,
+    pub bridges: BTreeMap<BridgeName, BridgeEntry>,
+}
+
+/// What the settings must know of the adapters. The registry implements it.
+pub trait Kinds {
+    /// The words that may stand in `kind = "..."`, in order.
+    fn known(&self) -> Vec<&'static str>;
+    /// The schema of the adapter's own table, without `$ref` (see [`inlined`]).
+    fn schema(&self, kind: &str) -> Option<schemars::Schema>;
+    /// Makes the bridge, or says everything that is wrong with its own table.
+    fn build(&self, name: &BridgeName, kind: &str, table: toml::Table) -> Built;
+}
+
+/// A bridge that is made but not started, or all that kept it from being made.
+pub type Built = Result<Arc<dyn Bridge>, Vec<SettingsFault>>;
+
+/// The process itself.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Where callbacks, health and metrics are answered.
+    #[serde(deserialize_with = "values::listen")]
+    #[schemars(with = "String")]
+    pub listen: SocketAddr,
+    /// How the help desk reaches `listen`.
+    pub public_url: Option<HttpUrl>,
+    /// The folder for the database and attachments, from the working directory.
+    pub data_dir: PathBuf,
+    /// For the status page and /admin; without one they are off.
+    pub admin_token: Option<Secret>,
+    /// How long a soft stop may take before it becomes a hard one.
+    #[schemars(range(min = 1, max = 600))]
+    pub stop_seconds: u64,
+    /// How long the history of finished and given-up messages is kept.
+    #[schemars(range(min = 1, max = 3650))]
+    pub retention_days: u64,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 8600)),
+            public_url: None,
+            data_dir: "data".into(),
+            admin_token: None,
+            stop_seconds: 20,
+            retention_days: 30,
+        }
+    }
+}
+
+/// Where envelopes are kept.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub url: StoreUrl,
+}
+
+/// What is logged, to standard error.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A level, also per module: `info,deskbridge::pump=debug`.
+    pub level: LogFilter,
+    /// How a line of the log looks.
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// `pretty` on a terminal, else `json`.
+    #[default]
+    Auto,
+    Pretty,
+    Json,
+}
+
+/// One API inbox of the help desk.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inbox {
+    /// Where the help desk's API answers.
+    pub url: HttpUrl,
+    #[schemars(range(min = 1))]
+    pub account_id: u64,
+    #[schemars(range(min = 1))]
+    pub inbox_id: u64,
+    /// Sent with every call.
+    pub api_access_token: Secret,
+    /// The inbox's `secret`, which signs callbacks. Left out, it is read from the inbox with an administrator's token.
+    pub callback_secret: Option<Secret>,
+    /// For Chatwoot before 4.13, which signs nothing: callbacks then come to /callbacks/NAME/TOKEN.
+    pub callback_path_token: Option<Secret>,
+    /// Requests to the inbox at once.
+    #[serde(default = "defaults::concurrency")]
+    #[schemars(range(min = 1, max = 64))]
+    pub concurrency: usize,
+    /// Whether template messages (greetings, surveys) go out like an agent's.
+    #[serde(default = "defaults::send_templates")]
+    pub send_templates: bool,
+    /// How long after an unanswered request the inbox may still finish it.
+    #[serde(default = "defaults::settle_seconds")]
+    #[schemars(range(min = 1, max = 600))]
+    pub settle_seconds: u64,
+    /// How long a fresh reply waits for an elder one.
+    #[serde(default = "defaults::callback_grace_millis")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub callback_grace_millis: u64,
+}
+
+mod defaults {
+    pub(super) fn concurrency() -> usize {
+        4
+    }
+    pub(super) fn send_templates() -> bool {
+        true
+    }
+    pub(super) fn settle_seconds() -> u64 {
+        20
+    }
+    pub(super) fn callback_grace_millis() -> u64 {
+        250
+    }
+}
+
+/// One bridge: what the gateway must know of it, and the bridge itself, made but not started.
+#[derive(Clone)]
+pub struct BridgeEntry {
+    pub kind: String,
+    /// A name in [`Settings::inboxes`].
+    pub inbox: String,
+    pub when_in_doubt: WhenInDoubt,
+    pub bridge: Arc<dyn Bridge>,
+}
+
+impl fmt::Debug for BridgeEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("BridgeEntry");
+        shown.field("kind", &self.kind).field("inbox", &self.inbox).field("when_in_doubt", &self.when_in_doubt);
+        shown.finish_non_exhaustive()
+    }
+}
+
+/// What to do when the network cannot say whether a line was delivered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum WhenInDoubt {
+    /// Send it again: perhaps twice, surely once.
+    #[default]
+    Repeat,
+    /// Tell the agent: perhaps not at all, surely not twice.
+    Fail,
+}

@@ -1,0 +1,240 @@
+//! Effects on the inbox: post a message, a note, a status; take a message back.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, ThreadId};
+use serde_json::{Map, Value};
+
+use super::{Done, Sink};
+use crate::{
+    chatwoot::{self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage},
+    clock,
+    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
+    policy::{Rules, WhenInDoubt},
+    sessions::Sessions,
+    store::{EnvelopeState, Store},
+    telemetry::StateBoard,
+};
+
+/// Pages of [`MESSAGES_PAGE`] that one probe reads before it gives up for now.
+const PROBE_PAGES_MAX: usize = 100;
+/// A whole attempt may need five calls, each with its own limit within the client.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
+
+/// One inbox.
+pub struct InboxSink {
+    name: InboxName,
+    client: Arc<Client>,
+    sessions: Arc<Sessions>,
+    store: Arc<dyn Store>,
+    board: Arc<StateBoard>,
+    concurrency: usize,
+    settle: Duration,
+    /// The highest message id that we have seen: whatever an attempt makes is above it.
+    newest: AtomicI64,
+}
+
+impl InboxSink {
+    pub fn new(
+        name: InboxName,
+        client: Arc<Client>,
+        sessions: Arc<Sessions>,
+        store: Arc<dyn Store>,
+        board: Arc<StateBoard>,
+        (concurrency, settle): (usize, Duration),
+    ) -> Self {
+        Self { name, client, sessions, store, board, concurrency, settle, newest: AtomicI64::new(0) }
+    }
+
+    /// A message with this id exists.
+    pub fn saw(&self, message: i64) {
+        self.newest.fetch_max(message, Ordering::Relaxed);
+    }
+
+    async fn post(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Done, Fault> {
+        let session = self.sessions.ensure(bridge, thread, message).await?;
+        let new = NewMessage {
+            content: content_of(message),
+            message_type: match message.speaker {
+                Speaker::Peer => MessageType::Incoming,
+                Speaker::Ourselves => MessageType::Outgoing,
+            },
+            private: false,
+            source_id: key.to_string(),
+            content_attributes: reply_attributes(bridge, message.reply_to.as_ref()),
+            attachments: Vec::new(),
+        };
+        self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    async fn note(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, text: &str) -> Result<Done, Fault> {
+        let Some(session) = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? else {
+            return Ok(Done::default());
+        };
+        let new = NewMessage {
+            content: text.to_owned(),
+            message_type: MessageType::Outgoing,
+            private: true,
+            source_id: key.to_string(),
+            content_attributes: Map::new(),
+            attachments: Vec::new(),
+        };
+        self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    async fn create(
+        &self,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        conversation: i64,
+        new: &NewMessage,
+    ) -> Result<Done, Fault> {
+        match self.client.post_message(ConversationId(conversation), new).await {
+            Ok(posted) => {
+                self.saw(posted.id.0);
+                Ok(Done { result: Some(posted.id.to_string()), follow: Vec::new() })
+            }
+            Err(fault @ CallFault::NotFound { .. }) => {
+                self.sessions.forget(bridge, thread).await?;
+                Err(into_fault(fault))
+            }
+            Err(fault) => Err(into_fault(fault)),
+        }
+    }
+
+    async fn status(&self, message: &MessageRef, status: MessageStatus, reason: Option<&str>) -> Result<Done, Fault> {
+        let status = match status {
+            MessageStatus::Delivered => chatwoot::MessageStatus::Delivered,
+            MessageStatus::Read => chatwoot::MessageStatus::Read,
+            MessageStatus::Failed => chatwoot::MessageStatus::Failed,
+        };
+        let (conversation, id) = (ConversationId(message.conversation), MessageId(message.message));
+        match self.client.set_message_status(conversation, id, status, reason).await {
+            // A message that is gone needs no status.
+            Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
+            Err(fault) => Err(into_fault(fault)),
+        }
+    }
+
+    /// The inbox knows the message by the id that its post answered with.
+    async fn withdraw(&self, bridge: &BridgeName, thread: &ThreadId, event: &EventId) -> Result<Done, Fault> {
+        let history =
+            self.store.history(&orders::event_key(bridge, event)).await.map_err(|e| Fault::retry(e.to_string()))?;
+        let Some(EnvelopeState::Done { result: Some(id), .. }) = history.map(|h| h.state) else {
+            return Ok(Done::default());
+        };
+        let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
+        let (Some(session), Ok(id)) = (session, id.parse()) else { return Ok(Done::default()) };
+        match self.client.delete_message(ConversationId(session.conversation), MessageId(id)).await {
+            Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
+            Err(fault) => Err(into_fault(fault)),
+        }
+    }
+
+    /// Lists what came after the attempt began and looks for our mark.
+    async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
+        let mut after = mark;
+        for _ in 0..PROBE_PAGES_MAX {
+            let rows = match self.client.messages_after(ConversationId(conversation), MessageId(after)).await {
+                Ok(rows) => rows,
+                // A conversation that is gone holds nothing of ours.
+                Err(CallFault::NotFound { .. }) => return Ok(None),
+                Err(fault) => return Err(into_fault(fault)),
+            };
+            if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
+                self.saw(row.id.0);
+                return Ok(Some(Done { result: Some(row.id.to_string()), follow: Vec::new() }));
+            }
+            match rows.last() {
+                Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id.0,
+                Some(_) | None => return Ok(None),
+            }
+        }
+        Err(Fault::retry(format!("conversation {conversation} is too long to search at once")))
+    }
+}
+
+#[async_trait]
+impl Sink for InboxSink {
+    fn limit(&self) -> usize {
+        self.concurrency
+    }
+
+    fn rules(&self) -> Rules {
+        Rules {
+            resend: Resend::Askable,
+            settle_millis: self.settle.as_millis() as i64,
+            when_in_doubt: WhenInDoubt::Repeat,
+        }
+    }
+
+    fn attempt_limit(&self) -> Duration {
+        ATTEMPT_LIMIT
+    }
+
+    fn mark(&self) -> i64 {
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
+        match &envelope.order {
+            Order::Post { bridge, thread, message } => self.post(&envelope.key, bridge, thread, message).await,
+            Order::Note { bridge, thread, text } => self.note(&envelope.key, bridge, thread, text).await,
+            Order::Withdrawn { bridge, thread, event } => self.withdraw(bridge, thread, event).await,
+            Order::Status { message, status, reason } => self.status(message, *status, reason.as_deref()).await,
+            Order::Resolved { bridge, thread, conversation } => {
+                self.sessions.resolved(bridge, thread, *conversation).await?;
+                Ok(Done::default())
+            }
+            Order::Send { .. } => Err(Fault::refused("an inbox takes no orders for a network")),
+        }
+    }
+
+    async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
+        let (bridge, thread) = match &envelope.order {
+            Order::Post { bridge, thread, .. } | Order::Note { bridge, thread, .. } => (bridge, thread),
+            // Doing these twice is the same as doing them once.
+            Order::Withdrawn { .. } | Order::Status { .. } | Order::Resolved { .. } | Order::Send { .. } => {
+                return Ok(None);
+            }
+        };
+        // Without a session the attempt cannot have come as far as posting: the session is saved before.
+        match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
+            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await,
+            None => Ok(None),
+        }
+    }
+
+    fn buried(&self, envelope: &Envelope, _reason: &str, _now_millis: i64) -> Vec<Group> {
+        // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
+        tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
+        Vec::new()
+    }
+
+    fn held(&self, reason: Option<&str>) {
+        let state = reason.map_or(BridgeState::Up, |reason| BridgeState::Down { reason: reason.to_owned() });
+        self.board.inbox(self.name.as_str(), state);
+    }
+}
+
+/// The text, and a line for each attachment that the network only links to.
+fn content_of(message: &Message) -> String {
+    let links = message.attachments.iter().map(|a| format!("{}: {}", a.name, a.url));
+    std::iter::once(message.text.clone()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n")
+}
+
+fn reply_attributes(bridge: &BridgeName, reply_to: Option<&EventId>) -> Map<String, Value> {
+    let external = reply_to.map(|event| Value::from(orders::event_key(bridge, event).as_str()));
+    external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
+}
+
+fn into_fault(fault: CallFault) -> Fault {
+    fault.into_fault(clock::now_millis())
+}

@@ -1,0 +1,405 @@
+//! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
+//! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bridge_api::{BridgeName, Cursor, Key, ThreadId};
+use bytes::Bytes;
+
+use super::{
+    Accepted, Attempt, Batch, Begin, BlobId, DeadLetter, Depth, EnvelopeState, HOUR_MILLIS, History, Lease, Listed,
+    Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
+};
+use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
+
+/// A store in memory. What outlives a "crash" in a simulation is this value.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    model: Mutex<Model>,
+    refusal: Mutex<Option<StoreError>>,
+}
+
+impl MemoryStore {
+    /// From now on verbs fail so, until [`allow`](Self::allow). Those that only read still answer while
+    /// the store is merely unwritable.
+    pub fn refuse(&self, error: StoreError) {
+        *lock(&self.refusal) = Some(error);
+    }
+    /// Ends a refusal, and opens a closed store again.
+    pub fn allow(&self) {
+        *lock(&self.refusal) = None;
+    }
+
+    fn write(&self) -> Result<MutexGuard<'_, Model>, StoreError> {
+        match &*lock(&self.refusal) {
+            Some(error) => Err(error.clone()),
+            None => Ok(lock(&self.model)),
+        }
+    }
+    fn read(&self) -> Result<MutexGuard<'_, Model>, StoreError> {
+        match &*lock(&self.refusal) {
+            Some(StoreError::Unwritable(_)) | None => Ok(lock(&self.model)),
+            Some(error) => Err(error.clone()),
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
+        let mut model = self.write()?;
+        for (scope, cursor) in batch.cursors {
+            match cursor.value {
+                Some(value) => model.cursors.insert((scope, cursor.name), value),
+                None => model.cursors.remove(&(scope, cursor.name)),
+            };
+        }
+        Ok(batch.groups.into_iter().map(|group| model.accept(group, now_millis)).collect())
+    }
+
+    async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
+        let mut model = self.write()?;
+        model.epoch += 1;
+        model.leased = true;
+        Ok(Lease { owner: owner.to_owned(), epoch: model.epoch, partitions: [u64::MAX; 4] })
+    }
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let mut model = self.write()?;
+        model.hold(lease)?;
+        model.leased = false;
+        Ok(())
+    }
+    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+        let model = self.read()?;
+        model.hold(lease)?;
+        let rows = model.rows.values().filter(|row| row.id > after && row.lives());
+        Ok(rows.take(count_max).map(Row::waiting).collect())
+    }
+    async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
+        let mut model = self.write()?;
+        model.hold(lease)?;
+        let mut turned = Turned::default();
+        for settle in turn.settle {
+            model.settle(settle, now_millis, &mut turned);
+        }
+        for begin in turn.begin {
+            match model.begin(begin, now_millis) {
+                Some(envelope) => turned.begun.push(envelope),
+                None => turned.gone.push(begin.id),
+            }
+        }
+        Ok(turned)
+    }
+
+    async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
+        Ok(self.read()?.sessions.get(&(bridge.clone(), thread.clone())).cloned())
+    }
+    async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
+        self.write()?.sessions.insert((session.bridge.clone(), session.thread.clone()), session.clone());
+        Ok(())
+    }
+    async fn forget_session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<(), StoreError> {
+        self.write()?.sessions.remove(&(bridge.clone(), thread.clone()));
+        Ok(())
+    }
+
+    async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError> {
+        let model = self.read()?;
+        let ours = model.cursors.iter().filter(|((of, name), _)| of == scope && name.starts_with(prefix));
+        Ok(ours.map(|((_, name), value)| Cursor::set(name, value)).collect())
+    }
+
+    async fn put_blob(&self, bytes: Bytes, now_millis: i64) -> Result<BlobId, StoreError> {
+        let mut model = self.write()?;
+        model.blobs_made += 1;
+        let id = BlobId(format!("{:032x}", model.blobs_made));
+        model.blobs.insert(id.clone(), (now_millis, bytes));
+        Ok(id)
+    }
+    async fn blob(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.read()?.blobs.get(id).map(|(_, bytes)| bytes.clone()))
+    }
+
+    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        let model = self.read()?;
+        let mut dead: Vec<_> = model.rows.values().filter_map(|row| Some((row, row.death()?))).collect();
+        dead.sort_by_key(|(row, (died_millis, _))| std::cmp::Reverse((*died_millis, row.id)));
+        Ok(dead.into_iter().take(count_max).map(|(row, (at, reason))| row.dead_letter(at, reason)).collect())
+    }
+    async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
+        let mut model = self.write()?;
+        Ok(keys.iter().flat_map(|key| model.revive(|row| row.new.key == *key, now_millis)).collect())
+    }
+    async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
+        let mut model = self.write()?;
+        let dead = model.rows.values_mut().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
+        Ok(dead.map(|row| row.state = EnvelopeState::Discarded { at_millis: now_millis }).count())
+    }
+    async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
+        let model = self.read()?;
+        let newest = model.known.iter().filter(|((_, known), _)| known == key).map(|(_, id)| *id).max();
+        Ok(newest.and_then(|id| model.rows.get(&id)).map(Row::history))
+    }
+    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
+        let model = self.read()?;
+        Ok(model.rows.values().filter_map(Row::listed).take(count_max).collect())
+    }
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        let model = self.read()?;
+        let mut sinks = BTreeMap::<String, u64>::new();
+        for row in model.rows.values().filter(|row| row.lives()) {
+            *sinks.entry(row.new.lane.sink.to_string()).or_default() += 1;
+        }
+        let dead = model.rows.values().filter(|row| row.death().is_some()).count() as u64;
+        Ok(Depth { waiting: sinks.values().sum(), dead, sinks: sinks.into_iter().collect() })
+    }
+    async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
+        Ok(self.write()?.prune(before_millis))
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        self.write().map(drop)
+    }
+    async fn close(&self) {
+        self.refuse(StoreError::Closed);
+    }
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    /// Of every envelope ever accepted and not pruned, in whatever state.
+    rows: BTreeMap<EnvelopeId, Row>,
+    newest: i64,
+    /// By moment of the event and key.
+    known: HashMap<(i64, Key), EnvelopeId>,
+    epoch: i64,
+    leased: bool,
+    sessions: HashMap<(BridgeName, ThreadId), Session>,
+    cursors: BTreeMap<(String, String), String>,
+    blobs: HashMap<BlobId, (i64, Bytes)>,
+    blobs_made: u128,
+}
+
+#[derive(Debug)]
+struct Row {
+    id: EnvelopeId,
+    new: NewEnvelope,
+    accepted_millis: i64,
+    /// Those that count.
+    attempts: u32,
+    /// All of them.
+    tried: Vec<Attempt>,
+    state: EnvelopeState,
+}
+
+impl Model {
+    fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
+        if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
+        let Some(first) = group.envelopes.first() else { return Accepted::Duplicate };
+        if self.known.contains_key(&(first.at_millis, first.key.clone())) {
+            return match group.on_duplicate {
+                OnDuplicate::Ignore => Accepted::Duplicate,
+                OnDuplicate::Revive => {
+                    let (lane, ranks) = (first.lane.id, message_ranks(first.rank));
+                    let same = |row: &Row| row.new.lane.id == lane && ranks.contains(&row.new.rank);
+                    match self.revive(same, now_millis) {
+                        none if none.is_empty() => Accepted::Duplicate,
+                        revived => Accepted::Revived(revived),
+                    }
+                }
+            };
+        }
+        Accepted::New(group.envelopes.into_iter().map(|new| self.insert(new, now_millis)).collect())
+    }
+
+    fn insert(&mut self, new: NewEnvelope, now_millis: i64) -> Waiting {
+        self.newest += 1;
+        let id = EnvelopeId(self.newest);
+        self.known.insert((new.at_millis, new.key.clone()), id);
+        let state = EnvelopeState::Waiting { due_millis: new.due_millis };
+        let row = Row { id, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
+        let waiting = row.waiting();
+        self.rows.insert(id, row);
+        waiting
+    }
+
+    fn settle(&mut self, settle: Settle, now_millis: i64, turned: &mut Turned) {
+        let Some(row) = self.rows.get_mut(&settle.id).filter(|row| row.open().is_some()) else {
+            turned.gone.push(settle.id);
+            return;
+        };
+        let follow = match settle.outcome {
+            Settled::Done { result, follow } => {
+                row.end("done", None, now_millis);
+                row.state = EnvelopeState::Done { at_millis: now_millis, result };
+                follow
+            }
+            Settled::Again { due_millis, spent, reason } => {
+                row.end("again", Some(reason), now_millis);
+                row.attempts -= u32::from(!spent);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
+            Settled::Doubt { due_millis, reason } => {
+                row.doubt(reason);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
+            Settled::Dead { reason, also, follow } => {
+                for id in std::iter::once(settle.id).chain(also) {
+                    if let Some(row) = self.rows.get_mut(&id).filter(|row| row.lives()) {
+                        row.end("dead", Some(reason.clone()), now_millis);
+                        row.state = EnvelopeState::Dead { at_millis: now_millis, reason: reason.clone() };
+                    }
+                }
+                follow
+            }
+        };
+        for group in follow {
+            turned.accepted.extend(self.accept(group, now_millis).into_waiting());
+        }
+    }
+
+    fn begin(&mut self, begin: Begin, now_millis: i64) -> Option<Envelope> {
+        let row = self.rows.get_mut(&begin.id).filter(|row| row.lives())?;
+        let doubt = row.open();
+        if doubt.is_none() {
+            row.attempts += 1;
+            row.tried.push(Attempt {
+                number: row.tried.len() as u32 + 1,
+                started_millis: now_millis,
+                mark: begin.mark,
+                ended_millis: None,
+                outcome: None,
+                reason: None,
+            });
+        }
+        Some(Envelope {
+            id: row.id,
+            key: row.new.key.clone(),
+            lane: row.new.lane.clone(),
+            rank: row.new.rank,
+            accepted_millis: row.accepted_millis,
+            attempts: row.attempts,
+            doubt,
+            order: row.new.order.clone(),
+        })
+    }
+
+    /// Of the dead letters, those that match, by rank and then arrival.
+    fn revive(&mut self, matches: impl Fn(&Row) -> bool, now_millis: i64) -> Vec<Waiting> {
+        let dead = self.rows.values_mut().filter(|row| row.death().is_some() && matches(row));
+        let mut revived: Vec<_> = dead
+            .map(|row| {
+                row.attempts = 0;
+                row.state = EnvelopeState::Waiting { due_millis: now_millis };
+                row.waiting()
+            })
+            .collect();
+        revived.sort_by_key(|waiting| (waiting.rank, waiting.id));
+        revived
+    }
+
+    fn prune(&mut self, before_millis: i64) -> usize {
+        let (rows, known) = (self.rows.len(), self.known.len());
+        self.rows.retain(|_, row| row.finished().is_none_or(|at_millis| at_millis >= before_millis));
+        let rows_now = &self.rows;
+        let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
+        self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
+        let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
+        let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
+        self.blobs.retain(|_, (made_millis, _)| *made_millis >= blobs_before);
+        rows - self.rows.len() + known - self.known.len()
+    }
+}
+
+impl Row {
+    fn lives(&self) -> bool {
+        matches!(self.state, EnvelopeState::Waiting { .. })
+    }
+    fn death(&self) -> Option<(i64, &str)> {
+        match &self.state {
+            EnvelopeState::Dead { at_millis, reason } => Some((*at_millis, reason)),
+            EnvelopeState::Waiting { .. } | EnvelopeState::Done { .. } | EnvelopeState::Discarded { .. } => None,
+        }
+    }
+    fn finished(&self) -> Option<i64> {
+        match self.state {
+            EnvelopeState::Done { at_millis, .. } | EnvelopeState::Discarded { at_millis } => Some(at_millis),
+            EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } => None,
+        }
+    }
+    fn due_millis(&self) -> Option<i64> {
+        match self.state {
+            EnvelopeState::Waiting { due_millis } => Some(due_millis),
+            EnvelopeState::Done { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => None,
+        }
+    }
+
+    fn open(&self) -> Option<OpenAttempt> {
+        let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
+        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark })
+    }
+    /// Ends the open attempt, if there is one.
+    fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
+        if let Some(last) = self.tried.last_mut().filter(|last| last.ended_millis.is_none()) {
+            last.ended_millis = Some(now_millis);
+            last.outcome = Some(outcome.to_owned());
+            last.reason = reason;
+        }
+    }
+    fn doubt(&mut self, reason: String) {
+        if let Some(last) = self.tried.last_mut() {
+            last.outcome = Some("doubt".to_owned());
+            last.reason = Some(reason);
+        }
+    }
+
+    fn waiting(&self) -> Waiting {
+        Waiting {
+            id: self.id,
+            lane: self.new.lane.clone(),
+            rank: self.new.rank,
+            due_millis: self.due_millis().unwrap_or_default(),
+        }
+    }
+    fn dead_letter(&self, died_millis: i64, reason: &str) -> DeadLetter {
+        DeadLetter {
+            key: self.new.key.clone(),
+            sink: self.new.lane.sink.to_string(),
+            died_millis,
+            attempts: self.attempts,
+            reason: reason.to_owned(),
+        }
+    }
+    fn listed(&self) -> Option<Listed> {
+        Some(Listed {
+            key: self.new.key.clone(),
+            sink: self.new.lane.sink.to_string(),
+            accepted_millis: self.accepted_millis,
+            due_millis: self.due_millis()?,
+            attempts: self.attempts,
+            open: self.open().is_some(),
+            reason: self.tried.iter().rev().find_map(|attempt| attempt.reason.clone()),
+        })
+    }
+    fn history(&self) -> History {
+        History {
+            key: self.new.key.clone(),
+            sink: self.new.lane.sink.to_string(),
+            accepted_millis: self.accepted_millis,
+            state: self.state.clone(),
+            attempts: self.tried.clone(),
+        }
+    }
+}

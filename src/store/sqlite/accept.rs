@@ -1,0 +1,117 @@
+//! New envelopes: known or not, and where they are written.
+
+use std::ops::RangeInclusive;
+
+use bridge_api::{Cursor, Key};
+use rusqlite::params;
+use sha2::{Digest, Sha256};
+
+use super::{letters, work::Work};
+use crate::{
+    model::{Group, Lane, NewEnvelope, OnDuplicate, Waiting},
+    store::{Accepted, message_ranks},
+};
+
+/// A group in the form in which it is written: made on the caller's thread, which the writer's is too
+/// precious for.
+pub(super) struct Written {
+    envelopes: Vec<WrittenEnvelope>,
+    on_duplicate: OnDuplicate,
+}
+
+struct WrittenEnvelope {
+    key: Key,
+    hash: [u8; 16],
+    at_millis: i64,
+    lane: Lane,
+    rank: i64,
+    due_millis: i64,
+    order_json: String,
+}
+
+impl From<Group> for Written {
+    fn from(group: Group) -> Self {
+        let envelopes = group.envelopes.into_iter().map(WrittenEnvelope::from).collect();
+        Self { envelopes, on_duplicate: group.on_duplicate }
+    }
+}
+
+impl From<NewEnvelope> for WrittenEnvelope {
+    fn from(new: NewEnvelope) -> Self {
+        Self {
+            hash: hash(&new.key),
+            key: new.key,
+            at_millis: new.at_millis,
+            lane: new.lane,
+            rank: new.rank,
+            due_millis: new.due_millis,
+            order_json: serde_json::to_string(&new.order).expect("an order has text keys only"),
+        }
+    }
+}
+
+/// What stands for a key in the record of known ones.
+pub(super) fn hash(key: &Key) -> [u8; 16] {
+    let mut first = [0; 16];
+    first.copy_from_slice(&Sha256::digest(key.as_str())[..16]);
+    first
+}
+
+pub(super) fn groups(work: &mut Work, groups: &[Written], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
+    groups.iter().map(|group| one(work, group, now_millis)).collect()
+}
+
+fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Accepted> {
+    let Some(first) = group.envelopes.first() else { return Ok(Accepted::Duplicate) };
+    if is_known(work, first)? {
+        return match group.on_duplicate {
+            OnDuplicate::Ignore => Ok(Accepted::Duplicate),
+            OnDuplicate::Revive => revive(work, first.lane.id.0, &message_ranks(first.rank), now_millis),
+        };
+    }
+    let written = group.envelopes.iter().map(|envelope| insert(work, envelope, now_millis));
+    Ok(Accepted::New(written.collect::<Result<_, _>>()?))
+}
+
+fn is_known(work: &Work, envelope: &WrittenEnvelope) -> rusqlite::Result<bool> {
+    let mut known = work.connection().prepare_cached("SELECT 1 FROM known WHERE at = ?1 AND hash = ?2")?;
+    known.exists(params![envelope.at_millis, envelope.hash])
+}
+
+fn revive(work: &mut Work, lane: i64, ranks: &RangeInclusive<i64>, now_millis: i64) -> rusqlite::Result<Accepted> {
+    let sql = "SELECT id FROM dead WHERE lane = ?1 AND rank BETWEEN ?2 AND ?3 ORDER BY rank, id";
+    let ids = letters::ids(work, sql, params![lane, ranks.start(), ranks.end()])?;
+    if ids.is_empty() {
+        return Ok(Accepted::Duplicate);
+    }
+    Ok(Accepted::Revived(ids.into_iter().map(|id| letters::revive(work, id, now_millis)).collect::<Result<_, _>>()?))
+}
+
+fn insert(work: &mut Work, new: &WrittenEnvelope, now_millis: i64) -> rusqlite::Result<Waiting> {
+    let id = work.next_id();
+    let sink = work.intern(&new.lane.sink)?;
+    work.execute("INSERT OR REPLACE INTO known VALUES (?1, ?2, ?3)", params![new.at_millis, new.hash, id.0])?;
+    work.execute(
+        "INSERT INTO ev VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, NULL, NULL)",
+        params![id.0, sink, new.lane.id.0, new.rank, new.due_millis],
+    )?;
+    work.execute(
+        "INSERT INTO body VALUES (?1, ?2, ?3, ?4)",
+        params![id.0, new.key.as_str(), now_millis, new.order_json],
+    )?;
+    work.count(sink, 1);
+    Ok(Waiting { id, lane: new.lane.clone(), rank: new.rank, due_millis: new.due_millis })
+}
+
+pub(super) fn cursors(work: &Work, cursors: &[(String, Cursor)]) -> rusqlite::Result<()> {
+    for (scope, cursor) in cursors {
+        match &cursor.value {
+            Some(value) => work.execute(
+                "INSERT INTO cursor VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET value = excluded.value",
+                params![scope, cursor.name, value],
+            )?,
+            None => work.execute("DELETE FROM cursor WHERE scope = ?1 AND name = ?2", params![scope, cursor.name])?,
+        }
+    }
+    Ok(())
+}

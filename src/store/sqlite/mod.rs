@@ -1,0 +1,267 @@
+//! The store on SQLite: one process, one thread that writes, one sync for all who wait. Attachments are
+//! files beside the database.
+
+mod accept;
+mod blobs;
+mod checkpoint;
+mod fault;
+#[cfg(test)]
+mod killed;
+mod letters;
+mod looks;
+mod owner;
+mod prune;
+mod reader;
+mod schema;
+#[cfg(test)]
+mod tests;
+mod turn;
+mod work;
+mod writer;
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use bridge_api::{BridgeName, Cursor, Key, ThreadId};
+use bytes::Bytes;
+use rusqlite::params;
+
+use self::{
+    accept::Written, blobs::Blobs, fault::Soundness, owner::Owner, reader::Reader, schema::Role, turn::WrittenTurn,
+    work::Work, writer::Writer,
+};
+use super::{Accepted, Batch, BlobId, DeadLetter, Depth, History, Lease, Listed, Store, StoreError, Turn, Turned};
+use crate::model::{EnvelopeId, Session, Waiting};
+
+/// How long a new process waits for the one before it to end.
+const HANDOVER_SECONDS: u64 = 5;
+
+/// The outbox in a SQLite file. Closes by itself when it is dropped, but only [`Store::close`] says when
+/// that is over.
+#[derive(Debug)]
+pub struct SqliteStore {
+    blobs: Blobs,
+    writer: Writer,
+    /// For work: sessions, cursors, what waits.
+    lookups: Reader,
+    /// For people: what may read much.
+    looks: Reader,
+    soundness: Soundness,
+}
+
+/// Where a store is.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// For attachments and the lock.
+    pub data_dir: PathBuf,
+    pub database: PathBuf,
+    /// How long to wait for another process to let go.
+    pub handover: Duration,
+}
+
+impl Place {
+    /// The usual one: `deskbridge.db` in the data directory.
+    pub fn in_dir(data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        let database = data_dir.join("deskbridge.db");
+        Self { data_dir, database, handover: Duration::from_secs(HANDOVER_SECONDS) }
+    }
+}
+
+impl SqliteStore {
+    /// Makes what is missing, of mode 0600 in folders of mode 0700. Blocks, up to `handover` when another
+    /// process has the place.
+    pub fn open(place: &Place) -> Result<Self, StoreError> {
+        let soundness = Soundness::default();
+        let owners = own(place)?;
+        let blobs = Blobs::open(&place.data_dir).map_err(|error| unwritable(&place.data_dir, &error))?;
+        make_file(&place.database).map_err(|error| unwritable(&place.database, &error))?;
+        let mut connection = schema::connect(&place.database, Role::Writer, &soundness)?;
+        schema::migrate(&mut connection, &soundness)?;
+        let work = Work::new(&place.database, connection).map_err(|error| soundness.judge(&error))?;
+        let reader = |name| {
+            let connection = schema::connect(&place.database, Role::Reader, &soundness)?;
+            Reader::start(name, connection, soundness.clone())
+        };
+        let (lookups, looks) = (reader("store lookups")?, reader("store looks")?);
+        let writer = Writer::start(work, owners, soundness.clone())?;
+        Ok(Self { blobs, writer, lookups, looks, soundness })
+    }
+
+    /// Runs file work where it may block.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(Blobs) -> io::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.soundness.check()?;
+        let blobs = self.blobs.clone();
+        let done = tokio::task::spawn_blocking(move || work(blobs)).await;
+        let done = done.map_err(|error| StoreError::Unwritable(format!("attachments: {error}")))?;
+        done.map_err(|error| StoreError::Unwritable(format!("attachments: {error}")))
+    }
+}
+
+fn own(place: &Place) -> Result<Vec<Owner>, StoreError> {
+    let mut folders = vec![place.data_dir.as_path()];
+    // A database elsewhere must not serve two data directories.
+    let beside = folder_of(&place.database);
+    blobs::make_folder(&place.data_dir).map_err(|error| unwritable(&place.data_dir, &error))?;
+    blobs::make_folder(beside).map_err(|error| unwritable(beside, &error))?;
+    if beside.canonicalize().ok() != place.data_dir.canonicalize().ok() {
+        folders.push(beside);
+    }
+    folders.into_iter().map(|folder| Owner::take(folder, place.handover)).collect()
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn make_file(path: &Path) -> io::Result<()> {
+    // SQLite gives the files beside it the same mode.
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    File::open(folder_of(path))?.sync_all()
+}
+
+fn unwritable(path: &Path, error: &io::Error) -> StoreError {
+    StoreError::Unwritable(format!("{}: {error}", path.display()))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
+        let groups: Vec<_> = batch.groups.into_iter().map(Written::from).collect();
+        let cursors = batch.cursors;
+        let accept = move |work: &mut Work| {
+            accept::cursors(work, &cursors)?;
+            Ok(accept::groups(work, &groups, now_millis)?)
+        };
+        self.writer.call(accept).await
+    }
+
+    async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
+        let owner = owner.to_owned();
+        let lease = move |work: &mut Work| {
+            let epoch = work.take_lease(&owner)?;
+            Ok(Lease { owner: owner.clone(), epoch, partitions: [u64::MAX; 4] })
+        };
+        self.writer.call(lease).await
+    }
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        let lease = lease.clone();
+        let release = move |work: &mut Work| {
+            work.hold(&lease)?;
+            Ok(work.end_lease()?)
+        };
+        self.writer.call(release).await
+    }
+    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+        let lease = lease.clone();
+        self.lookups.call(move |connection| looks::waiting(connection, &lease, after, count_max)).await
+    }
+    async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
+        let (lease, turn) = (lease.clone(), WrittenTurn::from(turn));
+        let turned = self.writer.call(move |work| turn::run(work, &lease, &turn, now_millis)).await?;
+        let mut begun = Vec::with_capacity(turned.begun.len());
+        let mut gone = turned.gone;
+        for envelope in turned.begun {
+            match envelope.read() {
+                Ok(envelope) => begun.push(envelope),
+                Err((id, error)) => {
+                    let reason = format!("the stored order cannot be read: {error}");
+                    self.writer.call(move |work| Ok(letters::bury(work, id, &reason, now_millis)?)).await?;
+                    gone.push(id);
+                }
+            }
+        }
+        Ok(Turned { begun, gone, accepted: turned.accepted })
+    }
+
+    async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
+        let (bridge, thread) = (bridge.clone(), thread.clone());
+        self.lookups.call(move |connection| looks::session(connection, &bridge, &thread)).await
+    }
+    async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
+        let session = session.clone();
+        let save = move |work: &mut Work| {
+            let Session { bridge, thread, contact, source_id, conversation, resolved, profile } = &session;
+            Ok(work.execute(
+                "INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+                params![bridge.as_str(), thread.as_str(), contact, source_id, conversation, resolved, profile],
+            )?)
+        };
+        self.writer.call(save).await
+    }
+    async fn forget_session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<(), StoreError> {
+        let (bridge, thread) = (bridge.clone(), thread.clone());
+        let sql = "DELETE FROM session WHERE bridge = ?1 AND thread = ?2";
+        self.writer.call(move |work| Ok(work.execute(sql, [bridge.as_str(), thread.as_str()])?)).await
+    }
+
+    async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError> {
+        let (scope, prefix) = (scope.to_owned(), prefix.to_owned());
+        self.lookups.call(move |connection| looks::cursors(connection, &scope, &prefix)).await
+    }
+
+    async fn put_blob(&self, bytes: Bytes, now_millis: i64) -> Result<BlobId, StoreError> {
+        let id = Blobs::new_id();
+        // The row first: a row without a file is forgotten in its time, a file without a row never.
+        let (row, length) = (id.0.clone(), bytes.len() as i64);
+        let sql = "INSERT INTO blob VALUES (?1, ?2, ?3)";
+        self.writer.call(move |work| Ok(work.execute(sql, params![row, length, now_millis])?)).await?;
+        let file = id.clone();
+        self.blocking(move |blobs| blobs.put(&file, &bytes)).await?;
+        Ok(id)
+    }
+    async fn blob(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
+        let id = id.clone();
+        Ok(self.blocking(move |blobs| blobs.read(&id)).await?.map(Bytes::from))
+    }
+
+    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.looks.call(move |connection| looks::dead(connection, count_max)).await
+    }
+    async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
+        let keys = keys.to_vec();
+        self.writer.call(move |work| Ok(letters::revive_keys(work, &keys, now_millis)?)).await
+    }
+    async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
+        let keys = keys.to_vec();
+        self.writer.call(move |work| Ok(letters::discard_keys(work, &keys, now_millis)?)).await
+    }
+    async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
+        let key = key.clone();
+        self.looks.call(move |connection| looks::history(connection, &key)).await
+    }
+    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
+        self.looks.call(move |connection| looks::list(connection, count_max)).await
+    }
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        self.looks.call(looks::depth).await
+    }
+    async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
+        let mut progress = prune::Progress::new();
+        while !progress.ended {
+            let from = progress.clone();
+            progress = self.writer.call(move |work| Ok(prune::slice(work, from.clone(), before_millis)?)).await?;
+        }
+        let gone = self.writer.call(move |work| Ok(prune::blobs(work, before_millis)?)).await?;
+        self.blocking(move |blobs| gone.iter().try_for_each(|id| blobs.remove(id))).await?;
+        Ok(progress.forgotten)
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        let sql = "UPDATE counter SET value = value + 1 WHERE name = 'checks'";
+        self.writer.call(move |work| Ok(work.execute(sql, [])?)).await
+    }
+    async fn close(&self) {
+        self.lookups.stop().await;
+        self.looks.stop().await;
+        self.writer.stop().await;
+    }
+}

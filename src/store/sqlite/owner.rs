@@ -1,0 +1,52 @@
+//! The right to a folder: a locked file that names the process. Ends with the process, however it ends.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use crate::store::StoreError;
+
+const FILE: &str = "deskbridge.lock";
+const RETRY_MILLIS: u64 = 20;
+
+/// Held as long as it lives.
+#[derive(Debug)]
+pub(super) struct Owner {
+    _file: File,
+}
+
+impl Owner {
+    /// Waits up to `handover` for a process that is about to end.
+    pub(super) fn take(folder: &Path, handover: Duration) -> Result<Self, StoreError> {
+        let path = folder.join(FILE);
+        let unwritable = |error: std::io::Error| StoreError::Unwritable(format!("{}: {error}", path.display()));
+        let mut options = OpenOptions::new();
+        let mut file =
+            options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(unwritable)?;
+        let begun = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::Error(error)) => return Err(unwritable(error)),
+                Err(TryLockError::WouldBlock) if begun.elapsed() >= handover => {
+                    let mut pid = String::new();
+                    file.read_to_string(&mut pid).map_err(unwritable)?;
+                    // Between its lock and its pid it is still nameless.
+                    let owner = match pid.trim() {
+                        "" => "another process".to_owned(),
+                        pid => format!("process {pid}"),
+                    };
+                    return Err(StoreError::InUse { path: folder.display().to_string(), owner });
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(RETRY_MILLIS)),
+            }
+        }
+        file.set_len(0).and_then(|()| file.rewind()).map_err(unwritable)?;
+        writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
+        Ok(Self { _file: file })
+    }
+}

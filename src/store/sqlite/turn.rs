@@ -1,0 +1,185 @@
+//! Attempts: how they end and how they begin.
+
+use bridge_api::Key;
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::{
+    accept::{self, Written},
+    fault::Failure,
+    letters::{self, Ended, Tried},
+    work::Work,
+};
+use crate::{
+    model::{Envelope, EnvelopeId, Lane, LaneId, OpenAttempt, Waiting},
+    store::{Begin, Lease, Settled, Turn},
+};
+
+/// A turn in the form in which it is written.
+pub(super) struct WrittenTurn {
+    settle: Vec<WrittenSettle>,
+    begin: Vec<Begin>,
+}
+
+struct WrittenSettle {
+    id: EnvelopeId,
+    outcome: Settled,
+    /// Taken out of the outcome.
+    follow: Vec<Written>,
+}
+
+impl From<Turn> for WrittenTurn {
+    fn from(turn: Turn) -> Self {
+        let settle = turn.settle.into_iter().map(|mut settle| {
+            let follow = match &mut settle.outcome {
+                Settled::Done { follow, .. } | Settled::Dead { follow, .. } => std::mem::take(follow),
+                Settled::Again { .. } | Settled::Doubt { .. } => Vec::new(),
+            };
+            let follow = follow.into_iter().map(Written::from).collect();
+            WrittenSettle { id: settle.id, outcome: settle.outcome, follow }
+        });
+        Self { settle: settle.collect(), begin: turn.begin }
+    }
+}
+
+/// The answer, with the orders still as text.
+#[derive(Default)]
+pub(super) struct WrittenTurned {
+    pub(super) begun: Vec<Begun>,
+    pub(super) gone: Vec<EnvelopeId>,
+    pub(super) accepted: Vec<Waiting>,
+}
+
+pub(super) struct Begun {
+    id: EnvelopeId,
+    lane: Lane,
+    rank: i64,
+    attempts: u32,
+    doubt: Option<OpenAttempt>,
+    key: Key,
+    accepted_millis: i64,
+    order_json: String,
+}
+
+impl Begun {
+    /// Fails with the id and the reason when no order can be read from it.
+    pub(super) fn read(self) -> Result<Envelope, (EnvelopeId, String)> {
+        let order = serde_json::from_str(&self.order_json).map_err(|error| (self.id, error.to_string()))?;
+        Ok(Envelope {
+            id: self.id,
+            key: self.key,
+            lane: self.lane,
+            rank: self.rank,
+            accepted_millis: self.accepted_millis,
+            attempts: self.attempts,
+            doubt: self.doubt,
+            order,
+        })
+    }
+}
+
+pub(super) fn run(
+    work: &mut Work,
+    lease: &Lease,
+    turn: &WrittenTurn,
+    now_millis: i64,
+) -> Result<WrittenTurned, Failure> {
+    work.hold(lease)?;
+    let mut turned = WrittenTurned::default();
+    for settle in &turn.settle {
+        if !end(work, settle, now_millis)? {
+            turned.gone.push(settle.id);
+            continue;
+        }
+        for accepted in accept::groups(work, &settle.follow, now_millis)? {
+            turned.accepted.extend(accepted.into_waiting());
+        }
+    }
+    for wanted in &turn.begin {
+        match begin(work, *wanted, now_millis)? {
+            Some(begun) => turned.begun.push(begun),
+            None => turned.gone.push(wanted.id),
+        }
+    }
+    Ok(turned)
+}
+
+/// Whether there was an open attempt to end.
+fn end(work: &mut Work, settle: &WrittenSettle, now_millis: i64) -> rusqlite::Result<bool> {
+    match &settle.outcome {
+        Settled::Done { result, .. } => done(work, settle.id, result.as_deref(), now_millis),
+        Settled::Again { due_millis, spent, reason } => {
+            let ended = Ended { outcome: "again", reason, at_millis: Some(now_millis) };
+            let Some(tried) = open(work, settle.id)? else { return Ok(false) };
+            letters::record(work, settle.id, &tried, &ended)?;
+            let sql = "UPDATE ev SET due = ?2, attempts = attempts - ?3, started = NULL, mark = NULL WHERE id = ?1";
+            work.execute(sql, params![settle.id.0, due_millis, !spent])?;
+            Ok(true)
+        }
+        Settled::Doubt { due_millis, reason } => {
+            let ended = Ended { outcome: "doubt", reason, at_millis: None };
+            let Some(tried) = open(work, settle.id)? else { return Ok(false) };
+            letters::record(work, settle.id, &tried, &ended)?;
+            work.execute("UPDATE ev SET due = ?2 WHERE id = ?1", params![settle.id.0, due_millis])?;
+            Ok(true)
+        }
+        Settled::Dead { reason, also, .. } => {
+            if open(work, settle.id)?.is_none() {
+                return Ok(false);
+            }
+            for id in std::iter::once(&settle.id).chain(also) {
+                letters::bury(work, *id, reason, now_millis)?;
+            }
+            Ok(true)
+        }
+    }
+}
+
+fn open(work: &Work, id: EnvelopeId) -> rusqlite::Result<Option<Tried>> {
+    let sql = "SELECT number, started, mark FROM ev WHERE id = ?1 AND started IS NOT NULL";
+    let tried = |row: &Row<'_>| Ok(Tried { number: row.get(0)?, started_millis: row.get(1)?, mark: row.get(2)? });
+    work.connection().prepare_cached(sql)?.query_row([id.0], tried).optional()
+}
+
+fn done(work: &mut Work, id: EnvelopeId, result: Option<&str>, now_millis: i64) -> rusqlite::Result<bool> {
+    let sql = "DELETE FROM ev WHERE id = ?1 AND started IS NOT NULL RETURNING sink, number, started, mark";
+    let last = |row: &Row<'_>| {
+        let tried = Tried { number: row.get(1)?, started_millis: row.get(2)?, mark: row.get(3)? };
+        Ok((row.get(0)?, tried))
+    };
+    let gone = work.connection().prepare_cached(sql)?.query_row([id.0], last).optional()?;
+    let Some((sink, tried)) = gone else { return Ok(false) };
+    work.execute(
+        "INSERT INTO done SELECT id, key, ?2, accepted, ?3, FALSE, ?4, ?5, ?6, ?7 FROM body WHERE id = ?1",
+        params![id.0, sink, now_millis, result, tried.number, tried.started_millis, tried.mark],
+    )?;
+    work.execute("DELETE FROM body WHERE id = ?1", [id.0])?;
+    work.count(sink, -1);
+    Ok(true)
+}
+
+fn begin(work: &Work, wanted: Begin, now_millis: i64) -> rusqlite::Result<Option<Begun>> {
+    let sql = "SELECT sink, lane, rank, attempts, number, started, mark, key, accepted, order_json
+        FROM ev JOIN body USING (id) WHERE ev.id = ?1";
+    let mut load = work.connection().prepare_cached(sql)?;
+    let loaded = load.query_row([wanted.id.0], |row| {
+        let (started, mark): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
+        let number = row.get(4)?;
+        Ok(Begun {
+            id: wanted.id,
+            lane: Lane { id: LaneId(row.get(1)?), sink: work.sink_name(row.get(0)?) },
+            rank: row.get(2)?,
+            attempts: row.get(3)?,
+            doubt: started.zip(mark).map(|(started_millis, mark)| OpenAttempt { number, started_millis, mark }),
+            key: Key::new(row.get::<_, String>(7)?),
+            accepted_millis: row.get(8)?,
+            order_json: row.get(9)?,
+        })
+    });
+    let Some(mut begun) = loaded.optional()? else { return Ok(None) };
+    if begun.doubt.is_none() {
+        let sql = "UPDATE ev SET attempts = attempts + 1, number = number + 1, started = ?2, mark = ?3 WHERE id = ?1";
+        work.execute(sql, [wanted.id.0, now_millis, wanted.mark])?;
+        begun.attempts += 1;
+    }
+    Ok(Some(begun))
+}

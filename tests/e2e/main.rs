@@ -1,0 +1,24 @@
+//! The real binary against real peers: ngIRCd, InspIRCd with services, and the sandbox inbox as a process of its own.
+//!
+//! Everything is driven from outside: settings files, signals, HTTP, and bytes on an IRC connection. It uses nothing
+//! of the library. A missing server is a loud skip on a laptop, and a failure where `CI` is set.
+
+mod gateway;
+mod http;
+mod irc;
+mod peers;
+mod process;
+mod sandbox;
+mod wait;
+mod world;
+
+mod accounts;
+mod bad_input;
+mod conversation;
+mod crashes;
+mod crowd;
+mod identity;
+mod outages;
+mod process_life;
+mod repeats;
+mod try_out;

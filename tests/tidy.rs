@@ -1,0 +1,254 @@
+//! Reads the tree and holds it to `ARCHITECTURE.md`: who may know whom, and how large a file may grow.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Each room of `src`, and the rooms that it may use. A room always knows itself.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("settings", &[]),
+    ("telemetry", &["clock", "settings"]),
+    ("model", &[]),
+    ("policy", &[]),
+    ("store", &["model"]),
+    ("chatwoot", &[]),
+    ("sessions", &["clock", "model", "store", "chatwoot"]),
+    ("sinks", &["clock", "model", "policy", "store", "sessions", "chatwoot", "telemetry"]),
+    ("lanes", &["model"]),
+    ("pump", &["clock", "model", "policy", "store", "lanes", "sinks"]),
+    ("intake", &["clock", "telemetry", "model", "store", "chatwoot"]),
+    ("http", &["clock", "telemetry", "model", "store", "chatwoot", "intake"]),
+    ("bridges", &["settings"]),
+    (
+        "gateway",
+        &[
+            "clock",
+            "settings",
+            "telemetry",
+            "model",
+            "policy",
+            "store",
+            "chatwoot",
+            "sessions",
+            "sinks",
+            "lanes",
+            "pump",
+            "intake",
+            "http",
+            "bridges",
+        ],
+    ),
+    ("sandbox", &[]),
+    (
+        "commands",
+        &[
+            "clock",
+            "settings",
+            "telemetry",
+            "model",
+            "policy",
+            "store",
+            "chatwoot",
+            "gateway",
+            "http",
+            "bridges",
+            "sandbox",
+        ],
+    ),
+];
+
+/// What the contract's crate and the adapters may use of ours.
+const CRATES: &[(&str, &[&str])] = &[("bridges/api", &[]), ("bridges/irc", &["bridge_api"])];
+const OURS: &[&str] = &["bridge_api", "bridge_irc", "bridge_matrix", "bridge_smtp", "deskbridge"];
+
+/// Lines of a file of code. A longer one is split by concern, or named here; the list only shrinks.
+const LINES_MAX: usize = 450;
+const LONGER: &[(&str, usize)] = &[];
+const MAIN_LINES_MAX: usize = 60;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn rust_files(folder: &str) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).unwrap_or_else(|e| panic!("{}: {e}", folder.display())) {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    walk(&root().join(folder), &mut found);
+    assert!(!found.is_empty(), "no code in {folder}");
+    found
+}
+
+/// The names that follow `prefix` in a file's code, `{…}` groups included: `crate::{a::B, c}` gives a and c.
+fn named_after(code: &str, prefix: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(group) => names.extend(heads(group)),
+            None => names.push(word(rest)),
+        }
+    }
+    names
+}
+
+/// The first word of each item of a `use` group, up to its closing brace.
+fn heads(group: &str) -> Vec<String> {
+    let (mut depth, mut start, mut found) = (0, true, Vec::new());
+    for (at, c) in group.char_indices() {
+        match c {
+            '{' => depth += 1,
+            '}' if depth == 0 => break,
+            '}' => depth -= 1,
+            ',' if depth == 0 => start = true,
+            c if start && depth == 0 && !c.is_whitespace() => {
+                found.push(word(&group[at..]));
+                start = false;
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+fn word(text: &str) -> String {
+    text.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Without comments, so that a sentence may speak of another room.
+fn code_of(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n")
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap().to_string_lossy().into_owned()
+}
+
+fn room_of(path: &Path) -> String {
+    let inside = path.strip_prefix(root().join("src")).unwrap();
+    let first = inside.components().next().unwrap().as_os_str().to_string_lossy().into_owned();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// Tests may reach for whatever they need.
+fn is_test(path: &Path) -> bool {
+    let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    name == "tests"
+        || name == "suite"
+        || name.ends_with("_tests")
+        || path.components().any(|c| c.as_os_str() == "tests")
+}
+
+#[test]
+fn each_room_uses_only_the_rooms_that_it_may_know() {
+    let rooms: BTreeMap<&str, &[&str]> = ROOMS.iter().copied().collect();
+    let mut faults = Vec::new();
+    for path in rust_files("src") {
+        let room = room_of(&path);
+        if room == "lib" || room == "main" || is_test(&path) {
+            continue;
+        }
+        let Some(may) = rooms.get(room.as_str()) else {
+            faults.push(format!("{}: the room `{room}` is in no row of the table", relative(&path)));
+            continue;
+        };
+        let code = code_of(&path);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
+        for used in named_after(code, "crate::") {
+            if used != room && rooms.contains_key(used.as_str()) && !may.contains(&used.as_str()) {
+                faults.push(format!("{}: `{room}` may not know `{used}`", relative(&path)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn no_two_rooms_know_each_other() {
+    let reach = |from: &str| {
+        let mut known: Vec<&str> = Vec::new();
+        let mut open = vec![from];
+        while let Some(room) = open.pop() {
+            for next in ROOMS.iter().find(|(name, _)| *name == room).map_or(&[][..], |(_, may)| may) {
+                if !known.contains(next) {
+                    known.push(next);
+                    open.push(next);
+                }
+            }
+        }
+        known
+    };
+    for (room, _) in ROOMS {
+        assert!(!reach(room).contains(room), "`{room}` knows itself through others");
+    }
+}
+
+#[test]
+fn an_adapter_knows_the_contract_and_nothing_else_of_ours() {
+    let mut faults = Vec::new();
+    for (folder, may) in CRATES {
+        for path in rust_files(&format!("{folder}/src")) {
+            let code = code_of(&path);
+            for theirs in OURS.iter().filter(|name| !may.contains(name)) {
+                if code.contains(&format!("{theirs}::")) {
+                    faults.push(format!("{}: may not know `{theirs}`", relative(&path)));
+                }
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn only_the_registry_names_an_adapter() {
+    for path in rust_files("src") {
+        let code = code_of(&path);
+        let named = code.contains("bridge_irc");
+        assert!(!named || relative(&path) == "src/bridges.rs", "{} names an adapter", relative(&path));
+    }
+}
+
+#[test]
+fn files_stay_readable_in_one_sitting() {
+    let mut faults = Vec::new();
+    for path in ["src", "bridges", "tests"].iter().flat_map(|folder| rust_files(folder)) {
+        let name = relative(&path);
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        let longer = LONGER.iter().find(|(file, _)| *file == name);
+        let max = if name == "src/main.rs" { MAIN_LINES_MAX } else { longer.map_or(LINES_MAX, |(_, max)| *max) };
+        if lines > max {
+            faults.push(format!("{name}: {lines} lines, at most {max}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn every_module_says_what_it_is() {
+    for path in ["src", "bridges/api/src", "bridges/irc/src"].iter().flat_map(|folder| rust_files(folder)) {
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.starts_with("//! "), "{} does not begin with what it holds", relative(&path));
+    }
+}
+
+#[test]
+fn the_reader_of_use_lines_sees_groups_and_paths() {
+    let code = "use crate::{\n    model::{Envelope, Group},\n    store::Store,\n};\nlet x = crate::clock::now();";
+    assert_eq!(named_after(code, "crate::"), ["model", "store", "clock"]);
+}
