@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
-use tokio_util::sync::CancellationToken;
+use tokio::signal::unix::{SignalKind, signal};
 
-use crate::sandbox::{Sandbox, SandboxError, SandboxSettings};
+use super::Failure;
+use crate::sandbox::{Sandbox, SandboxSettings};
 
 /// The stand-in API inbox alone, with its agent page
-#[derive(Debug, clap::Args)]
+#[derive(clap::Args)]
 pub struct SandboxArgs {
     /// Where the inbox and its page listen
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
@@ -26,6 +27,13 @@ pub struct SandboxArgs {
     pub lock: bool,
 }
 
+/// Without the token and the key.
+impl std::fmt::Debug for SandboxArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SandboxArgs").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
 impl SandboxArgs {
     fn settings(self) -> SandboxSettings {
         SandboxSettings {
@@ -39,12 +47,19 @@ impl SandboxArgs {
     }
 }
 
-/// Serves until `stop` fires; `print` is told once what a person needs to know, when the address is open.
-pub async fn run(args: SandboxArgs, stop: CancellationToken, print: impl FnOnce(&str)) -> Result<(), SandboxError> {
+/// Runs until a signal.
+pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
+    let no_signals = |error| Failure::new(format!("no signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let callback_url = args.callback_url.clone();
-    let sandbox = Sandbox::start(args.settings()).await?;
-    print(&introduction(&sandbox, callback_url.as_deref()));
-    stop.cancelled().await;
+    let sandbox = Sandbox::start(args.settings()).await;
+    let sandbox = sandbox.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    super::print(&introduction(&sandbox, callback_url.as_deref()))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
     sandbox.stop().await;
     Ok(())
 }
@@ -73,10 +88,13 @@ mod tests {
 
     #[tokio::test]
     async fn the_introduction_names_all_that_a_gateway_needs() {
-        let settings = SandboxSettings { callback_secret: Some("demo-secret".to_owned()), ..SandboxSettings::default() };
+        let settings =
+            SandboxSettings { callback_secret: Some("demo-secret".to_owned()), ..SandboxSettings::default() };
         let sandbox = Sandbox::start(settings).await.unwrap();
         let text = introduction(&sandbox, None);
-        for wanted in [sandbox.url().as_str(), "sandbox-token", "demo-secret", "account_id        1", "inbox_id          7"] {
+        for wanted in
+            [sandbox.url().as_str(), "sandbox-token", "demo-secret", "account_id        1", "inbox_id          7"]
+        {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
         sandbox.stop().await;

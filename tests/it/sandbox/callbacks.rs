@@ -25,9 +25,9 @@ async fn over(desk: Desk, receiver: Receiver) {
 
 fn message_status(sandbox: &Sandbox, message: u64) -> Value {
     let state = sandbox.state();
-    let messages =
+    let mut messages =
         state["conversations"].as_array().unwrap().iter().flat_map(|found| found["messages"].as_array().unwrap());
-    let found = messages.cloned().find(|found| found["id"] == message).unwrap();
+    let found = messages.find(|found| found["id"] == message).unwrap();
     json!([found["status"], found["content_attributes"]])
 }
 

@@ -23,8 +23,8 @@ async fn every_call_answers_in_the_shape_of_its_fixture() {
     let line = json!({"attribute_key": "identifier", "filter_operator": "equal_to", "values": [SOURCE_ID]});
     assert_shape("contacts_filter", &desk.post("/contacts/filter", json!({"payload": [line]})).await);
     assert_shape("contact_show", &desk.see(&format!("/contacts/{contact}")).await);
-    let link = json!({"inbox_id": 7, "source_id": "libera/ada2"});
-    assert_shape("contact_inbox_create", &desk.post(&format!("/contacts/{contact}/contact_inboxes"), link).await);
+    let further = json!({"inbox_id": 7, "source_id": "libera/ada2"});
+    assert_shape("contact_inbox_create", &desk.post(&format!("/contacts/{contact}/contact_inboxes"), further).await);
 
     let open = json!({"inbox_id": 7, "contact_id": contact, "source_id": SOURCE_ID});
     let conversation = desk.post("/conversations", open).await;
@@ -201,7 +201,7 @@ async fn a_blocked_contact_is_heard_but_opens_nothing() {
 
 #[tokio::test]
 async fn a_deleted_contact_leaves_orphans_for_a_while() {
-    let window = Duration::from_secs(600);
+    let window = Duration::from_mins(10);
     let desk = Desk::start(SandboxSettings { deletion_window: window, ..SandboxSettings::default() }).await;
     let id = desk.conversation(SOURCE_ID).await;
     let contact = desk.see(&format!("/conversations/{id}")).await["meta"]["sender"]["id"].as_u64().unwrap();

@@ -37,7 +37,10 @@ pub(crate) fn assert_shape(name: &str, actual: &Value) {
 fn compare(wanted: &Value, actual: &Value, at: &str, faults: &mut Vec<String>) {
     match (wanted, actual) {
         // What may be null may be anything, and the other way round.
-        (Value::Null, _) | (_, Value::Null) => {}
+        (Value::Null, _)
+        | (_, Value::Null)
+        | (Value::String(_), Value::String(_))
+        | (Value::Bool(_), Value::Bool(_)) => {}
         (Value::Object(wanted), Value::Object(actual)) => {
             for (key, wanted) in wanted {
                 let at = format!("{at}.{key}");
@@ -61,7 +64,6 @@ fn compare(wanted: &Value, actual: &Value, at: &str, faults: &mut Vec<String>) {
                 }
             }
         }
-        (Value::String(_), Value::String(_)) | (Value::Bool(_), Value::Bool(_)) => {}
         (Value::Number(wanted), Value::Number(actual)) if wanted.is_f64() == actual.is_f64() => {}
         (wanted, actual) => faults.push(format!("{at}: wanted something like {wanted}, found {actual}")),
     }

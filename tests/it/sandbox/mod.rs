@@ -1,5 +1,7 @@
 //! The stand-in inbox over loopback, held against the payloads in `tests/fixtures/chatwoot`.
 
+#![expect(clippy::unwrap_used, reason = "a test's own helpers fail by panicking")]
+
 mod agent;
 mod callbacks;
 mod calls;
