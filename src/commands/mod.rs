@@ -8,6 +8,7 @@ mod completions;
 mod healthcheck;
 pub mod outbox;
 pub mod run;
+pub mod sandbox;
 mod schema;
 pub mod try_it;
 
@@ -42,6 +43,8 @@ enum Command {
     Run(SettingsArgs),
     /// Read the settings and say everything that is wrong with them
     Check(SettingsArgs),
+    /// The stand-in inbox alone, with its agent page
+    Sandbox(sandbox::SandboxArgs),
     /// What waits and what was given up, and what to do about it
     Outbox {
         #[command(flatten)]
@@ -125,6 +128,10 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
             let settings = args.load(registry)?;
             telemetry::start_log(&settings.log);
             wait_for(run::run(&settings))
+        }
+        Command::Sandbox(args) => {
+            telemetry::start_log(&Log::default());
+            wait_for(sandbox::run(args))
         }
         Command::Check(args) => print(&check::run(&args.file, &args.load(registry)?)),
         Command::Outbox { settings, outbox } => {

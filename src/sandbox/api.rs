@@ -209,10 +209,12 @@ fn contact_core(contact: &Contact) -> Map<String, Value> {
     if let (Some(body), Some(at)) = (body.as_object_mut(), contact.last_activity_ms) {
         body.insert("last_activity_at".to_owned(), json!(seconds(at)));
     }
-    match body {
-        Value::Object(body) => body,
-        _ => Map::new(),
-    }
+    object(body)
+}
+
+/// A body as the map that it is.
+pub(super) fn object(body: Value) -> Map<String, Value> {
+    if let Value::Object(body) = body { body } else { Map::new() }
 }
 
 pub(super) fn slim_inbox(inbox: &Inbox) -> Value {

@@ -42,6 +42,8 @@ pub(super) struct Condition {
     or: bool,
 }
 
+const KEYS: [&str; 5] = ["name", "phone_number", "email", "identifier", "blocked"];
+
 impl Condition {
     pub(super) fn read_all(params: &Params) -> Result<Vec<Self>, Refusal> {
         let lines = params.values.get("payload").and_then(Value::as_array);
@@ -55,7 +57,6 @@ impl Condition {
     fn read(line: &Value) -> Result<Self, Refusal> {
         let text = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
         let key = text("attribute_key").to_owned();
-        const KEYS: [&str; 5] = ["name", "phone_number", "email", "identifier", "blocked"];
         if !KEYS.contains(&key.as_str()) {
             let text = format!("Invalid attribute key - [{key}]. The key should be one of [{}]", KEYS.join(","));
             return Err(Refusal::Unprocessable(text));

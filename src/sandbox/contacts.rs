@@ -28,10 +28,10 @@ impl Desk {
         let id = self.next_contact();
         let contact = Contact {
             id,
-            name: fields.name.flatten().unwrap_or_default(),
-            identifier: fields.identifier.flatten(),
-            email: fields.email.flatten(),
-            phone_number: fields.phone_number.flatten(),
+            name: fields.name.or(None).unwrap_or_default(),
+            identifier: fields.identifier.or(None),
+            email: fields.email.or(None),
+            phone_number: fields.phone_number.or(None),
             blocked: params.flag("blocked").unwrap_or(false),
             additional_attributes: params.object("additional_attributes").unwrap_or_default(),
             custom_attributes: params.object("custom_attributes").unwrap_or_default(),
@@ -55,18 +55,10 @@ impl Desk {
         self.validate(&fields, Some(id))?;
         self.unindex_contact(id);
         if let Some(contact) = self.contacts.get_mut(&id) {
-            if let Some(name) = fields.name {
-                contact.name = name.unwrap_or_default();
-            }
-            if let Some(identifier) = fields.identifier {
-                contact.identifier = identifier;
-            }
-            if let Some(email) = fields.email {
-                contact.email = email;
-            }
-            if let Some(phone_number) = fields.phone_number {
-                contact.phone_number = phone_number;
-            }
+            contact.name = fields.name.or(Some(std::mem::take(&mut contact.name))).unwrap_or_default();
+            contact.identifier = fields.identifier.or(contact.identifier.take());
+            contact.email = fields.email.or(contact.email.take());
+            contact.phone_number = fields.phone_number.or(contact.phone_number.take());
             contact.blocked = params.flag("blocked").unwrap_or(contact.blocked);
             contact.additional_attributes.extend(params.object("additional_attributes").unwrap_or_default());
             contact.custom_attributes.extend(params.object("custom_attributes").unwrap_or_default());
@@ -229,7 +221,7 @@ impl Desk {
         let taken = |index: &std::collections::HashMap<String, u64>, text: &str| {
             index.get(text).is_some_and(|holder| Some(*holder) != own)
         };
-        if let Some(email) = fields.email.as_ref().and_then(Option::as_deref) {
+        if let Some(email) = fields.email.text() {
             if !is_email(email) {
                 faults.add("email", Rule::Invalid);
             }
@@ -237,7 +229,7 @@ impl Desk {
                 faults.add("email", Rule::Taken);
             }
         }
-        if let Some(identifier) = fields.identifier.as_ref().and_then(Option::as_deref) {
+        if let Some(identifier) = fields.identifier.text() {
             let taken = taken(&self.contact_by_identifier, identifier);
             if taken && identifier.is_empty() {
                 // Validation lets a blank identifier pass; the database's index does not.
@@ -247,7 +239,7 @@ impl Desk {
                 faults.add("identifier", Rule::Taken);
             }
         }
-        if let Some(phone) = fields.phone_number.as_ref().and_then(Option::as_deref) {
+        if let Some(phone) = fields.phone_number.text() {
             if !is_phone_number(phone) {
                 faults.add("phone_number", Rule::Invalid);
             }
@@ -261,7 +253,7 @@ impl Desk {
             ("email", &fields.email),
             ("phone_number", &fields.phone_number),
         ] {
-            let text = field.as_ref().and_then(Option::as_deref).unwrap_or_default();
+            let text = field.text().unwrap_or_default();
             if text.chars().count() > SHORT_TEXT_CHARS_MAX {
                 faults.add(attribute, Rule::TooLong);
             }
@@ -296,24 +288,58 @@ impl Desk {
     }
 }
 
-/// The text columns of a request. The outer option: was the key there? The inner: is it more than null?
+/// The text columns of a request.
 struct Fields {
-    name: Option<Option<String>>,
-    identifier: Option<Option<String>>,
-    email: Option<Option<String>>,
-    phone_number: Option<Option<String>>,
+    name: Field,
+    identifier: Field,
+    email: Field,
+    phone_number: Field,
 }
 
 impl Fields {
     fn read(params: &Params) -> Self {
-        let field = |key: &str| params.values.get(key).map(|_| params.text(key).map(ToOwned::to_owned));
-        let blank_is_null =
-            |field: Option<Option<String>>| field.map(|text| text.filter(|text| !text.trim().is_empty()));
         Self {
-            name: field("name"),
-            identifier: field("identifier"),
-            email: blank_is_null(field("email")).map(|email| email.map(|email| email.to_lowercase())),
-            phone_number: blank_is_null(field("phone_number")),
+            name: Field::read(params, "name"),
+            identifier: Field::read(params, "identifier"),
+            email: Field::read(params, "email").blank_is_null().lowered(),
+            phone_number: Field::read(params, "phone_number").blank_is_null(),
+        }
+    }
+}
+
+/// A column that a request may leave as it is.
+enum Field {
+    Absent,
+    Null,
+    Text(String),
+}
+
+impl Field {
+    fn read(params: &Params, key: &str) -> Self {
+        match (params.values.contains_key(key), params.text(key)) {
+            (false, _) => Self::Absent,
+            (true, None) => Self::Null,
+            (true, Some(text)) => Self::Text(text.to_owned()),
+        }
+    }
+
+    fn blank_is_null(self) -> Self {
+        if self.text().is_some_and(|text| text.trim().is_empty()) { Self::Null } else { self }
+    }
+
+    fn lowered(self) -> Self {
+        if let Self::Text(text) = self { Self::Text(text.to_lowercase()) } else { self }
+    }
+
+    fn text(&self) -> Option<&str> {
+        if let Self::Text(text) = self { Some(text) } else { None }
+    }
+
+    fn or(self, kept: Option<String>) -> Option<String> {
+        match self {
+            Self::Absent => kept,
+            Self::Null => None,
+            Self::Text(text) => Some(text),
         }
     }
 }

@@ -109,9 +109,11 @@ pub(super) struct Conversation {
     pub(super) first_reply_ms: Option<i64>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// What the API does not name is outgoing.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
 pub(super) enum MessageType {
     Incoming,
+    #[default]
     Outgoing,
     Activity,
     Template,
@@ -173,6 +175,7 @@ pub(super) enum Sender {
     Nobody,
 }
 
+#[expect(clippy::struct_field_names, reason = "`message_type` is the word on the wire")]
 pub(super) struct Message {
     pub(super) id: u64,
     /// A display id.

@@ -51,7 +51,7 @@ impl RouteClass {
 pub enum RouteFault {
     /// Everything is right, only late.
     Slow { milliseconds: u64 },
-    /// 429 as Rack::Attack says it: plain text, no `Retry-After`.
+    /// 429 as `Rack::Attack` says it: plain text, no `Retry-After`.
     TooManyRequests,
     /// 500 before anything was stored.
     ServerError,

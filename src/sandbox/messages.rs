@@ -32,12 +32,6 @@ pub(super) struct NewMessage {
     pub(super) sender: Option<Sender>,
 }
 
-impl Default for MessageType {
-    fn default() -> Self {
-        Self::Outgoing
-    }
-}
-
 impl NewMessage {
     pub(super) fn read(params: &Params, default: MessageType) -> Result<Self, Refusal> {
         let message_type = match params.text("message_type").filter(|name| !name.is_empty()) {

@@ -64,6 +64,7 @@ impl Role {
 
 /// How the stand-in is set up. The defaults are a fresh Chatwoot 4.15.1 with one API inbox and no callback address.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of Chatwoot's own")]
 pub struct SandboxSettings {
     /// Where to listen; port 0 takes a free one.
     pub listen: SocketAddr,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::api::seconds;
+use super::api::{object, seconds};
 use super::desk::{Change, Contact, Conversation, Desk, Event, Message, MessageType, Sender, member};
 use super::messages::iso;
 
@@ -74,10 +74,10 @@ impl Desk {
     fn conversation_payload(&self, id: u64, event: &'static str, changes: Option<Value>) -> Option<Payload> {
         let conversation = self.conversations.get(&id)?;
         let mut body = self.callback_conversation(conversation)?;
-        let object = body.as_object_mut()?;
-        object.insert("event".to_owned(), json!(event));
+        let map = body.as_object_mut()?;
+        map.insert("event".to_owned(), json!(event));
         if let Some(changes) = changes {
-            object.insert("changed_attributes".to_owned(), changes);
+            map.insert("changed_attributes".to_owned(), changes);
         }
         Some(Payload { inbox: conversation.inbox, event, message: None, body })
     }
@@ -173,10 +173,7 @@ impl Desk {
             "identifier": contact.identifier, "name": contact.name, "phone_number": contact.phone_number,
             "thumbnail": "", "blocked": contact.blocked,
         });
-        match body {
-            Value::Object(body) => body,
-            _ => Map::new(),
-        }
+        object(body)
     }
 
     fn changes_json(&self, conversation: u64, changes: &[Change]) -> Value {

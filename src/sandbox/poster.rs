@@ -13,7 +13,7 @@ const REDIRECTS_MAX: usize = 10;
 /// The answer is read and ignored; a larger one is a failure.
 const ANSWER_BYTES_MAX: usize = 40 * 1024 * 1024;
 /// Open and read have their own limits; this one ends an answer that drips.
-const DELIVERY_MAX: Duration = Duration::from_secs(60);
+const DELIVERY_MAX: Duration = Duration::from_mins(1);
 
 pub(super) fn client(settings: &SandboxSettings) -> Result<Client, SandboxError> {
     // Whoever came first has chosen the provider; any of them will do.

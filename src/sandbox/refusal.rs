@@ -67,7 +67,7 @@ pub(super) fn internal_error() -> Response {
     body(StatusCode::INTERNAL_SERVER_ERROR, &json!({"status": 500, "error": "Internal Server Error"}))
 }
 
-/// Rack::Attack's answer: plain text, and nothing says how long to wait.
+/// `Rack::Attack`'s answer: plain text, and nothing says how long to wait.
 pub(super) fn retry_later() -> Response {
     (StatusCode::TOO_MANY_REQUESTS, [(header::CONTENT_TYPE, "text/plain")], "Retry later\n").into_response()
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{FromRequestParts, Path, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -31,11 +31,13 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .with_state(shared)
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the last word of calls that may be refused")]
 /// 200 with a body. Chatwoot answers 200 to creates too.
 pub(super) fn ok(value: &Value) -> Answer {
     Ok(body(StatusCode::OK, value))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "the last word of calls that may be refused")]
 /// 200 without a body.
 pub(super) fn ok_empty() -> Answer {
     use axum::response::IntoResponse;
@@ -58,9 +60,9 @@ pub(super) fn administrators_only(shared: &Shared) -> Result<(), Refusal> {
     if shared.settings.role.is_administrator() { Ok(()) } else { Err(Refusal::NotPermitted) }
 }
 
-async fn no_route(uri: Uri, headers: HeaderMap) -> Refusal {
+async fn no_route(headers: HeaderMap) -> Refusal {
     let wants_json = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
-    Refusal::NoRoute { json: wants_json.is_some_and(|accept| accept.contains("json")) || uri.path().ends_with(".json") }
+    Refusal::NoRoute { json: wants_json.is_some_and(|accept| accept.contains("json")) }
 }
 
 /// Numbers from the path. What is no number is no record: 404.

@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Method, Request, Response, StatusCode};
 use axum::response::IntoResponse;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -193,6 +193,10 @@ async fn cut(response: Response<Body>) -> Response<Body> {
 }
 
 async fn read(body: Incoming) -> Result<Bytes, Refusal> {
+    // A length that is told too large is enough: nobody waits for those bytes.
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(Refusal::TooLarge);
+    }
     let whole = tokio::time::timeout(BODY_WAIT, Limited::new(body, BODY_BYTES_MAX).collect());
     match whole.await {
         Ok(Ok(body)) => Ok(body.to_bytes()),

@@ -51,7 +51,7 @@ impl Shared {
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
-        let mut random = fastrand::Rng::with_seed(settings.seed ^ 0x5ec1e7);
+        let mut random = fastrand::Rng::with_seed(settings.seed ^ 0x5ec1);
         let secret = settings.callback_secret.clone().unwrap_or_else(|| token(&mut random));
         let frontend_url = settings.frontend_url.clone().unwrap_or_else(|| format!("http://{address}"));
         Self {

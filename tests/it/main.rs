@@ -1,8 +1,9 @@
-//! The gateway against the sandbox over loopback, with a bridge that tests play by hand; and the settings as
-//! a whole.
+//! The gateway against the sandbox over loopback, with a bridge that tests play by hand; the sandbox by itself,
+//! against the payloads on disk; and the settings as a whole.
 
 mod callbacks;
 mod conversations;
 mod doubt;
+mod sandbox;
 mod settings;
 mod world;

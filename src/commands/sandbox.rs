@@ -1,0 +1,102 @@
+//! `deskbridge sandbox`: the stand-in inbox alone, until a signal ends it.
+
+use std::net::SocketAddr;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::Failure;
+use crate::sandbox::{Sandbox, SandboxSettings};
+
+/// The stand-in API inbox alone, with its agent page
+#[derive(clap::Args)]
+pub struct SandboxArgs {
+    /// Where the inbox and its page listen
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
+    pub listen: SocketAddr,
+    /// Where callbacks go: the gateway's /callbacks/NAME
+    #[arg(long, value_name = "URL")]
+    pub callback_url: Option<String>,
+    /// The token that the gateway must send
+    #[arg(long, value_name = "TOKEN", default_value = "sandbox-token", env = "DESKBRIDGE_SANDBOX_TOKEN")]
+    pub api_access_token: String,
+    /// The key that callbacks are signed with; a random one when left out
+    #[arg(long, value_name = "SECRET", env = "DESKBRIDGE_SANDBOX_SECRET")]
+    pub callback_secret: Option<String>,
+    /// One conversation a person for ever, instead of a new one after each resolve
+    #[arg(long)]
+    pub lock: bool,
+}
+
+/// Without the token and the key.
+impl std::fmt::Debug for SandboxArgs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SandboxArgs").field("listen", &self.listen).finish_non_exhaustive()
+    }
+}
+
+impl SandboxArgs {
+    fn settings(self) -> SandboxSettings {
+        SandboxSettings {
+            listen: self.listen,
+            api_access_token: self.api_access_token,
+            callback_url: self.callback_url,
+            callback_secret: self.callback_secret,
+            lock_to_single_conversation: self.lock,
+            ..SandboxSettings::default()
+        }
+    }
+}
+
+/// Runs until a signal.
+pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
+    let no_signals = |error| Failure::new(format!("no signals: {error}"));
+    let mut terminate = signal(SignalKind::terminate()).map_err(no_signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
+    let callback_url = args.callback_url.clone();
+    let sandbox = Sandbox::start(args.settings()).await;
+    let sandbox = sandbox.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    super::print(&introduction(&sandbox, callback_url.as_deref()))?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    sandbox.stop().await;
+    Ok(())
+}
+
+fn introduction(sandbox: &Sandbox, callback_url: Option<&str>) -> String {
+    format!(
+        "agent page        {url}/\n\
+         url               {url}\n\
+         account_id        {account}\n\
+         inbox_id          {inbox}\n\
+         api_access_token  {token}\n\
+         callback_secret   {secret}\n\
+         callbacks go to   {callback}\n",
+        url = sandbox.url(),
+        account = sandbox.account_id(),
+        inbox = sandbox.inbox_id(),
+        token = sandbox.api_access_token(),
+        secret = sandbox.callback_secret(),
+        callback = callback_url.unwrap_or("nowhere yet (--callback-url, or the inbox's webhook_url)"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_introduction_names_all_that_a_gateway_needs() {
+        let settings =
+            SandboxSettings { callback_secret: Some("demo-secret".to_owned()), ..SandboxSettings::default() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let text = introduction(&sandbox, None);
+        for wanted in
+            [sandbox.url().as_str(), "sandbox-token", "demo-secret", "account_id        1", "inbox_id          7"]
+        {
+            assert!(text.contains(wanted), "{wanted} in {text}");
+        }
+        sandbox.stop().await;
+    }
+}
