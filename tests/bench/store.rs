@@ -39,7 +39,7 @@ impl Sizes {
         Self { waiting: vec![1_000, 4_000], rounds: 1, slice: Duration::from_millis(200), patience: 1 }
     }
     pub(crate) fn large(waiting: Vec<usize>) -> Self {
-        Self { waiting, rounds: 5, slice: Duration::from_secs(2), patience: 40 }
+        Self { waiting, rounds: 5, slice: Duration::from_secs(2), patience: 6 }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, OpenFlags, config::DbConfig};
 
 use super::fault::Soundness;
 use crate::store::StoreError;
@@ -60,6 +60,8 @@ fn configure(connection: &Connection, role: Role) -> rusqlite::Result<String> {
     connection.pragma_update(None, "cache_size", -role.cache_kib())?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.pragma_update(None, "query_only", role == Role::Reader)?;
+    // Else a join is planned anew at each run, in case the value of a parameter suggests another way.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(mode)
 }
@@ -108,6 +110,7 @@ mod tests {
                 let found: i64 = connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
                 assert_eq!(found, value, "{name} of the {role:?}");
             }
+            assert!(connection.db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG).unwrap());
         }
     }
 
