@@ -69,7 +69,8 @@ impl Machine {
         decoded_as: Option<&'static str>,
     ) {
         let folded = self.link.fold(channel);
-        let Some(listen) = self.link.channels.get(&folded).map(|channel| channel.listen) else { return };
+        let Some(known) = self.link.channels.get(&folded) else { return };
+        let (listen, channel) = (known.listen, known.name.clone());
         if Self::is_official(line) {
             return;
         }
@@ -94,7 +95,7 @@ impl Machine {
             open
         });
         if (listen == Listen::All || addressed || open)
-            && let Some(spoken) = self.spoken(line, Some(channel), text, decoded_as)
+            && let Some(spoken) = self.spoken(line, Some(&channel), text, decoded_as)
         {
             self.attribute(spoken);
         }

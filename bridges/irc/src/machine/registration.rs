@@ -113,6 +113,7 @@ impl Machine {
         }
         self.link.phase = Phase::Ready;
         self.link.registered_at = Some(self.now.at);
+        self.link.pace.begin(self.now.at);
         tracing::info!(server = self.settings.server, nick = self.link.mask.nick, "on the network");
         self.after_ready();
     }
@@ -123,8 +124,10 @@ impl Machine {
             self.write_later(mode);
         }
         self.join_all();
-        if self.link.mask.user.is_none() {
-            self.write_later(Command::new("USERHOST").param(self.link.mask.nick.clone()));
+        if self.link.mask.user.is_none() || !self.link.caps.has("server-time") {
+            // Our own mask, and by our own signon how the server's clock stands to ours.
+            let own = self.link.fold(&self.link.mask.nick);
+            self.ask_whois(&own, false);
         }
         self.watch_the_known();
         self.prove_the_held();
