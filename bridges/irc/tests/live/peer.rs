@@ -1,13 +1,9 @@
 //! A person with a plain socket, and the bridge under test beside them.
 
-use std::{
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bridge_api::{
-    Bridge, BridgeName, BridgeState, CancellationToken, Inbound, Kind, Outbound, Report, Reply, ThreadId,
+    Bridge, BridgeName, BridgeState, CancellationToken, Inbound, Kind, Outbound, Reply, Report, ThreadId,
     kit::RecordingHost,
 };
 use bridge_irc::Irc;
@@ -127,4 +123,3 @@ pub(crate) fn text_of(event: &Inbound) -> &str {
         _ => panic!("not a message: {event:?}"),
     }
 }
-
