@@ -175,7 +175,7 @@ mod tests {
         let mut pace = Pace::new(PaceSettings::Named(Profile::Default), 1.0, start);
         while pace.take(20, start) {}
         let at = pace.ready_at(1.0);
-        assert!(!pace.take(20, at - Duration::from_millis(5)));
+        assert!(!pace.take(20, at.checked_sub(Duration::from_millis(5)).unwrap()));
         assert!(pace.take(20, at + Duration::from_millis(1)));
     }
 }

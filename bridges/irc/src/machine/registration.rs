@@ -14,7 +14,7 @@ use crate::{
 /// How long capabilities and log-in may take.
 const CAP_TIME: Duration = Duration::from_secs(30);
 /// How long all of it may take.
-const REGISTRATION_TIME: Duration = Duration::from_secs(60);
+const REGISTRATION_TIME: Duration = Duration::from_mins(1);
 /// How long a password waits, on plain text, for the server to ask for TLS instead.
 const STS_TIME: Duration = Duration::from_secs(5);
 
@@ -140,7 +140,8 @@ impl Machine {
         if self.link.phase != Phase::Ready {
             return;
         }
-        let complaint = self.nick_complaint().or_else(|| self.link.complaint.clone()).or_else(|| self.channel_complaint());
+        let complaint =
+            self.nick_complaint().or_else(|| self.link.complaint.clone()).or_else(|| self.channel_complaint());
         self.say(complaint.map_or(BridgeState::Up, |reason| BridgeState::Degraded { reason }));
     }
 

@@ -48,15 +48,15 @@ fn settings(more: &Value) -> Settings {
 }
 
 impl Play {
-    fn new(more: Value) -> Self {
+    fn new(more: &Value) -> Self {
         Self::after(more, BTreeMap::new())
     }
 
     /// A new process that finds what an earlier one saved.
-    fn after(more: Value, cursors: BTreeMap<String, String>) -> Self {
+    fn after(more: &Value, cursors: BTreeMap<String, String>) -> Self {
         let start = Instant::now();
         let now = Now { at: start, millis: START_MILLIS };
-        let machine = Machine::new(Arc::new(settings(&more)), 7, now);
+        let machine = Machine::new(Arc::new(settings(more)), 7, now);
         let mut play = Self {
             machine,
             start,
@@ -191,7 +191,7 @@ impl Play {
     }
 
     /// A server like ngIRCd: hardly a capability, no services, no MONITOR.
-    fn ngircd(more: Value) -> Self {
+    fn ngircd(more: &Value) -> Self {
         let mut play = Self::new(more);
         play.connect();
         play.welcome_ngircd();
@@ -222,12 +222,15 @@ impl Play {
         self.now.millis = START_MILLIS;
     }
 
-    /// A server like InspIRCd with services: tags, echo, labels, MONITOR.
-    fn inspircd(more: Value) -> Self {
-        Self::modern(more, "account-notify account-tag batch chghost echo-message extended-join labeled-response message-tags server-time")
+    /// A server like `InspIRCd` with services: tags, echo, labels, MONITOR.
+    fn inspircd(more: &Value) -> Self {
+        Self::modern(
+            more,
+            "account-notify account-tag batch chghost echo-message extended-join labeled-response message-tags server-time",
+        )
     }
 
-    fn modern(more: Value, caps: &str) -> Self {
+    fn modern(more: &Value, caps: &str) -> Self {
         let mut play = Self::new(more);
         play.connect();
         play.welcome_modern(caps);
@@ -258,7 +261,7 @@ fn outbound(key: &str, thread: &str, text: &str) -> Outbound {
 fn message_of(event: &Inbound) -> Option<&bridge_api::Message> {
     match &event.report {
         Report::Message(message) => Some(message),
-        _ => None,
+        Report::Receipt { .. } | Report::Withdrawn { .. } | Report::Note { .. } | _ => None,
     }
 }
 

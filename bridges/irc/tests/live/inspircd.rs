@@ -1,4 +1,4 @@
-//! InspIRCd with Anope's services: TLS, log-in, accounts on lines, echoes with labels, MONITOR.
+//! `InspIRCd` with Anope's services: TLS, log-in, accounts on lines, echoes with labels, MONITOR.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -72,7 +72,7 @@ fn certificate(folder: &Path) {
 
 fn inspircd_config(folder: &Path, port: u16, tls_port: u16, link_port: u16) -> String {
     let folder = folder.display();
-    let modules: String = MODULES.iter().map(|name| format!("<module name=\"{name}\">\n")).collect();
+    let modules: String = MODULES.map(|name| format!("<module name=\"{name}\">\n")).concat();
     format!(
         r#"<server name="irc.test" description="test" id="001" network="Test">
 <admin name="a" nick="a" email="a@irc.test">
@@ -94,27 +94,21 @@ fn inspircd_config(folder: &Path, port: u16, tls_port: u16, link_port: u16) -> S
 fn anope_config(folder: &Path, link_port: u16) {
     fs::write(folder.join("services.motd"), "hi\n").expect("our own folder");
     let modules = ["nickserv", "ns_register", "ns_identify", "ns_logout", "ns_recover", "m_sasl", "enc_sha256"];
-    let modules: String = modules
-        .iter()
-        .map(|name| match *name {
-            "nickserv" => "module { name = \"nickserv\"\n client = \"NickServ\"\n forceemail = no\n \
-                           defaults = \"kill_quick ns_private\"\n regdelay = 0s\n expire = 21d\n killquick = 20s\n \
-                           kill = 60s\n restrictopernicks = yes\n guestnickprefix = \"Guest\"\n passlen = 32\n}\n"
-                .to_owned(),
-            "ns_register" => "module { name = \"ns_register\"\n registration = \"none\"\n}\n".to_owned(),
-            name => format!("module {{ name = \"{name}\" }}\n"),
-        })
-        .collect();
-    let commands: String = ["Register", "Identify", "Logout", "Recover"]
-        .iter()
-        .map(|name| {
-            let upper = name.to_uppercase();
-            format!(
-                "command {{ service = \"NickServ\"; name = \"{upper}\"; command = \"nickserv/{}\"; }}\n",
-                name.to_lowercase()
-            )
-        })
-        .collect();
+    let modules = modules.map(|name| match name {
+        "nickserv" => "module { name = \"nickserv\"\n client = \"NickServ\"\n forceemail = no\n \
+                       defaults = \"kill_quick ns_private\"\n regdelay = 0s\n expire = 21d\n killquick = 20s\n \
+                       kill = 60s\n restrictopernicks = yes\n guestnickprefix = \"Guest\"\n passlen = 32\n}\n"
+            .to_owned(),
+        "ns_register" => "module { name = \"ns_register\"\n registration = \"none\"\n}\n".to_owned(),
+        name => format!("module {{ name = \"{name}\" }}\n"),
+    });
+    let commands = ["register", "identify", "logout", "recover"].map(|name| {
+        format!(
+            "command {{ service = \"NickServ\"; name = \"{}\"; command = \"nickserv/{name}\"; }}\n",
+            name.to_uppercase()
+        )
+    });
+    let (modules, commands) = (modules.concat(), commands.concat());
     let pid = folder.join("services.pid").display().to_string();
     let config = format!(
         "uplink {{ host = \"127.0.0.1\"\n port = {link_port}\n password = \"p\"\n}}\n\

@@ -1,7 +1,7 @@
 use super::*;
 
 fn in_channel(listen: &str) -> Play {
-    let mut play = Play::ngircd(json!({ "channels": [{ "name": "#Help", "listen": listen }] }));
+    let mut play = Play::ngircd(&json!({ "channels": [{ "name": "#Help", "listen": listen }] }));
     play.read(
         ":help!~help@host.example JOIN :#Help
          :irc.test 353 help = #Help :help @anna ben
@@ -14,7 +14,7 @@ fn in_channel(listen: &str) -> Play {
 
 #[test]
 fn channels_are_joined_those_with_keys_first() {
-    let mut play = Play::new(json!({ "channels": [{ "name": "#open" }, { "name": "#shut", "key": "k" }] }));
+    let mut play = Play::new(&json!({ "channels": [{ "name": "#open" }, { "name": "#shut", "key": "k" }] }));
     play.connect();
     play.read(":irc.test CAP * LS :\n:irc.test 001 help :Hi\n:irc.test 422 help :no motd");
     assert!(play.wrote().contains(&"JOIN #shut,#open k".to_owned()));
@@ -67,7 +67,12 @@ fn the_first_line_of_a_reply_is_addressed_and_the_next_is_not() {
 
 #[test]
 fn who_left_the_channel_is_not_answered_there() {
-    for line in [":anna!~a@h PART #Help", ":anna!~a@h QUIT :gone", ":irc.test KICK #Help anna :out", ":anna!~a@h QUIT :a.test b.test"] {
+    for line in [
+        ":anna!~a@h PART #Help",
+        ":anna!~a@h QUIT :gone",
+        ":irc.test KICK #Help anna :out",
+        ":anna!~a@h QUIT :a.test b.test",
+    ] {
         let mut play = in_channel("all");
         play.read(":anna!~a@h PRIVMSG #help :one");
         let thread = play.thread(0);
@@ -109,9 +114,12 @@ fn a_kicked_bridge_comes_back_a_few_times_and_says_so() {
 #[test]
 fn a_refused_join_is_tried_again_ever_later() {
     for number in [403, 405, 470, 471, 473, 474, 475, 477, 489, 520] {
-        let mut play = Play::ngircd(json!({ "channels": [{ "name": "#help" }] }));
+        let mut play = Play::ngircd(&json!({ "channels": [{ "name": "#help" }] }));
         play.read(&format!(":irc.test {number} help #help :Cannot join channel"));
-        assert!(matches!(play.states.last(), Some(BridgeState::Degraded { reason }) if reason.contains("#help")), "{number}");
+        assert!(
+            matches!(play.states.last(), Some(BridgeState::Degraded { reason }) if reason.contains("#help")),
+            "{number}"
+        );
         let mut joins = 0;
         for _ in 0..65 {
             play.pass_seconds(10);
@@ -135,7 +143,7 @@ fn a_channel_that_we_were_forced_into_is_left() {
 #[test]
 fn accounts_seen_in_a_shared_channel_count_without_a_tag() {
     let caps = "account-notify extended-join message-tags";
-    let mut play = Play::modern(json!({ "channels": [{ "name": "#help", "listen": "all" }] }), caps);
+    let mut play = Play::modern(&json!({ "channels": [{ "name": "#help", "listen": "all" }] }), caps);
     play.read(
         ":help!help@host JOIN #help * :x\n:irc.test 353 help = #help :help\n:irc.test 366 help #help :End
          :anna!a@h JOIN #help Anna :real

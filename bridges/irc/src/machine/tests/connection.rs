@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn a_silent_server_is_asked_and_then_given_up() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     play.read(":irc.test PING :x");
     play.wrote();
     play.pass_seconds(59);
@@ -23,7 +23,7 @@ fn a_silent_server_is_asked_and_then_given_up() {
 
 #[test]
 fn ping_is_answered_with_exactly_what_came() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     play.read("PING irc.test\nPING :two words\n:irc.test PING one two");
     play.expect(&["PONG :irc.test", "PONG :two words", "PONG one :two"]);
 }
@@ -43,7 +43,7 @@ fn the_reason_for_an_end_decides_when_we_come_back() {
         ("", 2..6),
     ];
     for (lines, seconds) in cases {
-        let mut play = Play::ngircd(json!({}));
+        let mut play = Play::ngircd(&json!({}));
         play.read(lines);
         play.closed();
         let wait = play.redial.unwrap().as_secs();
@@ -54,7 +54,7 @@ fn the_reason_for_an_end_decides_when_we_come_back() {
 
 #[test]
 fn a_ban_told_by_a_notice_before_the_welcome_is_one() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
     play.read(":irc.test NOTICE * :*** Banned: no bots\nERROR :Closing Link");
     play.closed();
@@ -63,7 +63,7 @@ fn a_ban_told_by_a_notice_before_the_welcome_is_one() {
 
 #[test]
 fn after_a_flood_kill_the_pace_is_halved() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     play.read("ERROR :Closing Link: Excess Flood");
     play.closed();
     assert!((play.machine.pace_share - 0.5).abs() < 1e-9);
@@ -71,19 +71,19 @@ fn after_a_flood_kill_the_pace_is_halved() {
 
 #[test]
 fn a_stop_says_goodbye_and_does_not_come_back() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     play.input(Input::Stop);
     play.expect(&["QUIT :the gateway is stopping"]);
     play.closed();
     assert_eq!(play.redial, None);
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.input(Input::Stop);
     play.expect(&[]);
 }
 
 #[test]
 fn ctcp_is_answered_by_notice_a_few_times_and_opens_nothing() {
-    let mut play = Play::ngircd(json!({ "pace": { "burst": 100, "per_second": 100.0 } }));
+    let mut play = Play::ngircd(&json!({ "pace": { "burst": 100, "per_second": 100.0 } }));
     for n in 0..5 {
         play.read(&format!(":anna!~a@h PRIVMSG help :\u{1}PING {n}\u{1}"));
     }
@@ -98,7 +98,7 @@ fn ctcp_is_answered_by_notice_a_few_times_and_opens_nothing() {
 
 #[test]
 fn several_lines_sent_as_one_are_one_message() {
-    let mut play = Play::modern(json!({}), "account-tag batch draft/multiline message-tags server-time");
+    let mut play = Play::modern(&json!({}), "account-tag batch draft/multiline message-tags server-time");
     play.read(
         "@msgid=m1;account=anna :anna!a@h BATCH +1 draft/multiline help
          @batch=1 :anna!a@h PRIVMSG help :one
@@ -113,7 +113,7 @@ fn several_lines_sent_as_one_are_one_message() {
 
 #[test]
 fn a_new_case_mapping_folds_again_what_was_stored() {
-    let mut play = Play::modern(json!({ "channels": [{ "name": "#a[b", "listen": "all" }] }), "message-tags");
+    let mut play = Play::modern(&json!({ "channels": [{ "name": "#a[b", "listen": "all" }] }), "message-tags");
     play.read(
         ":help!help@host JOIN #a[b\n:irc.test 353 help = #a[b :help x]\n:irc.test 366 help #a[b :End
          :irc.test 005 help CASEMAPPING=rfc1459 :are supported

@@ -2,7 +2,7 @@ use super::*;
 use crate::message::Line;
 
 /// Somebody who has just written and is proved, on a server without tags.
-fn with_anna(more: Value) -> (Play, String) {
+fn with_anna(more: &Value) -> (Play, String) {
     let mut play = Play::ngircd(more);
     play.read(":anna!~anna@home PRIVMSG help :hi");
     play.read(&whois("anna", "~anna@home", START_MILLIS / 1000 - 50));
@@ -14,7 +14,7 @@ fn with_anna(more: Value) -> (Play, String) {
 
 /// The same on a server with echoes and labels, and watched by MONITOR.
 fn with_watched_anna(caps: &str) -> (Play, String) {
-    let mut play = Play::modern(json!({}), caps);
+    let mut play = Play::modern(&json!({}), caps);
     play.read(":anna!a@home PRIVMSG help :hi\n:irc.test 730 help :anna!a@home");
     play.read(&whois("anna", "a@home", START_MILLIS / 1000 - 50));
     let thread = play.thread(0);
@@ -36,7 +36,7 @@ fn fly(play: &mut Play, thread: &str, text: &str) -> String {
 
 #[test]
 fn without_echo_the_answer_to_a_ping_is_the_proof() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     let token = fly(&mut play, &thread, "hello");
     assert!(play.settled.is_empty());
     play.read(&format!(":irc.test PONG irc.test :{token}"));
@@ -57,14 +57,20 @@ fn every_refusal_of_the_server_fails_the_reply() {
         (":irc.test 716 help anna :is in +g mode", FaultKind::Refused),
         (":irc.test 492 help :Cannot send CTCP", FaultKind::Refused),
         (":irc.test 417 help :Input line was too long", FaultKind::Refused),
-        (":irc.test 407 help anna :Too many targets", FaultKind::Retry { after: Some(Duration::from_secs(60)) }),
-        (":irc.test 707 help anna :Targets changing too fast", FaultKind::Retry { after: Some(Duration::from_secs(60)) }),
-        (":irc.test 439 help anna :Target change too fast", FaultKind::Retry { after: Some(Duration::from_secs(60)) }),
-        (":irc.test NOTICE help :*** Message to anna throttled due to flooding", FaultKind::Retry { after: Some(Duration::from_secs(60)) }),
+        (":irc.test 407 help anna :Too many targets", FaultKind::Retry { after: Some(Duration::from_mins(1)) }),
+        (
+            ":irc.test 707 help anna :Targets changing too fast",
+            FaultKind::Retry { after: Some(Duration::from_mins(1)) },
+        ),
+        (":irc.test 439 help anna :Target change too fast", FaultKind::Retry { after: Some(Duration::from_mins(1)) }),
+        (
+            ":irc.test NOTICE help :*** Message to anna throttled due to flooding",
+            FaultKind::Retry { after: Some(Duration::from_mins(1)) },
+        ),
         ("FAIL PRIVMSG INVALID_UTF8 :Message rejected", FaultKind::Refused),
     ];
     for (line, kind) in cases {
-        let (mut play, thread) = with_anna(json!({}));
+        let (mut play, thread) = with_anna(&json!({}));
         let token = fly(&mut play, &thread, "hello");
         play.read(line);
         play.read(&format!(":irc.test PONG irc.test :{token}"));
@@ -75,7 +81,7 @@ fn every_refusal_of_the_server_fails_the_reply() {
 
 #[test]
 fn a_bounce_after_the_proof_turns_the_message_into_a_failed_one() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     let token = fly(&mut play, &thread, "hello");
     play.read(&format!(":irc.test PONG irc.test :{token}\n:far.test 401 help anna :No such nick"));
     let Report::Receipt { key, receipt } = &play.events[1].report else { panic!("{:?}", play.events[1]) };
@@ -139,7 +145,7 @@ fn an_echo_without_labels_is_matched_by_target() {
 
 #[test]
 fn a_broken_connection_leaves_the_written_unknown_and_the_rest_undone() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     play.read(":ben!~ben@home PRIVMSG help :hi");
     let other = play.thread(1);
     play.pass_seconds(5);
@@ -156,7 +162,7 @@ fn a_broken_connection_leaves_the_written_unknown_and_the_rest_undone() {
 
 #[test]
 fn a_probe_waits_until_the_ghost_cannot_deliver_any_more() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     fly(&mut play, &thread, "hello");
     play.closed();
     play.connect();
@@ -168,7 +174,7 @@ fn a_probe_waits_until_the_ghost_cannot_deliver_any_more() {
 
 #[test]
 fn a_probe_waits_two_minutes_at_most() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     fly(&mut play, &thread, "hello");
     play.closed();
     play.connect();
@@ -184,11 +190,11 @@ fn a_probe_waits_two_minutes_at_most() {
 
 #[test]
 fn a_reply_without_proof_ends_before_the_gateway_gives_up() {
-    let (mut play, thread) = with_anna(json!({}));
+    let (mut play, thread) = with_anna(&json!({}));
     fly(&mut play, &thread, "hello");
     play.pass_seconds(26);
     assert_eq!(play.kind(), FaultKind::Unknown);
-    let (mut play, thread) = with_anna(json!({ "pace": { "burst": 1, "per_second": 0.05 } }));
+    let (mut play, thread) = with_anna(&json!({ "pace": { "burst": 1, "per_second": 0.05 } }));
     for _ in 0..4 {
         play.send(&thread, "hello");
     }
@@ -213,7 +219,7 @@ fn replies_to_one_thread_leave_one_by_one() {
 fn offline_hold_waits_for_the_account_and_never_for_a_session() {
     let nobody = ":irc.test 401 help anna :No such nick\n:irc.test 318 help anna :End";
     let caps = "account-tag batch echo-message labeled-response message-tags";
-    let mut play = Play::modern(json!({ "offline": "hold" }), caps);
+    let mut play = Play::modern(&json!({ "offline": "hold" }), caps);
     play.read("@account=anna :anna!a@h PRIVMSG help :one");
     play.send("a:anna", "hello");
     play.read(nobody);
@@ -233,7 +239,7 @@ fn the_pace_of_the_server_is_never_exceeded() {
         (json!({ "pace": "libera" }), 4.0, 0.5),
         (json!({ "pace": { "burst": 1, "per_second": 1.0 } }), 1.0, 1.0),
     ] {
-        let mut play = Play::ngircd(more);
+        let mut play = Play::ngircd(&more);
         for n in 0..30 {
             play.read(&format!(":peer{n}!~p@home PRIVMSG help :hi"));
         }
@@ -258,7 +264,12 @@ fn the_pace_of_the_server_is_never_exceeded() {
         for first in 0..at.len() {
             for last in first..at.len() {
                 let allowed = burst + per_second * (at[last] - at[first]) + 0.01;
-                assert!((last - first + 1) as f64 <= allowed, "{} lines in {} s", last - first + 1, at[last] - at[first]);
+                assert!(
+                    (last - first + 1) as f64 <= allowed,
+                    "{} lines in {} s",
+                    last - first + 1,
+                    at[last] - at[first]
+                );
             }
         }
     }
@@ -266,7 +277,17 @@ fn the_pace_of_the_server_is_never_exceeded() {
 
 #[test]
 fn nothing_an_agent_writes_becomes_a_second_command() {
-    for text in ["a\r\nQUIT", "a\rQUIT", "a\nQUIT :x", "\0a\0", "\u{1}VERSION\u{1}", ":x", "/quit", "a\u{85}b\u{2028}c", " lead"] {
+    for text in [
+        "a\r\nQUIT",
+        "a\rQUIT",
+        "a\nQUIT :x",
+        "\0a\0",
+        "\u{1}VERSION\u{1}",
+        ":x",
+        "/quit",
+        "a\u{85}b\u{2028}c",
+        " lead",
+    ] {
         let (mut play, thread) = with_watched_anna(LABELS);
         play.send(&thread, text);
         for line in play.wrote() {

@@ -9,7 +9,7 @@ fn say(play: &mut Play, text: &str) {
 
 #[test]
 fn the_first_line_is_reported_at_once_and_its_signon_is_asked_for() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "hello");
     assert_eq!(play.texts(), ["hello"]);
     assert!(play.thread(0).starts_with("s:"));
@@ -25,7 +25,7 @@ fn the_first_line_is_reported_at_once_and_its_signon_is_asked_for() {
 
 #[test]
 fn later_lines_wait_for_whois_and_one_answer_covers_them_all() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     say(&mut play, "two");
     say(&mut play, "three");
@@ -45,12 +45,9 @@ fn later_lines_wait_for_whois_and_one_answer_covers_them_all() {
 
 #[test]
 fn another_connection_under_the_nick_is_somebody_new() {
-    let changes = [
-        ("~anna@home.example", SIGNON + 100, "real name"),
-        ("~anna@home.example", SIGNON, "another name"),
-    ];
+    let changes = [("~anna@home.example", SIGNON + 100, "real name"), ("~anna@home.example", SIGNON, "another name")];
     for (mask, signon, realname) in changes {
-        let mut play = Play::ngircd(json!({}));
+        let mut play = Play::ngircd(&json!({}));
         say(&mut play, "one");
         play.read(&whois("anna", "~anna@home.example", SIGNON));
         say(&mut play, "two");
@@ -62,7 +59,7 @@ fn another_connection_under_the_nick_is_somebody_new() {
 
 #[test]
 fn another_mask_under_the_nick_is_somebody_new_at_once() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     play.read(&whois("anna", "~anna@home.example", SIGNON));
     play.read(":anna!~anna@elsewhere.example PRIVMSG help :two");
@@ -72,7 +69,7 @@ fn another_mask_under_the_nick_is_somebody_new_at_once() {
 
 #[test]
 fn a_nick_taken_over_never_receives_the_others_reply() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     play.read(&whois("anna", "~anna@home.example", SIGNON));
     let thread = play.thread(0);
@@ -88,7 +85,7 @@ fn a_nick_taken_over_never_receives_the_others_reply() {
 
 #[test]
 fn whoever_connected_after_the_first_line_did_not_write_it() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     // Our own WHOIS told how the server's clock stands.
     assert!(play.machine.link.clock_offset.is_some_and(|offset| offset.abs() < 6000));
     say(&mut play, "one");
@@ -104,7 +101,7 @@ fn whoever_connected_after_the_first_line_did_not_write_it() {
 
 #[test]
 fn lines_of_somebody_who_left_go_to_a_new_contact_with_a_remark() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     say(&mut play, "two");
     play.read(":irc.test 401 help anna :No such nick\n:irc.test 318 help anna :End of WHOIS list");
@@ -115,14 +112,14 @@ fn lines_of_somebody_who_left_go_to_a_new_contact_with_a_remark() {
 
 #[test]
 fn a_conversation_goes_on_after_a_restart_when_the_connection_is_the_same() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     play.read(&whois("anna", "~anna@home.example", SIGNON));
     say(&mut play, "two");
     assert_eq!(play.texts(), ["one"]);
     let thread = play.thread(0);
     // Killed with a line held.
-    let mut play = Play::after(json!({}), play.cursors);
+    let mut play = Play::after(&json!({}), play.cursors);
     play.connect();
     play.welcome_ngircd_without_look();
     play.pass_seconds(2);
@@ -137,7 +134,7 @@ fn a_conversation_goes_on_after_a_restart_when_the_connection_is_the_same() {
 
 #[test]
 fn after_too_many_idle_hours_everybody_is_new() {
-    let mut play = Play::ngircd(json!({ "session_idle_hours": 1 }));
+    let mut play = Play::ngircd(&json!({ "session_idle_hours": 1 }));
     say(&mut play, "one");
     play.read(&whois("anna", "~anna@home.example", SIGNON));
     let saved = play.cursors.clone();
@@ -153,7 +150,7 @@ fn after_too_many_idle_hours_everybody_is_new() {
 
 #[test]
 fn the_account_on_the_line_is_the_person_whatever_the_nick() {
-    let mut play = Play::inspircd(json!({}));
+    let mut play = Play::inspircd(&json!({}));
     play.read("@account=Anna;msgid=m1;time=2026-11-25T09:00:49.123Z :anna!a@h1 PRIVMSG help :one");
     play.read("@account=anna;msgid=m2 :anna|away!b@h2 PRIVMSG help :two");
     play.read("@msgid=m3 :anna|away!b@h2 PRIVMSG help :three");
@@ -167,7 +164,7 @@ fn the_account_on_the_line_is_the_person_whatever_the_nick() {
 
 #[test]
 fn an_account_registered_anew_is_somebody_else() {
-    let mut play = Play::inspircd(json!({}));
+    let mut play = Play::inspircd(&json!({}));
     play.read("@account=anna;inspircd.org/account-id=5 :anna!a@h PRIVMSG help :one");
     play.read("@account=anna;inspircd.org/account-id=9 :anna!a@h PRIVMSG help :two");
     assert_eq!(play.thread(0), "a:anna");
@@ -178,9 +175,13 @@ fn an_account_registered_anew_is_somebody_else() {
 
 #[test]
 fn a_reply_to_an_account_goes_only_to_who_is_logged_in_to_it_now() {
-    let account = |name: &str| whois("anna", "a@h", SIGNON).replace(":irc.test 318", &format!(":irc.test 330 help anna {name} :is logged in as\n:irc.test 318"));
-    for (answer, goes) in [(account("anna"), true), (account("mallory"), false), (whois("anna", "a@h", SIGNON), false)] {
-        let mut play = Play::inspircd(json!({}));
+    let account = |name: &str| {
+        whois("anna", "a@h", SIGNON)
+            .replace(":irc.test 318", &format!(":irc.test 330 help anna {name} :is logged in as\n:irc.test 318"))
+    };
+    for (answer, goes) in [(account("anna"), true), (account("mallory"), false), (whois("anna", "a@h", SIGNON), false)]
+    {
+        let mut play = Play::inspircd(&json!({}));
         play.read("@account=anna :anna!a@h PRIVMSG help :one");
         play.wrote();
         play.send("a:anna", "hello");
@@ -192,7 +193,7 @@ fn a_reply_to_an_account_goes_only_to_who_is_logged_in_to_it_now() {
 
 #[test]
 fn a_watched_person_needs_one_proof_and_no_more() {
-    let mut play = Play::inspircd(json!({}));
+    let mut play = Play::inspircd(&json!({}));
     play.read(":anna!a@h PRIVMSG help :one");
     play.expect(&["MONITOR + anna", "WHOIS anna anna"]);
     play.read(":irc.test 730 help :anna!a@h");
@@ -214,8 +215,10 @@ fn a_watched_person_needs_one_proof_and_no_more() {
 
 #[test]
 fn a_rename_that_was_seen_changes_where_the_reply_goes() {
-    let mut play = Play::inspircd(json!({ "channels": [{ "name": "#help", "listen": "all" }] }));
-    play.read(":help!help@host.example JOIN #help * :x\n:irc.test 353 help = #help :help anna\n:irc.test 366 help #help :End");
+    let mut play = Play::inspircd(&json!({ "channels": [{ "name": "#help", "listen": "all" }] }));
+    play.read(
+        ":help!help@host.example JOIN #help * :x\n:irc.test 353 help = #help :help anna\n:irc.test 366 help #help :End",
+    );
     play.read(":anna!a@h PRIVMSG help :one");
     play.read(":anna!a@h NICK anna2");
     play.read(":anna2!a@h PRIVMSG help :two");
@@ -229,7 +232,7 @@ fn a_rename_that_was_seen_changes_where_the_reply_goes() {
 
 #[test]
 fn a_busy_server_is_asked_again_later_and_proves_nothing() {
-    let mut play = Play::ngircd(json!({}));
+    let mut play = Play::ngircd(&json!({}));
     say(&mut play, "one");
     say(&mut play, "two");
     play.wrote();
@@ -244,7 +247,7 @@ fn a_busy_server_is_asked_again_later_and_proves_nothing() {
 
 #[test]
 fn servers_services_and_we_ourselves_are_never_contacts() {
-    let mut play = Play::inspircd(json!({}));
+    let mut play = Play::inspircd(&json!({}));
     play.read(
         ":irc.test PRIVMSG help :a server
          :NickServ!services@services.irc.test PRIVMSG help :a service

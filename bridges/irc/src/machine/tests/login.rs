@@ -1,6 +1,6 @@
 use super::*;
 
-fn sasl(more: Value) -> Value {
+fn sasl(more: &Value) -> Value {
     let mut sasl = json!({ "mechanism": "plain", "account": "jilles", "password": "sesame" });
     for (key, value) in more.as_object().unwrap() {
         sasl[key] = value.clone();
@@ -10,7 +10,7 @@ fn sasl(more: Value) -> Value {
 
 #[test]
 fn registration_begins_with_capabilities_and_ends_them() {
-    let mut play = Play::new(json!({ "username": "acme", "realname": "Acme support" }));
+    let mut play = Play::new(&json!({ "username": "acme", "realname": "Acme support" }));
     play.connect();
     play.expect(&["CAP LS 302", "NICK help", "USER acme 0 * :Acme support"]);
     play.read(":irc.test CAP * LS :multi-prefix unknown/cap ");
@@ -23,14 +23,14 @@ fn registration_begins_with_capabilities_and_ends_them() {
 
 #[test]
 fn a_password_goes_before_the_nick() {
-    let mut play = Play::new(json!({ "tls": true, "password": "open:sesame" }));
+    let mut play = Play::new(&json!({ "tls": true, "password": "open:sesame" }));
     play.connect_with(true);
     play.expect(&["CAP LS 302", "PASS :open:sesame", "NICK help", "USER help 0 * :deskbridge"]);
 }
 
 #[test]
 fn an_offer_in_several_lines_is_answered_once() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
     play.wrote();
     play.read(":ergo.test CAP * LS * :account-notify account-tag draft/unknown");
@@ -41,7 +41,7 @@ fn an_offer_in_several_lines_is_answered_once() {
 
 #[test]
 fn a_refused_request_is_made_again_one_by_one_with_the_login_first() {
-    let mut play = Play::new(sasl(json!({})));
+    let mut play = Play::new(&sasl(&json!({})));
     play.connect_with(true);
     play.wrote();
     play.read(":irc.test CAP * LS :account-tag batch sasl=PLAIN");
@@ -54,7 +54,9 @@ fn a_refused_request_is_made_again_one_by_one_with_the_login_first() {
     play.expect(&["AUTHENTICATE PLAIN"]);
     play.read("AUTHENTICATE +");
     play.expect(&["AUTHENTICATE amlsbGVzAGppbGxlcwBzZXNhbWU="]);
-    play.read(":irc.test 900 * * jilles :You are now logged in as jilles\n:irc.test 903 * :SASL authentication successful");
+    play.read(
+        ":irc.test 900 * * jilles :You are now logged in as jilles\n:irc.test 903 * :SASL authentication successful",
+    );
     play.expect(&["CAP END"]);
     play.read(":irc.test 001 help :Welcome\n:irc.test 422 help :no motd");
     assert!(play.is_up());
@@ -62,7 +64,7 @@ fn a_refused_request_is_made_again_one_by_one_with_the_login_first() {
 
 #[test]
 fn a_server_without_capabilities_is_registered_with_all_the_same() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
     play.wrote();
     play.read(":irc.test 421 * CAP :Unknown command\n:irc.test 001 help :Welcome\n:irc.test 376 help :End");
@@ -75,11 +77,14 @@ fn a_login_that_is_required_and_fails_keeps_us_off_the_network_for_minutes() {
     let cases = [
         (":irc.test CAP * LS :multi-prefix\n:irc.test CAP * ACK :multi-prefix", 30..60),
         (":irc.test CAP * LS :sasl=EXTERNAL\n:irc.test CAP * ACK :sasl", 300..400),
-        (":irc.test CAP * LS :sasl\n:irc.test CAP * ACK :sasl\nAUTHENTICATE +\n:irc.test 904 * :SASL authentication failed", 300..400),
+        (
+            ":irc.test CAP * LS :sasl\n:irc.test CAP * ACK :sasl\nAUTHENTICATE +\n:irc.test 904 * :SASL authentication failed",
+            300..400,
+        ),
         (":irc.test 421 * CAP :Unknown command\n:irc.test 001 help :Hi\n:irc.test 422 help :no motd", 30..60),
     ];
     for (lines, seconds) in cases {
-        let mut play = Play::new(sasl(json!({})));
+        let mut play = Play::new(&sasl(&json!({})));
         play.connect_with(true);
         play.read(lines);
         assert!(play.closes, "{lines}");
@@ -93,7 +98,7 @@ fn a_login_that_is_required_and_fails_keeps_us_off_the_network_for_minutes() {
 
 #[test]
 fn a_login_that_is_not_required_leaves_the_bridge_degraded() {
-    let mut play = Play::new(sasl(json!({ "required": false })));
+    let mut play = Play::new(&sasl(&json!({ "required": false })));
     play.connect_with(true);
     play.read(":irc.test CAP * LS :multi-prefix\n:irc.test CAP * ACK :multi-prefix");
     assert_eq!(play.wrote().last().unwrap(), "CAP END");
@@ -103,7 +108,7 @@ fn a_login_that_is_not_required_leaves_the_bridge_degraded() {
 
 #[test]
 fn a_login_that_never_ends_does_not_hold_the_registration() {
-    let mut play = Play::new(sasl(json!({ "required": false })));
+    let mut play = Play::new(&sasl(&json!({ "required": false })));
     play.connect_with(true);
     play.read(":irc.test CAP * LS :sasl\n:irc.test CAP * ACK :sasl");
     play.wrote();
@@ -117,7 +122,7 @@ fn a_login_that_never_ends_does_not_hold_the_registration() {
 
 #[test]
 fn tls_asked_for_on_plain_text_comes_before_any_secret() {
-    let mut play = Play::new(json!({ "password": "sesame" }));
+    let mut play = Play::new(&json!({ "password": "sesame" }));
     play.connect();
     play.expect(&["CAP LS 302"]);
     play.read(":irc.test CAP * LS :sts=port=6697 multi-prefix");
@@ -131,7 +136,7 @@ fn tls_asked_for_on_plain_text_comes_before_any_secret() {
     play.read(":irc.test CAP * LS :sts=duration=300");
     let saved = play.cursors.clone();
     assert!(saved["sts/irc.example"].starts_with("6697 300 "), "{saved:?}");
-    let later = Play::after(json!({}), saved.clone());
+    let later = Play::after(&json!({}), saved.clone());
     assert!(later.machine.endpoint().tls.is_some(), "remembered over a restart");
     play.closed();
     play.connect_with(true);
@@ -141,7 +146,7 @@ fn tls_asked_for_on_plain_text_comes_before_any_secret() {
 
 #[test]
 fn a_policy_runs_out_after_the_last_connection() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.read("");
     play.connect_with(true);
     play.read(":irc.test CAP * LS :sts=duration=300");
@@ -155,7 +160,7 @@ fn a_policy_runs_out_after_the_last_connection() {
 
 #[test]
 fn a_taken_nick_is_replaced_and_taken_back() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
     play.read(":irc.test CAP * LS :\n:irc.test 433 * help :Nickname is already in use");
     assert_eq!(play.wrote().last().unwrap(), "NICK help_");
@@ -177,7 +182,7 @@ fn a_taken_nick_is_replaced_and_taken_back() {
 
 #[test]
 fn a_nick_that_was_freed_is_asked_for_at_once() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
     play.read(":irc.test CAP * LS :\n:irc.test 433 * help :in use\n:irc.test 001 help_ :Hi\n:irc.test 005 help_ MONITOR=10 :ok\n:irc.test 376 help_ :End");
     play.pass_seconds(1);
@@ -189,9 +194,11 @@ fn a_nick_that_was_freed_is_asked_for_at_once() {
 
 #[test]
 fn a_nick_that_is_refused_twice_is_a_mistake_in_the_settings() {
-    let mut play = Play::new(json!({}));
+    let mut play = Play::new(&json!({}));
     play.connect();
-    play.read(":irc.test CAP * LS :\n:irc.test 432 * help :Erroneous Nickname\n:irc.test 432 * help_ :Erroneous Nickname");
+    play.read(
+        ":irc.test CAP * LS :\n:irc.test 432 * help :Erroneous Nickname\n:irc.test 432 * help_ :Erroneous Nickname",
+    );
     assert!(play.closes);
     play.closed();
     assert!(play.redial.unwrap() >= Duration::from_mins(5));
@@ -199,7 +206,7 @@ fn a_nick_that_is_refused_twice_is_a_mistake_in_the_settings() {
 
 #[test]
 fn a_nick_cut_by_the_server_is_ours() {
-    let mut play = Play::new(json!({ "nick": "acme-support-desk" }));
+    let mut play = Play::new(&json!({ "nick": "acme-support-desk" }));
     play.connect();
     play.read(":irc.test CAP * LS :\n:irc.test 001 acme-supp :Hi\n:irc.test 005 acme-supp NICKLEN=9 :ok\n:irc.test 422 acme-supp :x");
     assert!(play.is_up(), "{:?}", play.states);

@@ -17,7 +17,7 @@ fn summary(play: &Play) -> (Vec<String>, BTreeMap<String, String>) {
 proptest! {
     #[test]
     fn however_the_stream_is_cut_the_events_are_the_same(cuts in prop::collection::vec(1usize..60, 1..40)) {
-        let (mut whole, mut pieces) = (Play::inspircd(json!({})), Play::inspircd(json!({})));
+        let (mut whole, mut pieces) = (Play::inspircd(&json!({})), Play::inspircd(&json!({})));
         let mut cuts = cuts.into_iter().cycle();
         for text in [TRAFFIC, ANSWERS] {
             whole.input(Input::Bytes(text.as_bytes()));
@@ -40,7 +40,7 @@ proptest! {
         words in prop::collection::vec("[@:]?[a-zA-Z0-9+!@=;, :*#-]{0,40}", 0..30),
         numbers in prop::collection::vec(0u16..1000, 30),
     ) {
-        let mut play = Play::inspircd(json!({ "channels": [{ "name": "#help", "listen": "all" }] }));
+        let mut play = Play::inspircd(&json!({ "channels": [{ "name": "#help", "listen": "all" }] }));
         for line in lines {
             play.machine.handle(Input::Bytes(&line), play.now);
             play.machine.handle(Input::Bytes(b"\r\n"), play.now);
@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn whatever_an_agent_writes_is_one_message_to_one_person(text in "\\PC{0,300}|[\\x00-\\x7f]{0,300}", address in any::<bool>()) {
-        let mut play = Play::inspircd(json!({ "pace": { "burst": 100, "per_second": 100.0 } }));
+        let mut play = Play::inspircd(&json!({ "pace": { "burst": 100, "per_second": 100.0 } }));
         play.read(":anna!a@h PRIVMSG help :hi\n:irc.test 730 help :anna!a@h");
         play.read(&whois("anna", "a@h", START_MILLIS / 1000 - 50));
         play.wrote();
