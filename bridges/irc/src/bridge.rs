@@ -36,14 +36,7 @@ impl Kind for Irc {
         let (calls, received) = mpsc::channel(CALLS_MAX);
         let driver = Driver::new(settings.clone(), received);
         let view = Arc::new(RwLock::new(driver.view()));
-        Ok(Arc::new(Network {
-            name,
-            settings,
-            calls,
-            runs: AtomicBool::new(false),
-            view,
-            driver: Mutex::new(driver),
-        }))
+        Ok(Arc::new(Network { name, settings, calls, runs: AtomicBool::new(false), view, driver: Mutex::new(driver) }))
     }
 }
 
@@ -69,7 +62,9 @@ impl Network {
         let (answer, answered) = oneshot::channel();
         let call = Call { verb, out: out.clone(), answer };
         self.calls.try_send(call).map_err(|_| Fault::retry("too many replies wait for the bridge"))?;
-        answered.await.unwrap_or_else(|_| Err(Fault::unknown("the bridge stopped before the server had confirmed the line")))
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Fault::unknown("the bridge stopped before the server had confirmed the line")))
     }
 }
 

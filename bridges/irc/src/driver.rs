@@ -82,7 +82,8 @@ impl Driver {
     pub(crate) async fn run(&mut self, host: Host, stop: CancellationToken, view: &RwLock<View>) -> Result<(), Fault> {
         let mut intake = Intake::new(host);
         if !self.remembers {
-            let Some(cursors) = self.serve(recall(intake.host().clone()), &mut Intake::new(intake.host().clone()), &stop).await
+            let Some(cursors) =
+                self.serve(recall(intake.host().clone()), &mut Intake::new(intake.host().clone()), &stop).await
             else {
                 return Ok(());
             };
@@ -129,7 +130,12 @@ impl Driver {
     }
 
     /// Waits for `work` while calls, the host and the machine are served. `None`: stop fired.
-    async fn serve<T>(&mut self, work: impl Future<Output = T>, intake: &mut Intake, stop: &CancellationToken) -> Option<T> {
+    async fn serve<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        intake: &mut Intake,
+        stop: &CancellationToken,
+    ) -> Option<T> {
         let mut work = pin!(work);
         loop {
             let wake = self.wake();
@@ -197,7 +203,7 @@ impl Driver {
     }
 
     fn wake(&self) -> tokio::time::Instant {
-        const LONGEST: Duration = Duration::from_secs(60);
+        const LONGEST: Duration = Duration::from_mins(1);
         let latest = Instant::now() + LONGEST;
         self.machine.wake().map_or(latest, |(at, _)| at.min(latest)).into()
     }

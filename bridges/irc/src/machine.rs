@@ -62,12 +62,24 @@ pub(crate) enum Input<'a> {
     /// What was saved by an earlier run, once, before anything else.
     Remember(Vec<Cursor>),
     /// `epoch` is unique for the connection, `nonce` random and printable.
-    Connected { secure: bool, epoch: String, nonce: String },
+    Connected {
+        secure: bool,
+        epoch: String,
+        nonce: String,
+    },
     Bytes(&'a [u8]),
     /// The connection ended or could not be made.
-    Closed { reason: String },
-    Send { ticket: Ticket, out: Outbound },
-    Probe { ticket: Ticket, out: Outbound },
+    Closed {
+        reason: String,
+    },
+    Send {
+        ticket: Ticket,
+        out: Outbound,
+    },
+    Probe {
+        ticket: Ticket,
+        out: Outbound,
+    },
     /// Say goodbye and close.
     Stop,
     /// Only time has passed.
@@ -168,7 +180,7 @@ impl Machine {
             self.whois_wake(),
             self.channels_wake(),
             self.nick_wake(),
-            self.people_wake(),
+            Some(self.people_wake()),
         ];
         times.into_iter().flatten().min_by_key(|(at, _)| *at)
     }

@@ -70,7 +70,7 @@ pub struct Settings {
     pub session_idle_hours: u32,
 }
 
-/// Log-in by SASL (IRCv3 `sasl` 3.2).
+/// Log-in by SASL (`IRCv3` `sasl` 3.2).
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SaslSettings {
@@ -203,7 +203,8 @@ impl Settings {
             return Err(SettingsFault::new("session_idle_hours", "must be from 1 to 168"));
         }
         if encoding_rs::Encoding::for_label(self.fallback_encoding.as_bytes()).is_none() {
-            let reason = format!("no encoding `{}` (for example: windows-1252, iso-8859-15, koi8-r)", self.fallback_encoding);
+            let reason =
+                format!("no encoding `{}` (for example: windows-1252, iso-8859-15, koi8-r)", self.fallback_encoding);
             return Err(SettingsFault::new("fallback_encoding", reason));
         }
         self.check_sasl()?;
@@ -229,7 +230,8 @@ impl Settings {
         }
         let plain = sasl.mechanism == SaslMechanism::Plain;
         if plain && !self.tls.is_on() && !sasl.allow_plaintext && !is_loopback(&self.server) {
-            let reason = "plain would show the password to everybody on the way: turn `tls` on, or set `sasl.allow_plaintext`";
+            let reason =
+                "plain would show the password to everybody on the way: turn `tls` on, or set `sasl.allow_plaintext`";
             return Err(SettingsFault::new("sasl.mechanism", reason));
         }
         Ok(())
@@ -261,10 +263,7 @@ impl Settings {
 }
 
 fn one_line(key: &str, text: &str) -> Result<(), SettingsFault> {
-    match text.contains(['\r', '\n', '\0']) {
-        true => Err(SettingsFault::new(key, "must be one line")),
-        false => Ok(()),
-    }
+    if text.contains(['\r', '\n', '\0']) { Err(SettingsFault::new(key, "must be one line")) } else { Ok(()) }
 }
 
 fn word(key: &str, text: &str) -> Result<(), SettingsFault> {
@@ -280,7 +279,8 @@ fn nick(key: &str, text: &str) -> Result<(), SettingsFault> {
     if text.len() > NICK_BYTES_MAX {
         return Err(SettingsFault::new(key, "at most 64 bytes"));
     }
-    if text.contains(['!', '@', ',', '*', '?', '#', '$', '.']) || text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
+    if text.contains(['!', '@', ',', '*', '?', '#', '$', '.'])
+        || text.starts_with(|c: char| c.is_ascii_digit() || c == '-')
     {
         let reason = format!("`{text}` is no nick: letters, digits, `-`, `_`, `[`, `]`, `|`, not a digit first");
         return Err(SettingsFault::new(key, reason));

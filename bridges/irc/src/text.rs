@@ -41,7 +41,6 @@ pub(crate) fn without_mention<'a>(text: &'a str, nick: &str, mapping: CaseMappin
 }
 
 /// An agent's `@nick` as the bare nick that IRC clients highlight, wherever it stands as a word of its own.
-#[cfg_attr(not(test), expect(dead_code, reason = "parts do not pass through it yet"))]
 pub(crate) fn without_at<'a>(text: &'a str, nick: &str, mapping: CaseMapping) -> Cow<'a, str> {
     let folded = mapping.fold(nick);
     let mut out = String::new();
@@ -58,7 +57,6 @@ pub(crate) fn without_at<'a>(text: &'a str, nick: &str, mapping: CaseMapping) ->
     if kept == 0 { text.into() } else { (out + &text[kept..]).into() }
 }
 
-#[cfg_attr(not(test), expect(dead_code, reason = "parts do not pass through it yet"))]
 fn in_nick(c: char) -> bool {
     c.is_alphanumeric() || "[]\\`_^{|}-@".contains(c)
 }

@@ -1,4 +1,4 @@
-//! IRCv3 `server-time` stamps: `2026-01-31T23:59:59.123Z`, always UTC. Asks no clock.
+//! `IRCv3` `server-time` stamps: `2026-01-31T23:59:59.123Z`, always UTC. Asks no clock.
 
 const DAY_MILLIS: i64 = 86_400_000;
 

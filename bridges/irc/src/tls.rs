@@ -31,8 +31,9 @@ pub(crate) fn client_config(files: &TlsFiles) -> Result<Arc<ClientConfig>, Setti
         Some(cert_file) => {
             let chain = certificates("tls.client_cert_file", cert_file)?;
             let key_file = files.client_key_file.as_ref().unwrap_or(cert_file);
-            let key = PrivateKeyDer::from_pem_file(key_file)
-                .map_err(|error| SettingsFault::new("tls.client_key_file", format!("{}: {error}", key_file.display())))?;
+            let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| {
+                SettingsFault::new("tls.client_key_file", format!("{}: {error}", key_file.display()))
+            })?;
             builder
                 .with_client_auth_cert(chain, key)
                 .map_err(|error| SettingsFault::new("tls.client_cert_file", error.to_string()))?

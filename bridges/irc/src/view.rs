@@ -28,15 +28,14 @@ impl View {
     fn room(&self, thread: &str) -> usize {
         let (channel, _) = split_thread(thread);
         let nick_bytes = self.isupport.peer_nick_bytes_max();
-        match channel.and_then(|name| Target::channel(name, &self.isupport).ok()) {
+        let room = if let Some(target) = channel.and_then(|name| Target::channel(name, &self.isupport).ok()) {
             // `nick: ` goes before the first line; room for it is left on all.
-            Some(target) => text_bytes_max(&self.mask, &target, &self.isupport).saturating_sub(nick_bytes + 2),
-            None => {
-                let longest = Target::nick(&"n".repeat(nick_bytes), &self.isupport);
-                longest.map_or(ROOM_LEAST, |target| text_bytes_max(&self.mask, &target, &self.isupport))
-            }
-        }
-        .max(ROOM_LEAST)
+            text_bytes_max(&self.mask, &target, &self.isupport).saturating_sub(nick_bytes + 2)
+        } else {
+            let longest = Target::nick(&"n".repeat(nick_bytes), &self.isupport);
+            longest.map_or(ROOM_LEAST, |target| text_bytes_max(&self.mask, &target, &self.isupport))
+        };
+        room.max(ROOM_LEAST)
     }
 
     /// An agent's message as IRC lines, at most `lines_max` and one that says that there was more.
@@ -99,7 +98,10 @@ mod tests {
     }
 
     fn texts(parts: Vec<Part>) -> Vec<String> {
-        parts.into_iter().filter_map(|part| if let Part::Text { text, .. } = part { Some(text) } else { None }).collect()
+        parts
+            .into_iter()
+            .filter_map(|part| if let Part::Text { text, .. } = part { Some(text) } else { None })
+            .collect()
     }
 
     #[test]

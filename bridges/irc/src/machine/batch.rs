@@ -1,4 +1,4 @@
-//! Open batches (IRCv3 `batch`): which label they answer, and lines that belong together.
+//! Open batches (`IRCv3` `batch`): which label they answer, and lines that belong together.
 
 use std::{
     collections::HashMap,

@@ -1,4 +1,4 @@
-//! IRCv3 capability negotiation (version 302): what was offered, asked for and granted.
+//! `IRCv3` capability negotiation (version 302): what was offered, asked for and granted.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,7 +95,8 @@ impl Machine {
                 let names: Vec<&str> = list.split_ascii_whitespace().collect();
                 if names.len() > 1 {
                     // One unknown name refuses them all, so ask for each alone, the log-in first.
-                    let sasl_first = names.iter().filter(|n| **n == "sasl").chain(names.iter().filter(|n| **n != "sasl"));
+                    let sasl_first =
+                        names.iter().filter(|n| **n == "sasl").chain(names.iter().filter(|n| **n != "sasl"));
                     for name in sasl_first {
                         self.request(name);
                     }

@@ -1,5 +1,7 @@
 //! What became of a written reply: echoes, answers to PING, and every way a server says no.
 
+use std::borrow::Cow;
+
 use bridge_api::{EventId, Fault, Inbound, Receipt, Report};
 
 use super::{
@@ -15,7 +17,7 @@ use crate::{
 impl Machine {
     /// The label that a line answers: its own, or its batch's.
     pub(super) fn label_of(&self, line: &Line<'_>) -> Option<String> {
-        let own = line.tag("label").map(|label| label.into_owned());
+        let own = line.tag("label").map(Cow::into_owned);
         own.or_else(|| line.tag("batch").and_then(|id| self.link.batches.label_of(&id).map(str::to_owned)))
     }
 
@@ -78,7 +80,8 @@ impl Machine {
         if let Some(label) = self.label_of(line) {
             return self.flying_with_label(&label);
         }
-        let by_target = self.find_flight(|flight| flight.target == *target && !matches!(flight.proof, Proof::Labels(_)));
+        let by_target =
+            self.find_flight(|flight| flight.target == *target && !matches!(flight.proof, Proof::Labels(_)));
         let nameless = replies::names_no_target(number) || line.params().len() < 3;
         by_target.or_else(|| if nameless { self.find_flight(|_| true) } else { None })
     }
@@ -192,7 +195,7 @@ impl Machine {
         }
     }
 
-    /// `FAIL <command> <code> [<context> ...] :text` (IRCv3 standard-replies)
+    /// `FAIL <command> <code> [<context> ...] :text` (`IRCv3` `standard-replies`)
     pub(super) fn on_standard_reply(&mut self, word: &str, line: &Line<'_>) {
         let command = line.param_or_empty(0);
         tracing::debug!(word, command, code = line.param_or_empty(1), text = line.last(), "standard reply");

@@ -5,16 +5,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_api::{Fault, FaultKind, Key, Outbound, Part, Sent, ThreadId};
+use bridge_api::{Fault, FaultKind, Key, Outbound, Sent, ThreadId};
 
 use super::{Machine, Output, Ticket, recent::Outcome, whois::Answer};
 use crate::{
     isupport::Folded,
-    message::{Command, Target, Text},
+    message::{Command, Target},
     render::text_bytes_max,
-    view::ADDRESS_MARK,
 };
 
+mod lines;
 mod resolve;
 
 use resolve::Verdict;
@@ -76,12 +76,12 @@ pub(super) struct Bounceable {
 
 const FLYING_MAX: usize = 4;
 /// What is not written after this goes back to the gateway.
-const ORDER_TIME: Duration = Duration::from_secs(60);
+const ORDER_TIME: Duration = Duration::from_mins(1);
 /// `send` ends before the gateway gives up on it at 90 s.
 const PROOF_TIME: Duration = Duration::from_secs(25);
 /// A proof of identity older than this is asked for again.
 const FRESH: Duration = Duration::from_secs(1);
-pub(super) const BOUNCE_TIME: Duration = Duration::from_secs(60);
+pub(super) const BOUNCE_TIME: Duration = Duration::from_mins(1);
 const BOUNCEABLE_MAX: usize = 256;
 pub(super) const ORDERS_MAX: usize = 256;
 
@@ -113,7 +113,8 @@ impl Machine {
     /// Lines that checks under way will need at once when they are answered.
     pub(super) fn reserved_lines(&self) -> f64 {
         let a_reply = self.lines_of_a_reply();
-        self.orders.list.iter().filter(|order| matches!(order.stage, Stage::Checking(_) | Stage::Proved(..))).count() as f64
+        self.orders.list.iter().filter(|order| matches!(order.stage, Stage::Checking(_) | Stage::Proved(..))).count()
+            as f64
             * a_reply
     }
 
@@ -202,7 +203,8 @@ impl Machine {
                 Verdict::Go(target, address) => {
                     let until = self.now.at + FRESH;
                     self.orders.list[index].stage = Stage::Proved(target.clone(), address.clone(), until);
-                    if self.fly(index, &target, &address) || matches!(self.orders.list[index].stage, Stage::Proved(..)) {
+                    if self.fly(index, &target, &address) || matches!(self.orders.list[index].stage, Stage::Proved(..))
+                    {
                         index += 1;
                     }
                 }
@@ -218,7 +220,9 @@ impl Machine {
     /// Writes a reply and what will prove it. False: no room, nothing is written.
     fn fly(&mut self, index: usize, target: &Target, address: &str) -> bool {
         let most = text_bytes_max(&self.link.mask, target, &self.link.isupport);
-        let texts = texts(&self.orders.list[index].out.part, address, most);
+        let nick = address.strip_suffix(": ").unwrap_or(target.as_str());
+        let texts =
+            lines::of_part(&self.orders.list[index].out.part, address, nick, self.link.isupport.case_mapping(), most);
         let labels = self.link.caps.labels();
         let mut lines = Vec::new();
         let mut names = Vec::new();
@@ -340,32 +344,3 @@ enum Step {
     /// Something else must happen first; others may go on.
     Blocked,
 }
-
-/// The lines of one part. The gateway keeps parts as they were fitted; when the prefix has grown
-/// since, they are cut once more.
-fn texts(part: &Part, address: &str, bytes_max: usize) -> Vec<Text> {
-    let text = match part {
-        Part::Text { text, .. } => match text.strip_prefix(ADDRESS_MARK) {
-            Some(text) => format!("{address}{text}"),
-            None => text.clone(),
-        },
-        Part::Attachment(file) => format!("{}: {}", file.name, file.url),
-        Part::Withdraw { .. } => format!("{address}(please disregard the message before: it was taken back)"),
-        // A part of a later gateway that this bridge cannot know.
-        _ => return Vec::new(),
-    };
-    let mut texts = Vec::new();
-    for line in text.split(['\r', '\n']) {
-        let line: String = line.chars().filter(|c| !matches!(c, '\0' | '\x01')).collect();
-        let mut rest = line.as_str();
-        while !rest.trim().is_empty() && texts.len() < PIECES_MAX {
-            let fits = rest.floor_char_boundary(bytes_max.max(8).min(rest.len()));
-            let at = if fits == rest.len() { fits } else { rest[..fits].rfind(' ').filter(|at| *at > 0).unwrap_or(fits) };
-            texts.extend(Text::new(&rest[..at]));
-            rest = rest[at..].trim_start_matches(' ');
-        }
-    }
-    texts
-}
-
-const PIECES_MAX: usize = 16;

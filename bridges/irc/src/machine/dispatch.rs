@@ -59,7 +59,8 @@ impl Machine {
             396 => self.on_own_host(line),
             401 | 402 => self.on_nobody(number, line),
             421 if line.param(1) == Some("CAP") => self.introduce(),
-            432 | 433 | 436 | 437 | 435 | 438 | 447 => self.on_nick_refused(number, line),
+            403 | 405 | 437 | 470 | 471 | 473..=475 | 477 | 489 | 520 if self.on_join_refused(number, line) => {}
+            432 | 433 | 435..=438 | 447 => self.on_nick_refused(number, line),
             263 => self.on_busy(line),
             464 => self.ended_by(Ending::Auth, line.last()),
             465 => self.ended_by(Ending::Banned, line.last()),
@@ -70,8 +71,6 @@ impl Machine {
             901 => self.link.account = None,
             903 => self.on_log_in_done(),
             902 | 904..=907 => self.on_log_in_refused(number, line),
-            471 | 473..=475 | 477 | 405 | 470 | 489 | 520 if self.on_join_refused(number, line) => {}
-            403 if self.on_join_refused(number, line) => {}
             _ => self.on_reply(number, line),
         }
     }

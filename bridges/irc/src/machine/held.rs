@@ -32,9 +32,9 @@ impl Held {
         self.lines.contains_key(nick)
     }
 
-    pub(super) fn keep(&mut self, nick: Folded, spoken: Spoken, epoch: &str) -> Result<Cursor, Spoken> {
+    pub(super) fn keep(&mut self, nick: Folded, spoken: Spoken, epoch: &str) -> Result<Cursor, Box<Spoken>> {
         if self.count >= HELD_MAX {
-            return Err(spoken);
+            return Err(Box::new(spoken));
         }
         self.count += 1;
         self.counter += 1;

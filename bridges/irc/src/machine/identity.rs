@@ -54,9 +54,9 @@ impl Machine {
         }
         let nick = self.link.fold(&spoken.nick);
         let watched = self.link.live.get(&nick).filter(|live| live.is_watched());
-        let proved = watched.and_then(|live| live.session.clone()).filter(|id| {
-            self.people.of(id).is_some_and(|record| record.has_mask(&spoken.user, &spoken.host))
-        });
+        let proved = watched
+            .and_then(|live| live.session.clone())
+            .filter(|id| self.people.of(id).is_some_and(|record| record.has_mask(&spoken.user, &spoken.host)));
         if self.held.holds(&nick) {
             self.hold(spoken);
         } else if let Some(id) = proved {
@@ -93,7 +93,7 @@ impl Machine {
             // Too many wait: rather a new contact than a lost line.
             Err(spoken) => {
                 let id = self.open_session(&spoken, None);
-                self.report(spoken, &id, Some(NOT_PROVED));
+                self.report(*spoken, &id, Some(NOT_PROVED));
             }
         }
     }
@@ -140,9 +140,7 @@ impl Machine {
             let mask_fits = answer.found && spoken.user == answer.user && spoken.host == answer.host;
             let id = match &proved {
                 Some(id) if mask_fits => id.clone(),
-                _ => unproved
-                    .get_or_insert_with(|| self.open_session(&spoken, mask_fits.then_some(answer)))
-                    .clone(),
+                _ => unproved.get_or_insert_with(|| self.open_session(&spoken, mask_fits.then_some(answer))).clone(),
             };
             let remark = (!mask_fits).then_some(NOT_PROVED);
             self.report(spoken, &id, remark);
@@ -230,8 +228,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn people_wake(&self) -> Option<(std::time::Instant, &'static str)> {
+    pub(super) fn people_wake(&self) -> (std::time::Instant, &'static str) {
         let millis = self.people.next_sweep_millis.saturating_sub(self.now.millis).max(1000);
-        Some((self.now.at + std::time::Duration::from_millis(millis as u64), "idle people"))
+        (self.now.at + std::time::Duration::from_millis(millis as u64), "idle people")
     }
 }

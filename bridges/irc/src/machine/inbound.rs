@@ -1,6 +1,6 @@
 //! What people write to us: which lines count, and how they are reported.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use bridge_api::{EventId, Inbound, Message, Peer, PeerId, Report, Speaker, ThreadId};
 
@@ -69,7 +69,8 @@ impl Machine {
         decoded_as: Option<&'static str>,
     ) {
         let folded = self.link.fold(channel);
-        let Some(listen) = self.link.channels.get(&folded).map(|channel| channel.listen) else { return };
+        let Some(known) = self.link.channels.get(&folded) else { return };
+        let (listen, channel) = (known.listen, known.name.clone());
         if Self::is_official(line) {
             return;
         }
@@ -94,7 +95,7 @@ impl Machine {
             open
         });
         if (listen == Listen::All || addressed || open)
-            && let Some(spoken) = self.spoken(line, Some(channel), text, decoded_as)
+            && let Some(spoken) = self.spoken(line, Some(&channel), text, decoded_as)
         {
             self.attribute(spoken);
         }
@@ -112,7 +113,7 @@ impl Machine {
             return None;
         }
         let msgid = line.tag("msgid").filter(|id| !id.is_empty() && id.len() <= MSGID_BYTES_MAX);
-        let event = msgid.map_or_else(|| format!("{}-{}", self.link.epoch, self.link.lines), |id| id.into_owned());
+        let event = msgid.map_or_else(|| format!("{}-{}", self.link.epoch, self.link.lines), Cow::into_owned);
         let at_millis = line.tag("time").and_then(|time| crate::time::parse(&time)).unwrap_or(self.now.millis);
         Some(Spoken {
             event,
@@ -121,10 +122,10 @@ impl Machine {
             user: user.to_owned(),
             host: host.to_owned(),
             account: self.account_of(line),
-            account_id: line.tag("inspircd.org/account-id").map(|id| id.into_owned()),
+            account_id: line.tag("inspircd.org/account-id").map(Cow::into_owned),
             channel: channel.map(str::to_owned),
             text,
-            reply_to: line.tag("+reply").or_else(|| line.tag("+draft/reply")).map(|id| id.into_owned()),
+            reply_to: line.tag("+reply").or_else(|| line.tag("+draft/reply")).map(Cow::into_owned),
             decoded_as: decoded_as.map(str::to_owned),
             bot: line.tag("bot").is_some(),
         })
@@ -134,7 +135,7 @@ impl Machine {
     fn account_of(&mut self, line: &Line<'_>) -> Option<String> {
         let nick = self.link.fold(line.nick()?);
         if self.link.caps.has("account-tag") {
-            let account = line.tag("account").filter(|name| !name.is_empty() && *name != "*").map(|name| name.into_owned());
+            let account = line.tag("account").filter(|name| !name.is_empty() && *name != "*").map(Cow::into_owned);
             if let Some(live) = self.link.live.get_mut(&nick) {
                 let now = account.clone().map_or(Account::LoggedOut, Account::In);
                 if live.account != now {
@@ -144,8 +145,8 @@ impl Machine {
             return account;
         }
         let visible = self.link.caps.has("account-notify") && self.link.caps.has("extended-join");
-        let live = self.link.live.get(&nick).filter(|live| visible && !live.channels.is_empty())?;
-        match &live.account {
+        let seen = self.link.live.get(&nick).filter(|seen| visible && !seen.channels.is_empty())?;
+        match &seen.account {
             Account::In(account) => Some(account.clone()),
             Account::LoggedOut | Account::Unknown => None,
         }
@@ -239,7 +240,9 @@ impl Machine {
         }
         let time = crate::time::format(self.now.millis);
         let answers = Answers { version: VERSION, source: env!("CARGO_PKG_NAME"), time: &time };
-        let (Some(answer), Ok(target)) = (ctcp.answer(&answers), Target::nick(nick, &self.link.isupport)) else { return };
+        let (Some(answer), Ok(target)) = (ctcp.answer(&answers), Target::nick(nick, &self.link.isupport)) else {
+            return;
+        };
         if self.link.ctcp.admit(self.now.at) {
             self.link.polite.push_back(Command::notice(&target, &answer));
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Ending, Machine, Phase};
 use crate::message::Command;
 
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 const ANSWER: Duration = Duration::from_secs(30);
 
 impl Machine {

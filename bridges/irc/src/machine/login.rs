@@ -60,7 +60,8 @@ impl Machine {
     /// 900: `<nick> <mask> <account> :text`
     pub(super) fn on_logged_in(&mut self, line: &Line<'_>) {
         self.link.account = line.param(2).map(str::to_owned);
-        if let Some(crate::message::Source::Peer { user, host, .. }) = line.param(1).and_then(crate::message::Source::parse)
+        if let Some(crate::message::Source::Peer { user, host, .. }) =
+            line.param(1).and_then(crate::message::Source::parse)
             && ![user, host].iter().any(|part| part.is_empty() || *part == "*")
         {
             self.link.mask.user = Some(user.to_owned());

@@ -68,7 +68,11 @@ impl Machine {
     fn other_nick(&mut self, tries: u32, refused: &str) -> String {
         let most = self.link.isupport.token("NICKLEN").map_or(usize::MAX, |_| self.link.isupport.nick_bytes_max());
         // Before 005 the server's length is not known; what it sent back is what it read.
-        let most = most.min(if refused.is_empty() || refused.len() > self.settings.nick.len() { usize::MAX } else { refused.len().max(9) });
+        let most = most.min(if refused.is_empty() || refused.len() > self.settings.nick.len() {
+            usize::MAX
+        } else {
+            refused.len().max(9)
+        });
         let suffix = match tries {
             1 => match &self.settings.nick_fallback {
                 Some(fallback) => return fallback.clone(),

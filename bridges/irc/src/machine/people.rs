@@ -124,7 +124,8 @@ impl People {
         change(record);
         let renamed = before.nick != record.nick;
         let stale = record.seen_millis - record.saved_millis >= SAVE_EVERY_MILLIS;
-        let changed = Record { seen_millis: 0, fresh: false, ..before } != Record { seen_millis: 0, fresh: false, ..record.clone() };
+        let changed = Record { seen_millis: 0, fresh: false, ..before }
+            != Record { seen_millis: 0, fresh: false, ..record.clone() };
         let cursor = (changed || stale).then(|| save(id, record));
         if renamed {
             let record = record.clone();

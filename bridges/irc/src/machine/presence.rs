@@ -65,11 +65,11 @@ impl Live {
 impl Machine {
     pub(super) fn live_mut(&mut self, nick: &str) -> &mut Live {
         let folded = self.link.fold(nick);
-        let live = self.link.live.entry(folded).or_default();
-        if live.nick.is_empty() {
-            nick.clone_into(&mut live.nick);
+        let watched = self.link.live.entry(folded).or_default();
+        if watched.nick.is_empty() {
+            nick.clone_into(&mut watched.nick);
         }
-        live
+        watched
     }
 
     pub(super) fn on_join(&mut self, line: &Line<'_>) {
@@ -81,12 +81,12 @@ impl Machine {
         let channel = self.link.fold(name);
         // extended-join: the account, or `*`.
         let account = if self.link.caps.has("extended-join") { line.param(1) } else { None };
-        let live = self.live_mut(nick);
-        live.see(nick, user, host);
-        live.channels.insert(channel);
+        let watched = self.live_mut(nick);
+        watched.see(nick, user, host);
+        watched.channels.insert(channel);
         match account {
-            Some("*") => live.account = Account::LoggedOut,
-            Some(account) => live.account = Account::In(account.to_owned()),
+            Some("*") => watched.account = Account::LoggedOut,
+            Some(account) => watched.account = Account::In(account.to_owned()),
             None => {}
         }
     }
@@ -102,9 +102,9 @@ impl Machine {
             let (_, rest) = self.link.isupport.split_marks(member);
             let Some(Source::Peer { nick, user, host }) = Source::parse(rest) else { continue };
             if !self.link.is_us(nick) {
-                let live = self.live_mut(nick);
-                live.see(nick, user, host);
-                live.channels.insert(channel.clone());
+                let watched = self.live_mut(nick);
+                watched.see(nick, user, host);
+                watched.channels.insert(channel.clone());
             }
         }
     }
@@ -121,19 +121,20 @@ impl Machine {
     /// Somebody is no longer in a channel, but perhaps still on the network.
     pub(super) fn left(&mut self, nick: &str, channel: &str) {
         let (nick, channel) = (self.link.fold(nick), self.link.fold(channel));
-        if let Some(live) = self.link.live.get_mut(&nick) {
-            live.channels.remove(&channel);
-            live.open_until_millis.retain(|(name, _)| *name != channel);
+        let Some(watched) = self.link.live.get_mut(&nick) else { return };
+        watched.channels.remove(&channel);
+        watched.open_until_millis.retain(|(name, _)| *name != channel);
+        if !watched.is_watched() {
+            self.link.live.remove(&nick);
         }
-        self.link.live.retain(|_, live| live.is_watched());
     }
 
     /// We are no longer in a channel, and see nobody there.
     pub(super) fn out_of(&mut self, channel: &Folded) {
-        for live in self.link.live.values_mut() {
-            live.channels.remove(channel);
+        for watched in self.link.live.values_mut() {
+            watched.channels.remove(channel);
         }
-        self.link.live.retain(|_, live| live.is_watched());
+        self.link.live.retain(|_, watched| watched.is_watched());
     }
 
     pub(super) fn on_quit(&mut self, line: &Line<'_>) {
@@ -161,22 +162,22 @@ impl Machine {
             return;
         }
         let (from, to) = (self.link.fold(old), self.link.fold(new));
-        if let Some(mut live) = self.link.live.remove(&from) {
-            new.clone_into(&mut live.nick);
+        if let Some(mut watched) = self.link.live.remove(&from) {
+            new.clone_into(&mut watched.nick);
             // MONITOR watches the old nick, not the person.
-            live.monitored = live.monitored && from == to;
-            if let Some(id) = live.session.clone() {
+            watched.monitored = watched.monitored && from == to;
+            if let Some(id) = watched.session.clone() {
                 let cursor = self.people.update(&id, |record| new.clone_into(&mut record.nick));
                 self.save(cursor);
             }
-            if let Account::In(account) = &live.account
+            if let Account::In(account) = &watched.account
                 && let Some(id) = super::people::account_id(&self.link.fold(account))
             {
                 let cursor = self.people.update(&id, |record| new.clone_into(&mut record.nick));
                 self.save(cursor);
             }
-            if live.is_watched() {
-                self.link.live.insert(to, live);
+            if watched.is_watched() {
+                self.link.live.insert(to, watched);
             }
         }
         if !self.link.isupport.same(old, new) && self.link.isupport.same(old, &self.settings.nick) {
@@ -188,8 +189,8 @@ impl Machine {
     pub(super) fn on_account(&mut self, line: &Line<'_>) {
         let (Some(nick), Some(account)) = (line.nick(), line.param(0)) else { return };
         let folded = self.link.fold(nick);
-        if let Some(live) = self.link.live.get_mut(&folded) {
-            live.account = if account == "*" { Account::LoggedOut } else { Account::In(account.to_owned()) };
+        if let Some(watched) = self.link.live.get_mut(&folded) {
+            watched.account = if account == "*" { Account::LoggedOut } else { Account::In(account.to_owned()) };
         }
     }
 
@@ -201,9 +202,9 @@ impl Machine {
             return;
         }
         let folded = self.link.fold(nick);
-        let Some(live) = self.link.live.get_mut(&folded) else { return };
-        live.see(nick, user, host);
-        if let Some(id) = live.session.clone() {
+        let Some(watched) = self.link.live.get_mut(&folded) else { return };
+        watched.see(nick, user, host);
+        if let Some(id) = watched.session.clone() {
             let millis = self.now.millis;
             let cursor = self.people.seen(&id, nick, user, host, millis);
             self.save(cursor);
@@ -226,10 +227,10 @@ impl Machine {
         }
         if monitor.listed.len() >= most {
             let oldest = monitor.listed.remove(0);
-            if let Some(live) = self.link.live.get_mut(&oldest) {
-                live.monitored = false;
+            if let Some(watched) = self.link.live.get_mut(&oldest) {
+                watched.monitored = false;
             }
-            self.link.live.retain(|_, live| live.is_watched());
+            self.link.live.retain(|_, watched| watched.is_watched());
             self.flush_monitor();
             self.write_later(Command::new("MONITOR").param("-").param(oldest.as_str()));
         }
@@ -277,9 +278,9 @@ impl Machine {
             if self.link.is_us(nick) || !self.link.monitor.listed.contains(&folded) {
                 continue;
             }
-            let live = self.live_mut(nick);
-            live.see(nick, user, host);
-            live.monitored = true;
+            let watched = self.live_mut(nick);
+            watched.see(nick, user, host);
+            watched.monitored = true;
         }
     }
 
@@ -291,7 +292,7 @@ impl Machine {
             let folded = self.link.fold(&nick);
             match self.link.live.get_mut(&folded) {
                 // In a shared channel it may be a rename; NICK or QUIT says which.
-                Some(live) if !live.channels.is_empty() => live.monitored = false,
+                Some(watched) if !watched.channels.is_empty() => watched.monitored = false,
                 Some(_) | None => self.gone(&nick, "offline"),
             }
         }
@@ -309,12 +310,13 @@ impl Machine {
     pub(super) fn fold_again(&mut self) {
         let mapping = self.link.isupport.case_mapping();
         self.people.fold_by(mapping);
-        let live = std::mem::take(&mut self.link.live);
-        self.link.live = live.into_values().map(|live| (mapping.fold(&live.nick), live)).collect();
+        let watched = std::mem::take(&mut self.link.live);
+        self.link.live = watched.into_values().map(|watched| (mapping.fold(&watched.nick), watched)).collect();
         let channels = std::mem::take(&mut self.link.channels);
         self.link.channels = channels.into_values().map(|channel| (mapping.fold(&channel.name), channel)).collect();
-        for live in self.link.live.values_mut() {
-            live.channels = std::mem::take(&mut live.channels).iter().map(|name| mapping.fold(name.as_str())).collect();
+        for watched in self.link.live.values_mut() {
+            watched.channels =
+                std::mem::take(&mut watched.channels).iter().map(|name| mapping.fold(name.as_str())).collect();
         }
         self.held.fold_by(mapping);
     }

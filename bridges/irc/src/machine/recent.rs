@@ -1,8 +1,6 @@
 //! What became of the last effects, by key. In memory only: the gateway keeps the truth.
 
-use std::{
-    collections::{HashMap, VecDeque},
-};
+use std::collections::{HashMap, VecDeque};
 
 use bridge_api::{Key, Sent};
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 pub(crate) enum Ending {
     Network,
     Shutdown,
-    /// The server wants TLS on another port (IRCv3 `sts`).
+    /// The server wants TLS on another port (`IRCv3` `sts`).
     Upgrade,
     Flood,
     Limits,
@@ -80,11 +80,10 @@ impl Backoff {
             Ending::Network | Ending::Shutdown => Self::network(step, random),
             Ending::Flood => jitter(Duration::from_secs(30), random),
             Ending::Limits => jitter(Duration::from_mins(5), random),
-            Ending::Throttled => jitter(Duration::from_secs(60) + Duration::from_secs(20) * step.min(60), random),
+            Ending::Throttled => jitter(Duration::from_mins(1) + Duration::from_secs(20) * step.min(60), random),
             Ending::Killed => self.killed(now, random),
-            Ending::Auth => doubling(Duration::from_mins(5), step, Duration::from_hours(1), random),
+            Ending::Auth | Ending::Settings => doubling(Duration::from_mins(5), step, Duration::from_hours(1), random),
             Ending::AuthAway => doubling(Duration::from_secs(30), step, Duration::from_hours(1), random),
-            Ending::Settings => doubling(Duration::from_mins(5), step, Duration::from_hours(1), random),
             Ending::Banned => doubling(Duration::from_mins(30), step, Duration::from_hours(24), random),
         }
     }

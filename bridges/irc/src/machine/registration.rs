@@ -14,7 +14,7 @@ use crate::{
 /// How long capabilities and log-in may take.
 const CAP_TIME: Duration = Duration::from_secs(30);
 /// How long all of it may take.
-const REGISTRATION_TIME: Duration = Duration::from_secs(60);
+const REGISTRATION_TIME: Duration = Duration::from_mins(1);
 /// How long a password waits, on plain text, for the server to ask for TLS instead.
 const STS_TIME: Duration = Duration::from_secs(5);
 
@@ -113,6 +113,7 @@ impl Machine {
         }
         self.link.phase = Phase::Ready;
         self.link.registered_at = Some(self.now.at);
+        self.link.pace.begin(self.now.at);
         tracing::info!(server = self.settings.server, nick = self.link.mask.nick, "on the network");
         self.after_ready();
     }
@@ -123,8 +124,10 @@ impl Machine {
             self.write_later(mode);
         }
         self.join_all();
-        if self.link.mask.user.is_none() {
-            self.write_later(Command::new("USERHOST").param(self.link.mask.nick.clone()));
+        if self.link.mask.user.is_none() || !self.link.caps.has("server-time") {
+            // Our own mask, and by our own signon how the server's clock stands to ours.
+            let own = self.link.fold(&self.link.mask.nick);
+            self.ask_whois(&own, false);
         }
         self.watch_the_known();
         self.prove_the_held();
@@ -137,7 +140,8 @@ impl Machine {
         if self.link.phase != Phase::Ready {
             return;
         }
-        let complaint = self.nick_complaint().or_else(|| self.link.complaint.clone()).or_else(|| self.channel_complaint());
+        let complaint =
+            self.nick_complaint().or_else(|| self.link.complaint.clone()).or_else(|| self.channel_complaint());
         self.say(complaint.map_or(BridgeState::Up, |reason| BridgeState::Degraded { reason }));
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bridge_api::Fault;
 
 /// How long a server that limits new conversations is left alone.
-const LATER: Duration = Duration::from_secs(60);
+const LATER: Duration = Duration::from_mins(1);
 
 /// `None`: not about a message.
 pub(super) fn fault(number: u16, target: &str, text: &str) -> Option<Fault> {
@@ -16,10 +16,14 @@ pub(super) fn fault(number: u16, target: &str, text: &str) -> Option<Fault> {
         407 | 439 | 707 => Some(Fault::retry_after(LATER, format!("the server limits new conversations: {text}"))),
         263 | 480 => Some(Fault::retry_after(LATER, format!("the server is busy: {text}"))),
         411 | 412 | 417 | 461 => refused(format!("the server did not understand the line ({number}): {text}")),
-        477 | 486 | 531 => refused(format!("`{target}` takes messages only from people it knows or who are logged in: {text}")),
+        477 | 486 | 531 => {
+            refused(format!("`{target}` takes messages only from people it knows or who are logged in: {text}"))
+        }
         492 => refused(format!("the server or the person blocks this message: {text}")),
         716 => refused(format!("`{target}` must accept the bridge first (caller id): {text}")),
-        408 | 415 | 437 | 440 | 482 | 484 | 502 | 524 | 728 => refused(format!("the server refused the message: {text}")),
+        408 | 415 | 437 | 440 | 482 | 484 | 502 | 524 | 728 => {
+            refused(format!("the server refused the message: {text}"))
+        }
         // 717 and 718 accompany 716; 421, 431 to 438, 451 and 462 are about other commands.
         400..=599 if !matches!(number, 401 | 402 | 406 | 421 | 422 | 431..=438 | 451 | 462 | 464 | 465) => {
             refused(format!("the server refused the message ({number}): {text}"))

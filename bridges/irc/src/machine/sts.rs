@@ -1,4 +1,4 @@
-//! Strict transport security (IRCv3 `sts`): once a server asked for TLS it is never met without.
+//! Strict transport security (`IRCv3` `sts`): once a server asked for TLS it is never met without.
 
 use std::collections::VecDeque;
 

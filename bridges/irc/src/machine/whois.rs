@@ -173,7 +173,8 @@ impl Machine {
             self.link.mask.user = Some(answer.user.clone());
             self.link.mask.host = Some(answer.host.clone());
         }
-        if let (Some(signon), Some(registered), None) = (answer.signon, self.link.registered_at, self.link.clock_offset) {
+        if let (Some(signon), Some(registered), None) = (answer.signon, self.link.registered_at, self.link.clock_offset)
+        {
             let ago = self.now.at.saturating_duration_since(registered).as_millis() as i64;
             self.link.clock_offset = Some(self.now.millis - ago - signon * 1000);
         }

@@ -69,7 +69,10 @@ fn a_password_in_clear_needs_tls_loopback_or_a_word() {
         table["sasl"]["allow_plaintext"] = json!(allow);
         serde_json::from_value::<Settings>(table).unwrap().check().is_ok()
     };
-    assert_eq!([check("irc.example", false), check("irc.example", true), check("127.0.0.1", false)], [false, true, true]);
+    assert_eq!(
+        [check("irc.example", false), check("irc.example", true), check("127.0.0.1", false)],
+        [false, true, true]
+    );
 }
 
 #[test]

@@ -1,13 +1,9 @@
 //! A person with a plain socket, and the bridge under test beside them.
 
-use std::{
-    net::Ipv4Addr,
-    sync::Arc,
-    time::Duration,
-};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use bridge_api::{
-    Bridge, BridgeName, BridgeState, CancellationToken, Inbound, Kind, Outbound, Report, Reply, ThreadId,
+    Bridge, BridgeName, BridgeState, CancellationToken, Inbound, Kind, Outbound, Reply, Report, ThreadId,
     kit::RecordingHost,
 };
 use bridge_irc::Irc;
@@ -95,9 +91,8 @@ impl Running {
 
     pub(crate) async fn up(&self) {
         let up = self.host.wait_for(|seen| matches!(seen.states.last(), Some(BridgeState::Up)).then_some(()));
-        if timeout(PATIENCE, up).await.is_err() {
-            panic!("not up in time: {:?}", self.host.recorded().states);
-        }
+        let in_time = timeout(PATIENCE, up).await.is_ok();
+        assert!(in_time, "not up in time: {:?}", self.host.recorded().states);
     }
 
     pub(crate) async fn messages(&self, count: usize) -> Vec<Inbound> {
@@ -124,7 +119,8 @@ impl Running {
 pub(crate) fn text_of(event: &Inbound) -> &str {
     match &event.report {
         Report::Message(message) => &message.text,
-        _ => panic!("not a message: {event:?}"),
+        Report::Receipt { .. } | Report::Withdrawn { .. } | Report::Note { .. } | _ => {
+            panic!("not a message: {event:?}")
+        }
     }
 }
-

@@ -67,10 +67,12 @@ impl Machine {
             Verdict::Not(Fault::refused(reason))
         };
         match person {
-            Person::Is(nick) if is_there(&self.link.fold(&nick)) => match Target::channel(&channel.name, &self.link.isupport) {
-                Ok(target) => Verdict::Go(target, format!("{nick}: ")),
-                Err(error) => Verdict::Not(Fault::refused(error.to_string())),
-            },
+            Person::Is(nick) if is_there(&self.link.fold(&nick)) => {
+                match Target::channel(&channel.name, &self.link.isupport) {
+                    Ok(target) => Verdict::Go(target, format!("{nick}: ")),
+                    Err(error) => Verdict::Not(Fault::refused(error.to_string())),
+                }
+            }
             Person::Check(nick) if is_there(&nick) => Verdict::Check(nick),
             Person::Is(_) | Person::Check(_) => absent(),
             Person::Not(fault) => Verdict::Not(fault),
@@ -129,7 +131,7 @@ impl Machine {
         let name = record.account.as_deref().unwrap_or_default();
         Person::Not(match self.settings.offline {
             Offline::Hold => {
-                let wait = std::time::Duration::from_secs(60);
+                let wait = std::time::Duration::from_mins(1);
                 Fault::retry_after(wait, format!("waiting until the account `{name}` is back on irc"))
             }
             Offline::Fail if answer.nobody => gone(&record.nick),
