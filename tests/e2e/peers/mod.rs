@@ -2,6 +2,8 @@
 
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
+pub(crate) mod proxy;
+pub(crate) mod scripted;
 
 use std::{
     ffi::OsStr,
