@@ -1,12 +1,12 @@
 //! The registry: which word in `kind = "..."` makes which bridge. The only file that names an adapter.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt};
 
-use bridge_api::{Bridge, BridgeName, Kind, SettingsFault};
+use bridge_api::{BridgeName, Kind, SettingsFault};
 use schemars::Schema;
 use toml::Table;
 
-use crate::settings::{self, Kinds};
+use crate::settings::{self, Built, Kinds};
 
 /// The kinds of bridges that this executable can make.
 #[derive(Clone, Default)]
@@ -17,7 +17,7 @@ pub struct Registry {
 #[derive(Clone, Copy)]
 struct Entry {
     schema: fn() -> Schema,
-    build: fn(&BridgeName, Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>>,
+    build: fn(&BridgeName, Table) -> Built,
 }
 
 impl Registry {
@@ -28,7 +28,7 @@ impl Registry {
 
     /// The kinds that come with deskbridge.
     pub fn standard() -> Self {
-        Self::empty()
+        Self::empty().with::<bridge_irc::Irc>()
     }
 
     /// Adds a kind, in place of an earlier one of the same name.
@@ -48,14 +48,12 @@ impl Kinds for Registry {
         self.kinds.get(kind).map(|entry| (entry.schema)())
     }
 
-    fn build(&self, name: &BridgeName, kind: &str, table: Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>> {
-        match self.kinds.get(kind) {
-            Some(entry) => (entry.build)(name, table),
-            None => {
-                let known = self.known().join(", ");
-                Err(vec![SettingsFault::new("kind", format!("no bridge kind `{kind}` (known: {known})"))])
-            }
+    fn build(&self, name: &BridgeName, kind: &str, table: Table) -> Built {
+        if let Some(entry) = self.kinds.get(kind) {
+            return (entry.build)(name, table);
         }
+        let known = self.known().join(", ");
+        Err(vec![SettingsFault::new("kind", format!("no bridge kind `{kind}` (known: {known})"))])
     }
 }
 
@@ -65,7 +63,26 @@ impl fmt::Debug for Registry {
     }
 }
 
-fn build<K: Kind>(name: &BridgeName, table: Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>> {
+fn build<K: Kind>(name: &BridgeName, table: Table) -> Built {
     let settings = settings::read_table::<K::Settings>(table)?;
     K::build(name.clone(), settings).map_err(|fault| vec![fault])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_kind_is_refused_with_the_known_ones() {
+        let faults = Registry::standard().build(&"libera".into(), "ircc", Table::new()).map(drop).unwrap_err();
+        assert_eq!(faults[0].to_string(), "kind: no bridge kind `ircc` (known: irc)");
+    }
+
+    #[test]
+    fn every_mistake_of_type_in_a_table_is_told() {
+        let table = "server = 1\nnick = true\nport = -1\n".parse().unwrap();
+        let faults = Registry::standard().build(&"libera".into(), "irc", table).map(drop).unwrap_err();
+        let keys: Vec<&str> = faults.iter().map(|fault| fault.key.as_str()).collect();
+        assert_eq!(keys, ["nick", "port", "server"]);
+    }
 }

@@ -19,6 +19,7 @@ use super::{
     address::PublicOnly,
     fault::{Answer, Call, CallFault, classify, unreadable},
     ids::{AccountId, InboxId},
+    text,
 };
 
 /// Where an API inbox is and how to ask it.
@@ -169,10 +170,11 @@ fn tls() -> rustls::ClientConfig {
         .with_no_client_auth()
 }
 
-/// Largest answer of most calls.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
-/// Largest answer of a list: a hundred messages of 150 000 characters would be more, and come page by page instead.
-pub(super) const LIST_BYTES_MAX: usize = 8 << 20;
+/// Largest answer of most calls. A conversation shows its last message twice, 150 000 characters of up to six bytes each.
+const ANSWER_BYTES_MAX: usize = 4 << 20;
+/// Largest answer of a list: a hundred of the longest messages, three bytes a character, and room to spare. Less would
+/// leave a conversation of long mails that can never be looked through.
+pub(super) const LIST_BYTES_MAX: usize = 64 << 20;
 
 enum Body {
     Empty,
@@ -198,7 +200,7 @@ impl Request<'_> {
     }
 
     pub(super) fn json(mut self, body: Value) -> Self {
-        self.body = Body::Json(body);
+        self.body = Body::Json(text::storable(body));
         self
     }
 
@@ -264,7 +266,7 @@ fn root(fault: &reqwest::Error) -> String {
     while let Some(source) = inner.source() {
         inner = source;
     }
-    super::text::shown(&inner.to_string())
+    text::shown(&inner.to_string())
 }
 
 /// An answer, read whole.
@@ -279,14 +281,14 @@ pub(super) struct Reply {
 impl Reply {
     pub(super) async fn read(call: Call, mut response: Response, bytes_max: usize) -> Result<Self, CallFault> {
         let (status, headers) = (response.status().as_u16(), response.headers());
-        let request_id = text(headers, &REQUEST_ID).unwrap_or_default();
+        let request_id = header(headers, &REQUEST_ID).unwrap_or_default();
         tracing::debug!(call = call.words(), status, request_id, "chatwoot answered");
         let mut reply = Self {
             status,
-            content_type: text(headers, &CONTENT_TYPE).unwrap_or_default(),
-            retry_after: text(headers, &RETRY_AFTER),
-            location: text(headers, &LOCATION),
-            body: Vec::with_capacity(response.content_length().unwrap_or(0).min(bytes_max as u64) as usize),
+            content_type: header(headers, &CONTENT_TYPE).unwrap_or_default(),
+            retry_after: header(headers, &RETRY_AFTER),
+            location: header(headers, &LOCATION),
+            body: Vec::new(),
         };
         loop {
             let chunk = match response.chunk().await {
@@ -337,6 +339,6 @@ impl Reply {
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-fn text(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+fn header(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
 }

@@ -7,6 +7,7 @@ use super::{
     client::{Client, LIST_BYTES_MAX},
     fault::{Call, CallFault},
     ids::ContactId,
+    text::cut,
     wire::{Contact, CreatedContact, Link, Payload},
 };
 
@@ -15,7 +16,7 @@ use super::{
 pub struct NewContact {
     /// Unique in the account, at most 255 characters.
     pub identifier: String,
-    /// At most 255 characters.
+    /// Cut to [`NAME_CHARS_MAX`] characters.
     pub name: String,
     /// The link's name: unique in the inbox; make it unique in the installation.
     pub source_id: String,
@@ -27,11 +28,15 @@ pub struct NewContact {
 /// What to change on a contact; `None` and absent keys stay as they are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ContactChange {
+    /// Cut to [`NAME_CHARS_MAX`] characters.
     pub name: Option<String>,
     pub identifier: Option<String>,
     /// Merged into what is there; keys cannot be removed this way.
     pub additional_attributes: Map<String, Value>,
 }
+
+/// Chatwoot refuses longer ones (4.15, `application_record.rb`), and a long name is no reason to lose a message.
+const NAME_CHARS_MAX: usize = 255;
 
 impl Client {
     /// The contact whose link in our inbox has this source id (`contact_inboxes/filter`, Chatwoot 3.2).
@@ -55,7 +60,7 @@ impl Client {
             "inbox_id": self.inbox_id,
             "source_id": new.source_id,
             "identifier": new.identifier,
-            "name": new.name,
+            "name": cut(&new.name, NAME_CHARS_MAX),
             "additional_attributes": new.additional_attributes,
         });
         if let Some(email) = &new.email {
@@ -79,6 +84,8 @@ impl Client {
     }
 
     /// The same by the search box, which sees every contact, and is limited to 100 calls a minute an account.
+    ///
+    /// It finds parts of identifiers too and gives 15 rows: a short identifier may be hidden behind longer ones.
     pub async fn contacts_by_search(&self, identifier: &str) -> Result<Vec<Contact>, CallFault> {
         let request = self.ask(Call::FindContact, Method::GET, "contacts/search");
         let request = request.query("q", identifier).query("page", "1").query("include_contact_inboxes", "true");
@@ -94,7 +101,7 @@ impl Client {
     /// Changes a contact. Chatwoot checks the whole record again, so an old fault of it can refuse a new change.
     pub async fn update_contact(&self, contact: ContactId, change: &ContactChange) -> Result<Contact, CallFault> {
         let mut body = Map::new();
-        body.extend(change.name.iter().map(|name| ("name".to_owned(), json!(name))));
+        body.extend(change.name.iter().map(|name| ("name".to_owned(), json!(cut(name, NAME_CHARS_MAX)))));
         body.extend(change.identifier.iter().map(|identifier| ("identifier".to_owned(), json!(identifier))));
         if !change.additional_attributes.is_empty() {
             body.insert("additional_attributes".to_owned(), json!(change.additional_attributes));

@@ -7,6 +7,7 @@ use super::{
     client::{Client, LIST_BYTES_MAX},
     fault::{Call, CallFault},
     ids::{ContactId, ConversationId},
+    text::cut,
     wire::{Conversation, ConversationStatus, Listed},
 };
 
@@ -16,9 +17,12 @@ pub struct NewConversation {
     pub contact_id: ContactId,
     /// The link's. Sent together with contact and inbox: alone it would be looked up in the whole installation.
     pub source_id: String,
-    /// Network facts: texts of at most 1 500 characters, numbers below ten thousand millions.
+    /// Network facts: texts are cut to [`FACT_CHARS_MAX`] characters, numbers must be below ten thousand millions.
     pub additional_attributes: Map<String, Value>,
 }
+
+/// Chatwoot refuses longer ones (4.15).
+const FACT_CHARS_MAX: usize = 1_500;
 
 impl Client {
     /// The conversations of a link in our inbox, of any status, latest activity first; at most 25.
@@ -51,12 +55,14 @@ impl Client {
     ///
     /// Nothing guards against two: ask [`Client::conversations_by_source_id`] first, one caller at a time.
     pub async fn create_conversation(&self, new: &NewConversation) -> Result<Conversation, CallFault> {
+        let facts = new.additional_attributes.iter();
+        let facts: Map<_, _> = facts.map(|(name, fact)| (name.clone(), shortened(fact))).collect();
         let body = json!({
             "inbox_id": self.inbox_id,
             "contact_id": new.contact_id,
             "source_id": new.source_id,
             "status": "open",
-            "additional_attributes": new.additional_attributes,
+            "additional_attributes": facts,
         });
         self.ask(Call::CreateConversation, Method::POST, "conversations").json(body).read().await
     }
@@ -85,4 +91,8 @@ impl Client {
         found.retain(|conversation| conversation.inbox_id == self.inbox_id);
         found
     }
+}
+
+fn shortened(fact: &Value) -> Value {
+    fact.as_str().map_or_else(|| fact.clone(), |text| cut(text, FACT_CHARS_MAX).into())
 }

@@ -28,6 +28,9 @@ pub enum Call {
     SetMessageStatus,
     DeleteMessage,
     ReadInbox,
+    CreateInbox,
+    UpdateInbox,
+    ReadAccount,
     ReadProfile,
     ReadVersion,
     ReadHealth,
@@ -53,6 +56,9 @@ impl Call {
             Self::SetMessageStatus => "set the message's status",
             Self::DeleteMessage => "delete the message",
             Self::ReadInbox => "read the inbox",
+            Self::CreateInbox => "create the inbox",
+            Self::UpdateInbox => "change the inbox",
+            Self::ReadAccount => "read the account",
             Self::ReadProfile => "read the token's profile",
             Self::ReadVersion => "read the version",
             Self::ReadHealth => "read the health page",
@@ -71,6 +77,7 @@ impl Call {
             | Self::ReadConversation
             | Self::ListMessages
             | Self::ReadInbox
+            | Self::ReadAccount
             | Self::ReadProfile
             | Self::ReadVersion
             | Self::ReadHealth
@@ -83,6 +90,8 @@ impl Call {
             | Self::Typing
             | Self::PostMessage
             | Self::SetMessageStatus
+            | Self::CreateInbox
+            | Self::UpdateInbox
             | Self::DeleteMessage => false,
         }
     }

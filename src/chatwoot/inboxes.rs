@@ -1,18 +1,53 @@
 //! Calls on the inbox, the token and the installation: what a check of the wiring asks.
 
 use reqwest::Method;
+use serde_json::{Value, json};
 
 use super::{
-    client::Client,
+    client::{Client, LIST_BYTES_MAX},
     fault::{Call, CallFault},
-    wire::{Inbox, Profile, Version},
+    ids::{AccountId, InboxId},
+    wire::{Account, Health, Inbox, Payload, Profile, Version},
 };
+
+/// What provisioning sets on an inbox; `None` stays as it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct InboxChange {
+    pub name: Option<String>,
+    /// Where callbacks go, at most 2 048 characters.
+    pub webhook_url: Option<String>,
+    pub lock_to_single_conversation: Option<bool>,
+}
 
 impl Client {
     /// Our inbox. Its secret is shown to administrators only (Chatwoot 4.13).
     pub async fn inbox(&self) -> Result<Inbox, CallFault> {
         let inbox = self.inbox_id;
         self.ask(Call::ReadInbox, Method::GET, &format!("inboxes/{inbox}")).read().await
+    }
+
+    /// The account's inboxes that the token may see.
+    pub async fn inboxes(&self) -> Result<Vec<Inbox>, CallFault> {
+        Ok(self.ask(Call::ReadInbox, Method::GET, "inboxes").up_to(LIST_BYTES_MAX).read::<Payload<_>>().await?.payload)
+    }
+
+    /// Makes an API inbox in the account (administrators only). Not the one this client is for: its id is new.
+    pub async fn create_inbox(&self, new: &InboxChange) -> Result<Inbox, CallFault> {
+        let mut body = body(new);
+        body["channel"]["type"] = json!("api");
+        self.ask(Call::CreateInbox, Method::POST, "inboxes").json(body).read().await
+    }
+
+    /// Changes an inbox (administrators only).
+    pub async fn update_inbox(&self, inbox: InboxId, change: &InboxChange) -> Result<Inbox, CallFault> {
+        let request = self.ask(Call::UpdateInbox, Method::PATCH, &format!("inboxes/{inbox}"));
+        request.json(body(change)).read().await
+    }
+
+    /// The account: its language, and features that matter to a bridge.
+    pub async fn account(&self) -> Result<Account, CallFault> {
+        let account: AccountId = self.account_id;
+        self.ask_at(Call::ReadAccount, Method::GET, &format!("api/v1/accounts/{account}")).read().await
     }
 
     /// Whose token it is, and what they may do.
@@ -27,6 +62,20 @@ impl Client {
 
     /// Whether the web process is up (Chatwoot 4.11). Not throttled, touches no database.
     pub async fn health(&self) -> Result<(), CallFault> {
-        self.ask_at(Call::ReadHealth, Method::GET, "health").without_token().done().await
+        self.ask_at(Call::ReadHealth, Method::GET, "health").without_token().read::<Health>().await.map(drop)
     }
+}
+
+fn body(change: &InboxChange) -> Value {
+    let mut body = json!({ "channel": {} });
+    if let Some(name) = &change.name {
+        body["name"] = json!(name);
+    }
+    if let Some(lock) = change.lock_to_single_conversation {
+        body["lock_to_single_conversation"] = json!(lock);
+    }
+    if let Some(url) = &change.webhook_url {
+        body["channel"]["webhook_url"] = json!(url);
+    }
+    body
 }

@@ -20,6 +20,7 @@ use super::{
 pub struct NewMessage {
     /// At most [`CONTENT_CHARS_MAX`] characters. May be empty only beside attachments.
     pub content: String,
+    /// In what is not incoming, Chatwoot evaluates Liquid (`{{ … }}`): never put a peer's words there.
     pub message_type: MessageType,
     /// A note for agents.
     pub private: bool,
@@ -142,7 +143,7 @@ fn json_body(new: &NewMessage) -> Value {
 
 fn form(new: &NewMessage) -> Result<Form, CallFault> {
     let mut form = Form::new()
-        .text("content", new.content.clone())
+        .text("content", new.content.replace('\0', ""))
         .text("message_type", new.message_type.as_str())
         .text("private", new.private.to_string())
         .text("source_id", new.source_id.clone());

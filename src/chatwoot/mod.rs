@@ -26,7 +26,9 @@ pub use conversations::NewConversation;
 pub use fault::{Call, CallFault};
 pub use files::File;
 pub use ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
+pub use inboxes::InboxChange;
 pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
 pub use wire::{
-    Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType, Profile, Version,
+    Account, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType, Profile,
+    Version,
 };

@@ -1,4 +1,6 @@
-//! Remote text made fit to be shown: short, on one line, without controls.
+//! Remote text made fit: to be shown (short, on one line, without controls), to be stored, to name a file.
+
+use serde_json::Value;
 
 /// Longest piece of an answer that is repeated to a person, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
@@ -16,8 +18,9 @@ pub(super) fn shown(remote: &str) -> String {
         }
         line.push_str(word);
     }
-    if let Some((cut, _)) = line.char_indices().nth(SHOWN_CHARS_MAX) {
-        line.truncate(cut);
+    let short = cut(&line, SHOWN_CHARS_MAX).len();
+    if short < line.len() {
+        line.truncate(short);
         line.push('…');
     }
     line.truncate(line.trim_end_matches('.').len());
@@ -27,6 +30,21 @@ pub(super) fn shown(remote: &str) -> String {
 /// Marks that reorder or hide what follows: bidirectional controls, zero-width characters, line and paragraph separators.
 fn turns_text(c: char) -> bool {
     matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+}
+
+/// `body` without NUL characters: Chatwoot's database stores none, and its refusal would not say so.
+pub(super) fn storable(body: Value) -> Value {
+    match body {
+        Value::String(text) if text.contains('\0') => Value::String(text.replace('\0', "")),
+        Value::Array(entries) => entries.into_iter().map(storable).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, storable(value))).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => body,
+    }
+}
+
+/// At most the first `chars_max` characters.
+pub(super) fn cut(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// Longest file name handed on, in bytes.

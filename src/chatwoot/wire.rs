@@ -3,11 +3,14 @@
 //! Unknown fields are passed over, missing ones tolerated wherever a version or a feature may leave them out. Times are
 //! unix milliseconds here, whatever the surface used.
 
-use bridge_api::Secret;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
 
+mod inbox;
+
 use super::ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
+pub(super) use inbox::Health;
+pub use inbox::{API_CHANNEL, Account, Inbox, Profile, ProfileAccount, Version};
 
 /// A person in Chatwoot with the links that tie them to inboxes.
 #[derive(Clone, Debug, Deserialize)]
@@ -306,69 +309,6 @@ pub struct AttachmentRow {
     pub content_type: Option<String>,
     #[serde(default)]
     pub file_size: Option<u64>,
-}
-
-/// The inbox that is ours.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Inbox {
-    pub id: InboxId,
-    #[serde(default)]
-    pub name: Option<String>,
-    /// `Channel::Api` for an API inbox.
-    #[serde(default)]
-    pub channel_type: Option<String>,
-    /// Where callbacks go. (`callback_webhook_url` is null for API inboxes.)
-    #[serde(default)]
-    pub webhook_url: Option<String>,
-    /// The callbacks' signing key, shown to administrators since 4.13.
-    #[serde(default)]
-    pub secret: Option<Secret>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub lock_to_single_conversation: bool,
-    #[serde(default)]
-    pub inbox_identifier: Option<String>,
-}
-
-/// `Channel::Api`: the only kind of inbox that takes our messages.
-pub const API_CHANNEL: &str = "Channel::Api";
-
-impl Inbox {
-    pub fn is_api(&self) -> bool {
-        self.channel_type.as_deref() == Some(API_CHANNEL)
-    }
-}
-
-/// Who the token belongs to. The answer carries the token itself; it is not kept.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Profile {
-    pub id: i64,
-    #[serde(default)]
-    pub name: Option<String>,
-    #[serde(default, deserialize_with = "lenient")]
-    pub accounts: Vec<ProfileAccount>,
-}
-
-/// A membership of the token's owner.
-#[derive(Clone, Debug, Deserialize)]
-pub struct ProfileAccount {
-    pub id: AccountId,
-    #[serde(default)]
-    pub name: Option<String>,
-    /// `administrator` or `agent`.
-    #[serde(default)]
-    pub role: Option<String>,
-    #[serde(default)]
-    pub status: Option<String>,
-}
-
-/// `GET /api`: which Chatwoot, and how its stores are.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Version {
-    pub version: String,
-    #[serde(default)]
-    pub queue_services: Option<String>,
-    #[serde(default)]
-    pub data_services: Option<String>,
 }
 
 /// A field whose odd value counts as a missing one, so that one surprise does not cost the whole answer.

@@ -148,7 +148,10 @@ fn list_text(answer: &Value) -> String {
         let (key, attempts) = (word(&row["key"]), &row["attempts"]);
         let open = if row["open"] == json!(true) { ", under way or in doubt" } else { "" };
         let reason = row["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"));
-        writeln_to(&mut text, &format!("  waiting  {key}  to {}  {attempts} attempts{open}{reason}", word(&row["sink"])));
+        writeln_to(
+            &mut text,
+            &format!("  waiting  {key}  to {}  {attempts} attempts{open}{reason}", word(&row["sink"])),
+        );
     }
     for row in answer["dead"].as_array().into_iter().flatten() {
         let (key, attempts) = (word(&row["key"]), &row["attempts"]);
@@ -186,5 +189,5 @@ fn time(millis: &Value) -> String {
 
 fn writeln_to(text: &mut String, line: &str) {
     // Writing to a `String` cannot fail.
-    drop(writeln!(text, "{line}"));
+    writeln!(text, "{line}").expect("writing to a string cannot fail");
 }

@@ -65,7 +65,8 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let data_dir = data_dir.expect("one of the two is there").to_owned();
 
     let sandbox = Sandbox::start(SandboxSettings { listen: args.listen, ..SandboxSettings::default() });
-    let sandbox = sandbox.await.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    let sandbox =
+        sandbox.await.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
     let place = Place::in_dir(&data_dir);
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
     let store = opened.map_err(|error| Failure::new(error.to_string()))?;
@@ -121,14 +122,13 @@ fn irc_bridge(place: &IrcPlace, nick: &str, registry: &Registry) -> Result<Arc<d
         table.insert("channels".into(), vec![toml::Value::Table(channel)].into());
     }
     let built = registry.build(&BridgeName::from(BRIDGE), "irc", table);
-    built.map_err(|faults| {
-        Failure::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
-    })
+    built.map_err(|faults| Failure::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
 /// `irc://host/support`, `irc://host/#support` and `irc://host` are all in use.
 fn irc_place(url: &str) -> Result<IrcPlace, Failure> {
-    let wrong = |reason: &str| Failure::usage(format!("--irc {url}: {reason}; write it like irc://127.0.0.1:6667/#support"));
+    let wrong =
+        |reason: &str| Failure::usage(format!("--irc {url}: {reason}; write it like irc://127.0.0.1:6667/#support"));
     let parsed = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
     let tls = match parsed.scheme() {
         "irc" => false,

@@ -107,7 +107,8 @@ impl Fault {
 
     /// As a compiler says it: a line that can be searched for, then the line of the file.
     fn print(&self, text: &mut String) {
-        text.push_str(&format!("{self}\n"));
+        text.push_str(&self.to_string());
+        text.push('\n');
         if let Some(snippet) = &self.snippet {
             text.push_str(&snippet.plain());
         }

@@ -55,8 +55,11 @@ pub trait Kinds {
     /// The schema of the adapter's own table, without `$ref` (see [`inlined`]).
     fn schema(&self, kind: &str) -> Option<schemars::Schema>;
     /// Makes the bridge, or says everything that is wrong with its own table.
-    fn build(&self, name: &BridgeName, kind: &str, table: toml::Table) -> Result<Arc<dyn Bridge>, Vec<SettingsFault>>;
+    fn build(&self, name: &BridgeName, kind: &str, table: toml::Table) -> Built;
 }
+
+/// A bridge that is made but not started, or all that kept it from being made.
+pub type Built = Result<Arc<dyn Bridge>, Vec<SettingsFault>>;
 
 /// The process itself.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

@@ -66,6 +66,10 @@ impl Page<'_> {
             masking &= !self.ends.contains(&at);
             // A mark behind a masked character may be part of the secret.
             let keep = harmless.iter().any(|range| range.contains(&at)) || (!masking && MARKS.contains(&character));
+            // A comment: nothing in it is known to be harmless, and nothing is wrong with it.
+            if character == '#' && !keep && !masking {
+                break;
+            }
             if at == label.start {
                 from = Some(if masking && !keep { shown.len() - MASK.len() } else { shown.len() });
             }
@@ -79,8 +83,9 @@ impl Page<'_> {
             }
             masking = !keep;
         }
-        let from = from.unwrap_or(shown.len());
-        let to = to.unwrap_or(shown.len()).max(from);
+        shown.truncate(shown.trim_end().len());
+        let from = from.unwrap_or(shown.len()).min(shown.len());
+        let to = to.unwrap_or(shown.len()).clamp(from, shown.len());
         (shown, from..to)
     }
 

@@ -11,7 +11,7 @@ use super::{
     BridgeEntry, Gateway, Inbox, Kinds, Settings, Store, StoreUrl,
     document::KeyPath,
     faults::{Finding, Wrong, nearest},
-    schema::{BridgeKeys, Shapes, StoreKeys, bridge_shape},
+    schema::{BridgeKeys, Shapes, StoreKeys, any_bridge_shape, bridge_shape},
     shape::Checked,
     typed::{read_table, remove},
     values::is_name,
@@ -58,10 +58,8 @@ impl Rooms<'_> {
         for finding in found.iter().rev() {
             remove(&mut value, &finding.path.keys()[path.keys().len()..]);
         }
-        match value {
-            Value::Table(table) => Some((table, flawed)),
-            _ => None,
-        }
+        let Value::Table(table) = value else { return None };
+        Some((table, flawed))
     }
 
     fn typed<T>(&mut self, read: Result<T, Vec<SettingsFault>>, path: &KeyPath, flawed: bool) -> Option<T> {
@@ -145,14 +143,23 @@ impl Rooms<'_> {
             let name = BridgeName::from(name);
             let inbox = value.get("inbox").and_then(Value::as_str).map(str::to_owned);
             let entry = self.bridge(&name, &path, value);
-            inbox.iter().for_each(|inbox| self.inbox_exists(inbox, &path, inboxes));
+            if let Some(inbox) = inbox {
+                self.inbox_exists(&inbox, &path, inboxes);
+            }
             (name, entry)
         });
         read.collect()
     }
 
     fn bridge(&mut self, name: &BridgeName, path: &KeyPath, value: Value) -> Option<BridgeEntry> {
-        let shape = self.kind_shape(&value, path)?;
+        if !value.is_table() {
+            self.checked.findings.push(Finding::new(Wrong::Value, path.clone(), "must be a table"));
+            return None;
+        }
+        let Some(shape) = self.kind_shape(&value, path) else {
+            self.keys_of_no_kind(value, path);
+            return None;
+        };
         let (mut table, flawed) = self.clean(&shape, value, path)?;
         let common = ["kind", "inbox", "when_in_doubt"].into_iter();
         let common: Table = common.filter_map(|key| table.remove_entry(key)).collect();
@@ -169,22 +176,31 @@ impl Rooms<'_> {
     }
 
     fn kind_shape(&mut self, value: &Value, path: &KeyPath) -> Option<Json> {
+        let path = path.child("kind");
         let known = self.kinds.known();
         let quoted = known.join(", ");
         let finding = match value.get("kind") {
-            None => Finding::new(Wrong::Missing, path.child("kind"), format!("is missing (known: {quoted})")),
-            Some(Value::String(kind)) => match bridge_shape(self.kinds, kind) {
-                Some(shape) => return Some(shape),
-                None => {
-                    let message = format!("no bridge kind `{kind}` (known: {quoted})");
-                    Finding::new(Wrong::Value, path.child("kind"), message).near(nearest(kind, known))
+            None => Finding::new(Wrong::Missing, path.clone(), format!("is missing (known: {quoted})")),
+            Some(Value::String(kind)) => {
+                if let Some(shape) = bridge_shape(self.kinds, kind) {
+                    return Some(shape);
                 }
-            },
-            Some(_) => Finding::new(Wrong::Value, path.child("kind"), format!("must be a string (known: {quoted})")),
+                let message = format!("no bridge kind `{kind}` (known: {quoted})");
+                Finding::new(Wrong::Value, path.clone(), message).near(nearest(kind, known))
+            }
+            Some(_) => Finding::new(Wrong::Value, path.clone(), format!("must be a string (known: {quoted})")),
         };
-        self.checked.plain.insert(path.child("kind"));
+        self.checked.plain.insert(path);
         self.checked.findings.push(finding);
         None
+    }
+
+    fn keys_of_no_kind(&mut self, mut value: Value, path: &KeyPath) {
+        let mut checked = Checked::default();
+        checked.value(&any_bridge_shape(self.kinds), &mut value, path);
+        let keys = checked.findings.into_iter().filter(|finding| finding.wrong == Wrong::Key);
+        self.checked.findings.extend(keys);
+        self.checked.secrets.append(&mut checked.secrets);
     }
 
     fn inbox_exists(&mut self, inbox: &str, path: &KeyPath, inboxes: &BTreeMap<String, Option<Inbox>>) {

@@ -70,6 +70,14 @@ pub(super) fn bridge_shape(kinds: &dyn Kinds, kind: &str) -> Option<Json> {
     Some(shape)
 }
 
+/// The keys of every kind, for a table whose kind is not known: a key that none has is a mistake at any rate.
+pub(super) fn any_bridge_shape(kinds: &dyn Kinds) -> Json {
+    let shapes = kinds.known().into_iter().filter_map(|kind| bridge_shape(kinds, kind));
+    let mut any = json!({ "properties": inlined::<BridgeKeys>().to_value()["properties"] });
+    shapes.for_each(|shape| merge(&mut any, &shape, "properties"));
+    any
+}
+
 fn merge(shape: &mut Json, common: &Json, part: &str) {
     match (&mut shape[part], &common[part]) {
         (Json::Object(own), Json::Object(more)) => own.extend(more.clone()),

@@ -52,15 +52,15 @@ impl Checked {
     }
 
     fn secret(&mut self, value: &Value, path: &KeyPath) {
-        match value {
-            Value::String(text) if text.is_empty() => {
-                self.wrong(path, "is empty; leave the key out if there is none");
-            }
-            Value::String(text) => self.secrets.push(text.clone()),
-            other => {
-                self.secrets.push(other.to_string());
-                self.wrong(path, format!("must be a string, not {}", a_type(other)));
-            }
+        let Value::String(text) = value else {
+            self.secrets.push(value.to_string());
+            self.wrong(path, format!("must be a string, not {}", a_type(value)));
+            return;
+        };
+        if text.is_empty() {
+            self.wrong(path, "is empty; leave the key out if there is none");
+        } else {
+            self.secrets.push(text.clone());
         }
     }
 
@@ -187,9 +187,8 @@ fn alternatives(shape: &Json) -> Option<&Vec<Json>> {
 }
 
 fn accepts(shape: &Json, value: &Value) -> bool {
-    let names = match &shape["type"] {
-        Json::String(name) => vec![name.as_str()],
-        Json::Array(names) => names.iter().filter_map(Json::as_str).collect(),
+    let names = match types_of(shape) {
+        names if !names.is_empty() => names,
         _ if words_of(shape).is_some() => vec!["string"],
         _ => return true,
     };
@@ -202,6 +201,11 @@ fn accepts(shape: &Json, value: &Value) -> bool {
         Value::Array(_) => *name == "array",
         Value::Table(_) => *name == "object",
     })
+}
+
+fn types_of(shape: &Json) -> Vec<&str> {
+    let one = shape["type"].as_str();
+    one.into_iter().chain(shape["type"].as_array().into_iter().flatten().filter_map(Json::as_str)).collect()
 }
 
 /// The words that a value is chosen from, for a shape that is such a choice.
@@ -225,10 +229,7 @@ fn expected(shape: &Json) -> String {
     let mut names: Vec<String> = Vec::new();
     let shapes = alternatives(shape).map_or_else(|| vec![shape], |shapes| shapes.iter().collect());
     for shape in shapes {
-        let types = match &shape["type"] {
-            Json::Array(types) => types.iter().filter_map(Json::as_str).collect(),
-            one => vec![one.as_str().unwrap_or("string")],
-        };
+        let types = Some(types_of(shape)).filter(|types| !types.is_empty()).unwrap_or_else(|| vec!["string"]);
         names.extend(types.into_iter().filter(|name| *name != "null").map(|name| match name {
             "object" => "a table".to_owned(),
             "integer" => "an integer".to_owned(),

@@ -9,14 +9,28 @@ use bridge_api::{
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{Faults, Settings, load_text};
-use crate::bridges::Registry;
+use super::{Built, Faults, Kinds, Settings, inlined, load_text, read_table};
 
-pub(super) struct Stub;
+/// A registry with nothing in it but the stub.
+pub(super) struct OnlyStub;
+
+impl Kinds for OnlyStub {
+    fn known(&self) -> Vec<&'static str> {
+        vec![Stub::NAME]
+    }
+    fn schema(&self, kind: &str) -> Option<schemars::Schema> {
+        (kind == Stub::NAME).then(inlined::<StubSettings>)
+    }
+    fn build(&self, name: &BridgeName, _: &str, table: toml::Table) -> Built {
+        Stub::build(name.clone(), read_table(table)?).map_err(|fault| vec![fault])
+    }
+}
+
+struct Stub;
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct StubSettings {
+struct StubSettings {
     server: String,
     port: Option<u16>,
     #[serde(default)]
@@ -30,8 +44,8 @@ pub(super) struct StubSettings {
 #[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum Tls {
-    Flag(bool),
-    Files(Files),
+    Flag(#[expect(dead_code, reason = "only its type matters")] bool),
+    Files(#[expect(dead_code, reason = "only its keys matter")] Files),
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -128,5 +142,5 @@ pub(super) fn read(text: &str) -> Result<Settings, Faults> {
 
 pub(super) fn read_with(text: &str, variables: &BTreeMap<&str, &str>) -> Result<Settings, Faults> {
     let variables = variables.iter().map(|(name, text)| (OsString::from(name), OsString::from(text)));
-    load_text("desk.toml", text, variables, &Registry::empty().with::<Stub>())
+    load_text("desk.toml", text, variables, &OnlyStub)
 }

@@ -64,6 +64,7 @@ mod tests {
 
     #[derive(Debug, serde::Deserialize)]
     #[serde(deny_unknown_fields)]
+    #[expect(dead_code, reason = "only reading it matters")]
     struct Point {
         x: u8,
         y: u8,

@@ -4,6 +4,8 @@
 mod memory;
 mod sqlite;
 #[cfg(test)]
+mod histories;
+#[cfg(test)]
 mod suite;
 
 use async_trait::async_trait;

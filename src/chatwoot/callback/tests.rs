@@ -95,6 +95,23 @@ fn a_status_event_tells_where_the_conversation_stands() {
     assert_eq!(updated_millis, 1_781_946_902_400);
 }
 
+#[test]
+fn another_inbox_or_account_tells_us_no_status() {
+    for (path, value, wanted) in [
+        ("account", json!({"id": 2}), "ignored Account"),
+        ("account", Value::Null, "status Resolved"),
+        ("inbox_id", json!(8), "ignored Inbox"),
+        ("inbox_id", Value::Null, "ignored Inbox"),
+        ("id", Value::Null, "ignored Unnumbered"),
+        ("status", Value::Null, "ignored Event"),
+        ("status", json!("archived"), "status Other"),
+    ] {
+        let mut body: Value = serde_json::from_str(fixture!("callback_conversation_status_changed")).unwrap();
+        body[path] = value.clone();
+        assert_eq!(judged(body.to_string().as_bytes()), wanted, "{path} = {value}");
+    }
+}
+
 /// A message event that passes; the tables below change one thing each.
 fn passing() -> Value {
     serde_json::from_str(fixture!("callback_message_created_outgoing")).unwrap()

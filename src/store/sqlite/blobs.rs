@@ -49,13 +49,13 @@ impl Blobs {
         file.write_all(bytes)?;
         file.sync_all()?;
         let path = self.path(id).ok_or(io::ErrorKind::InvalidInput)?;
-        let shelf = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        if !shelf.is_dir() {
-            make_folder(shelf)?;
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        if !folder.is_dir() {
+            make_folder(folder)?;
             File::open(&self.folder)?.sync_all()?;
         }
         fs::rename(unfinished, &path)?;
-        File::open(shelf)?.sync_all()
+        File::open(folder)?.sync_all()
     }
 
     pub(super) fn read(&self, id: &BlobId) -> io::Result<Option<Vec<u8>>> {

@@ -44,20 +44,16 @@ impl Soundness {
 /// A sync that failed proves nothing when it is repeated: the kernel may have dropped the pages. What
 /// could not even be written is rolled back and may work later.
 fn is_fatal(error: &Error) -> bool {
-    match error.sqlite_error() {
-        Some(error) => match error.code {
-            ErrorCode::SystemIoFailure => !matches!(
-                error.extended_code,
-                ffi::SQLITE_IOERR_WRITE
-                    | ffi::SQLITE_IOERR_NOMEM
-                    | ffi::SQLITE_IOERR_SHMOPEN
-                    | ffi::SQLITE_IOERR_SHMSIZE
-                    | ffi::SQLITE_IOERR_SHMMAP
-            ),
-            code => matches!(code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase),
-        },
-        None => false,
-    }
+    let Some(error) = error.sqlite_error() else { return false };
+    let may_pass = [
+        ffi::SQLITE_IOERR_WRITE,
+        ffi::SQLITE_IOERR_NOMEM,
+        ffi::SQLITE_IOERR_SHMOPEN,
+        ffi::SQLITE_IOERR_SHMSIZE,
+        ffi::SQLITE_IOERR_SHMMAP,
+    ];
+    matches!(error.code, ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        || error.code == ErrorCode::SystemIoFailure && !may_pass.contains(&error.extended_code)
 }
 
 /// Whether the fault lies in what one verb asked for, so that the others may be tried without it.

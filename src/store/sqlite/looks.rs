@@ -127,9 +127,11 @@ pub(super) fn history(connection: &Connection, key: &Key) -> Result<Option<Histo
     Ok(Some(history))
 }
 
+type StateOf = fn(&Row<'_>) -> rusqlite::Result<EnvelopeState>;
+
 /// Where the envelope is now, and its last attempt where that stands there too.
 fn state(connection: &Connection, id: i64) -> rusqlite::Result<Option<(History, Option<Attempt>)>> {
-    let tables: [(&str, fn(&Row<'_>) -> rusqlite::Result<EnvelopeState>); 3] = [
+    let tables: [(&str, StateOf); 3] = [
         (
             "SELECT key, name, accepted, started, number, mark, NULL, due
                 FROM ev JOIN body USING (id) JOIN sink ON sink.id = ev.sink WHERE ev.id = ?1",

@@ -5,18 +5,22 @@ mod accept;
 mod blobs;
 mod checkpoint;
 mod fault;
+#[cfg(test)]
+mod killed;
 mod letters;
 mod looks;
 mod owner;
 mod prune;
 mod reader;
 mod schema;
+#[cfg(test)]
+mod tests;
 mod turn;
 mod work;
 mod writer;
 
 use std::{
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
@@ -106,7 +110,7 @@ impl SqliteStore {
 fn own(place: &Place) -> Result<Vec<Owner>, StoreError> {
     let mut folders = vec![place.data_dir.as_path()];
     // A database elsewhere must not serve two data directories.
-    let beside = place.database.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let beside = folder_of(&place.database);
     blobs::make_folder(&place.data_dir).map_err(|error| unwritable(&place.data_dir, &error))?;
     blobs::make_folder(beside).map_err(|error| unwritable(beside, &error))?;
     if beside.canonicalize().ok() != place.data_dir.canonicalize().ok() {
@@ -115,9 +119,14 @@ fn own(place: &Place) -> Result<Vec<Owner>, StoreError> {
     folders.into_iter().map(|folder| Owner::take(folder, place.handover)).collect()
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn make_file(path: &Path) -> io::Result<()> {
     // SQLite gives the files beside it the same mode.
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    File::open(folder_of(path))?.sync_all()
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> StoreError {

@@ -35,7 +35,11 @@ impl Owner {
                 Err(TryLockError::WouldBlock) if begun.elapsed() >= handover => {
                     let mut pid = String::new();
                     file.read_to_string(&mut pid).map_err(unwritable)?;
-                    let owner = format!("process {}", pid.trim());
+                    // Between its lock and its pid it is still nameless.
+                    let owner = match pid.trim() {
+                        "" => "another process".to_owned(),
+                        pid => format!("process {pid}"),
+                    };
                     return Err(StoreError::InUse { path: folder.display().to_string(), owner });
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(RETRY_MILLIS)),

@@ -98,6 +98,20 @@ mod tests {
     }
 
     #[test]
+    fn a_commit_is_on_the_disk_and_no_cache_outgrows_its_limit() {
+        let folder = tempfile::tempdir().unwrap();
+        for role in [Role::Writer, Role::Reader, Role::Checkpointer] {
+            let connection = connect(&folder.path().join("db"), role, &Soundness::default()).unwrap();
+            // 2 is "full".
+            let expected = [("synchronous", 2), ("page_size", 16_384), ("wal_autocheckpoint", 0), ("temp_store", 2)];
+            for (name, value) in expected.into_iter().chain([("cache_size", -role.cache_kib())]) {
+                let found: i64 = connection.pragma_query_value(None, name, |row| row.get(0)).unwrap();
+                assert_eq!(found, value, "{name} of the {role:?}");
+            }
+        }
+    }
+
+    #[test]
     fn every_older_schema_grows_into_the_newest() {
         let mut fresh = Connection::open_in_memory().unwrap();
         migrate(&mut fresh, &Soundness::default()).unwrap();

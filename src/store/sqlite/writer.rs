@@ -72,11 +72,11 @@ impl Writer {
     pub(super) fn start(work: Work, owners: Vec<Owner>, soundness: Soundness) -> Result<Self, StoreError> {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let checkpointer = Checkpointer::start(work.path(), queue.downgrade(), soundness.clone())?;
-        let state = Loop { work, checkpointer, soundness: soundness.clone() };
+        let state = Loop { work, checkpointer, owners, soundness: soundness.clone() };
         let alarm = Alarm(soundness.clone());
         thread("store writer", move || {
             state.run(commands);
-            drop((alarm, owners));
+            drop(alarm);
         })?;
         Ok(Self { queue, soundness })
     }
@@ -120,6 +120,7 @@ impl Drop for Alarm {
 struct Loop {
     work: Work,
     checkpointer: Checkpointer,
+    owners: Vec<Owner>,
     soundness: Soundness,
 }
 
@@ -151,6 +152,7 @@ impl Loop {
         drop(commands);
         self.checkpointer.stop();
         self.work.close();
+        drop(self.owners);
         for caller in stopped {
             // Whoever asked for the end and left has it all the same.
             caller.send(()).ok();

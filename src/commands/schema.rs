@@ -1,0 +1,7 @@
+//! `deskbridge schema`: the settings' JSON Schema.
+
+use crate::{bridges::Registry, settings};
+
+pub(super) fn run(registry: &Registry) -> String {
+    format!("{:#}\n", settings::file_schema(registry))
+}

@@ -1,0 +1,187 @@
+//! Random histories: whatever is asked, and whenever the process starts anew, SQLite answers as the
+//! model does.
+
+use bridge_api::{Cursor, Key};
+use proptest::{collection::vec, prelude::*};
+
+use super::{
+    Accepted, Batch, Begin, DeadLetter, Depth, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
+    SqliteStore, Store, StoreError, Turn, Turned,
+    suite::{NOW, key, new, sink},
+};
+use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
+
+const LANES: usize = 2;
+const MESSAGES: usize = 3;
+const PARTS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Accept(Vec<Group>, Vec<(String, Cursor)>),
+    Lease,
+    Release,
+    Turn(Turn),
+    Revive(Vec<Key>),
+    Discard(Vec<Key>),
+    Prune(i64),
+    /// The process ends and another one opens the same store.
+    Restart,
+}
+
+/// What a verb answered.
+#[derive(Debug, PartialEq)]
+enum Answer {
+    Accepted(Result<Vec<Accepted>, StoreError>),
+    Leased(Result<Lease, StoreError>),
+    Unit(Result<(), StoreError>),
+    Turned(Box<Result<Turned, StoreError>>),
+    Revived(Result<Vec<Waiting>, StoreError>),
+    Count(Result<usize, StoreError>),
+}
+
+/// All that can be seen from outside.
+#[derive(Debug, PartialEq)]
+struct View {
+    waiting: Result<Vec<Waiting>, StoreError>,
+    list: Vec<Listed>,
+    dead: Vec<DeadLetter>,
+    depth: Depth,
+    histories: Vec<Option<History>>,
+    cursors: Vec<Cursor>,
+}
+
+fn name(lane: usize, message: usize, part: usize) -> String {
+    format!("{lane}/{message}/{part}")
+}
+
+fn names() -> impl Iterator<Item = String> {
+    (0..LANES)
+        .flat_map(|lane| (0..MESSAGES).flat_map(move |message| (0..PARTS).map(move |part| name(lane, message, part))))
+}
+
+prop_compose! {
+    fn groups()(lane in 0..LANES, message in 0..MESSAGES, from in 0..PARTS, count in 0..=PARTS, revive: bool) -> Group {
+        let parts = (from..PARTS).take(count).map(|part| {
+            let mut envelope = new(&name(lane, message, part), &format!("lane {lane}"), part);
+            envelope.at_millis = NOW + 10 * message as i64;
+            envelope.rank = rank_of(message as i64, part);
+            envelope.lane.sink = sink(if lane == 0 { "support" } else { "billing" });
+            envelope
+        });
+        Group { envelopes: parts.collect(), on_duplicate: if revive { OnDuplicate::Revive } else { OnDuplicate::Ignore } }
+    }
+}
+
+fn ids() -> impl Strategy<Value = EnvelopeId> {
+    (1_i64..16).prop_map(EnvelopeId)
+}
+
+fn keys() -> impl Strategy<Value = Vec<Key>> {
+    let key = (0..LANES, 0..MESSAGES, 0..PARTS).prop_map(|(lane, message, part)| key(&name(lane, message, part)));
+    vec(key, 0..4)
+}
+
+fn outcomes() -> impl Strategy<Value = Settled> {
+    prop_oneof![
+        (any::<Option<u8>>(), vec(groups(), 0..2))
+            .prop_map(|(result, follow)| Settled::Done { result: result.map(|one| one.to_string()), follow }),
+        (0_i64..100, any::<bool>()).prop_map(|(later, spent)| Settled::Again {
+            due_millis: NOW + later,
+            spent,
+            reason: format!("busy {later}")
+        }),
+        (0_i64..100).prop_map(|later| Settled::Doubt { due_millis: NOW + later, reason: format!("cut {later}") }),
+        (vec(ids(), 0..3), vec(groups(), 0..2)).prop_map(|(also, follow)| Settled::Dead {
+            reason: "no".into(),
+            also,
+            follow
+        }),
+    ]
+}
+
+fn turns() -> impl Strategy<Value = Turn> {
+    let settle = (ids(), outcomes()).prop_map(|(id, outcome)| Settle { id, outcome });
+    let begin = (ids(), 0_i64..9).prop_map(|(id, mark)| Begin { id, mark });
+    (vec(settle, 0..4), vec(begin, 0..6)).prop_map(|(settle, begin)| Turn { settle, begin })
+}
+
+fn cursors() -> impl Strategy<Value = Vec<(String, Cursor)>> {
+    let cursor = ("[ab]", "[ab/]{0,2}", any::<Option<u8>>())
+        .prop_map(|(scope, name, value)| (scope, Cursor { name, value: value.map(|value| value.to_string()) }));
+    vec(cursor, 0..3)
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (vec(groups(), 0..4), cursors()).prop_map(|(groups, cursors)| Step::Accept(groups, cursors)),
+        8 => turns().prop_map(Step::Turn),
+        2 => Just(Step::Lease),
+        1 => Just(Step::Release),
+        2 => keys().prop_map(Step::Revive),
+        1 => keys().prop_map(Step::Discard),
+        1 => (0_i64..60).prop_map(|after| Step::Prune(NOW + after)),
+        1 => Just(Step::Restart),
+    ]
+}
+
+async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> Answer {
+    match step {
+        Step::Accept(groups, cursors) => Answer::Accepted(store.accept(Batch { groups, cursors }, now_millis).await),
+        Step::Lease => Answer::Leased(store.lease("tests", now_millis).await),
+        Step::Release => Answer::Unit(store.release(lease).await),
+        Step::Turn(turn) => Answer::Turned(Box::new(store.turn(lease, turn, now_millis).await)),
+        Step::Revive(keys) => Answer::Revived(store.revive(&keys, now_millis).await),
+        Step::Discard(keys) => Answer::Count(store.discard(&keys, now_millis).await),
+        Step::Prune(before) => Answer::Count(store.prune(before).await),
+        Step::Restart => Answer::Unit(Ok(())),
+    }
+}
+
+async fn look(store: &dyn Store, lease: &Lease) -> Result<View, StoreError> {
+    let mut histories = Vec::new();
+    for name in names() {
+        histories.push(store.history(&key(&name)).await?);
+    }
+    Ok(View {
+        waiting: store.waiting(lease, EnvelopeId(0), 100).await,
+        list: store.list(100).await?,
+        dead: store.dead(100).await?,
+        depth: store.depth().await?,
+        histories,
+        cursors: store.cursors("a", "a").await?,
+    })
+}
+
+async fn compare(history: Vec<(Step, i64)>) -> Result<(), TestCaseError> {
+    let folder = tempfile::tempdir().unwrap();
+    let place = Place::in_dir(folder.path());
+    let model = MemoryStore::default();
+    let mut sqlite = SqliteStore::open(&place).unwrap();
+    let mut lease = model.lease("tests", NOW).await.unwrap();
+    prop_assert_eq!(&sqlite.lease("tests", NOW).await.unwrap(), &lease);
+    let mut now_millis = NOW;
+    for (step, passed) in history {
+        now_millis += passed;
+        if matches!(step, Step::Restart) {
+            sqlite.close().await;
+            sqlite = SqliteStore::open(&place).unwrap();
+        }
+        let expected = take(&model, step.clone(), &lease, now_millis).await;
+        prop_assert_eq!(&take(&sqlite, step.clone(), &lease, now_millis).await, &expected, "{:?}", step);
+        if let Answer::Leased(Ok(newer)) = expected {
+            lease = newer;
+        }
+        prop_assert_eq!(look(&sqlite, &lease).await, look(&model, &lease).await, "after {:?}", step);
+    }
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sqlite_answers_as_the_model_does(history in vec((steps(), 0_i64..9), 1..40)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(compare(history))?;
+    }
+}

@@ -1,0 +1,71 @@
+//! An inbox that lies, breaks off, slows down and goes away.
+
+use axum::http::Method;
+use deskbridge::sandbox::{RouteClass, RouteFault, RouteRule};
+
+use crate::world::World;
+
+async fn each_fault_on(on: RouteClass, method: Method) {
+    let faults = [
+        RouteFault::CommitThenDrop,
+        RouteFault::CommitThenServerError,
+        RouteFault::CommitThenUnprocessable,
+        RouteFault::ServerError,
+        RouteFault::Drop,
+        RouteFault::CommitThenBadGateway,
+        RouteFault::CommitThenCut,
+        RouteFault::BadGateway,
+    ];
+    for fault in faults {
+        let world = World::new().await;
+        let name = format!("{fault:?} on {on:?}");
+        world.sandbox.faults().add(RouteRule::next(1, on, &method, fault));
+        for n in 0..3 {
+            world.write("ada", &n.to_string(), &format!("line {n}")).await;
+        }
+        assert_eq!(world.wait_for_incoming(1, 3).await, ["line 0", "line 1", "line 2"], "{name}");
+        world.wait_for_rest().await;
+        let state = world.sandbox.state();
+        assert_eq!(world.texts(1, 0), ["line 0", "line 1", "line 2"], "{name}");
+        assert_eq!(state["contacts"].as_array().unwrap().len(), 1, "{name}");
+        assert_eq!(state["conversations"].as_array().unwrap().len(), 1, "{name}");
+        assert_eq!(world.sandbox.faults().struck(), 1, "{name}: the fault must have been met");
+    }
+}
+
+#[tokio::test]
+async fn a_message_whose_post_ended_in_doubt_is_there_once() {
+    each_fault_on(RouteClass::Messages, Method::POST).await;
+}
+
+#[tokio::test]
+async fn a_contact_whose_creation_ended_in_doubt_is_there_once() {
+    each_fault_on(RouteClass::Contacts, Method::POST).await;
+}
+
+#[tokio::test]
+async fn a_conversation_whose_creation_ended_in_doubt_is_there_once() {
+    each_fault_on(RouteClass::Conversations, Method::POST).await;
+}
+
+#[tokio::test]
+async fn one_conversation_that_is_flooded_waits_alone() {
+    use deskbridge::sandbox::SandboxSettings;
+    let world = World::with(SandboxSettings { messages_per_minute_max: 3, ..SandboxSettings::default() }).await;
+    for n in 0..5 {
+        world.write("ada", &format!("a{n}"), &format!("line {n}")).await;
+    }
+    world.wait_for_incoming(1, 3).await;
+    world.write("grace", "g1", "hello").await;
+    assert_eq!(world.wait_for_incoming(2, 1).await, ["hello"]);
+    // What grace wrote is there, but its attempt may not be settled yet.
+    let waiting = loop {
+        let waiting = world.store.list(10).await.unwrap();
+        if waiting.iter().all(|row| !row.open) {
+            break waiting;
+        }
+        tokio::task::yield_now().await;
+    };
+    assert!(waiting.iter().all(|row| row.attempts == 0), "a wait costs no attempt: {waiting:?}");
+    assert_eq!(waiting.len(), 2);
+}

@@ -1,0 +1,253 @@
+//! One gateway, one sandbox inbox, and a network that the test itself plays.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bridge_api::{
+    Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, Fault, Host, Inbound, Message, Outbound, Part,
+    Peer, Report, Secret, Sent, Speaker, async_trait,
+};
+use deskbridge::{
+    chatwoot::{AccountId, ClientSettings, InboxId},
+    clock,
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
+    model::InboxName,
+    policy::WhenInDoubt,
+    sandbox::{Sandbox, SandboxSettings},
+    store::{MemoryStore, Store},
+};
+use serde_json::Value;
+use tokio::sync::watch;
+
+/// Whatever a test waits for must come within this time.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const SECRET: &str = "demo-callback-secret";
+
+/// A network played by the test.
+pub(crate) struct Played {
+    host: watch::Sender<Option<Host>>,
+    sent: watch::Sender<Vec<Outbound>>,
+    script: Mutex<VecDeque<Result<Sent, Fault>>>,
+}
+
+impl Played {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { host: watch::channel(None).0, sent: watch::channel(Vec::new()).0, script: Mutex::default() })
+    }
+
+    /// The next effect ends so.
+    pub(crate) fn will(&self, outcome: Result<Sent, Fault>) {
+        self.script.lock().unwrap().push_back(outcome);
+    }
+
+    pub(crate) async fn host(&self) -> Host {
+        let mut host = self.host.subscribe();
+        let host = tokio::time::timeout(DEADLINE, host.wait_for(Option::is_some)).await.expect("the bridge runs");
+        host.unwrap().clone().unwrap()
+    }
+
+    /// Texts that were sent to a thread.
+    pub(crate) fn texts(&self, thread: &str) -> Vec<String> {
+        self.sent.borrow().iter().filter(|out| out.thread.as_str() == thread).map(text_of).collect()
+    }
+
+    pub(crate) async fn wait_for_texts(&self, thread: &str, count: usize) -> Vec<String> {
+        let mut sent = self.sent.subscribe();
+        let there = |sent: &Vec<Outbound>| sent.iter().filter(|out| out.thread.as_str() == thread).count() >= count;
+        let waited = tokio::time::timeout(DEADLINE, sent.wait_for(there)).await.map(drop);
+        assert!(waited.is_ok(), "{count} texts to {thread}, there are {:?}", self.texts(thread));
+        self.texts(thread)
+    }
+}
+
+fn text_of(out: &Outbound) -> String {
+    match &out.part {
+        Part::Text { text, .. } => text.clone(),
+        Part::Attachment(attachment) => format!("{}: {}", attachment.name, attachment.url),
+        other => format!("{other:?}"),
+    }
+}
+
+#[async_trait]
+impl Bridge for Played {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::cautious()
+    }
+    async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
+        host.state(BridgeState::Up);
+        self.host.send_replace(Some(host));
+        stop.cancelled().await;
+        Ok(())
+    }
+    async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
+        let outcome = self.script.lock().unwrap().pop_front().unwrap_or_else(|| Ok(Sent::default()));
+        if outcome.is_ok() {
+            self.sent.send_modify(|sent| sent.push(out.clone()));
+        }
+        outcome
+    }
+    async fn probe(&self, _out: &Outbound) -> Result<Option<Sent>, Fault> {
+        Err(Fault::unknown("this network keeps no history"))
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) sandbox: Sandbox,
+    pub(crate) network: Arc<Played>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) gateway: Gateway,
+    _data: tempfile::TempDir,
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::with(SandboxSettings::default()).await
+    }
+
+    pub(crate) async fn with(settings: SandboxSettings) -> Self {
+        let settings = SandboxSettings { callback_secret: Some(SECRET.into()), ..settings };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let data = tempfile::tempdir().unwrap();
+        let (network, gateway) = start(&sandbox, &store, data.path(), (Ipv4(0), 1)).await;
+        Self { sandbox, network, store, gateway, _data: data }
+    }
+
+    /// Stops the gateway and starts another on this store.
+    pub(crate) async fn restart_on(self, store: Arc<dyn Store>) -> Self {
+        self.gateway.stop().await;
+        let (network, gateway) = start(&self.sandbox, &store, self._data.path(), (Ipv4(0), 1)).await;
+        Self { network, gateway, store, ..self }
+    }
+
+    /// A person writes; returns when the gateway has it.
+    pub(crate) async fn write(&self, peer: &str, event: &str, text: &str) {
+        let host = self.network.host().await;
+        host.accept(vec![message(peer, event, text)], Vec::new()).await.unwrap();
+    }
+
+    pub(crate) fn conversations(&self) -> Vec<Value> {
+        self.sandbox.state()["conversations"].as_array().unwrap().clone()
+    }
+
+    /// Texts of a conversation with the given kind (0 incoming, 1 outgoing).
+    pub(crate) fn texts(&self, conversation: u64, kind: u64) -> Vec<String> {
+        let of_it = |c: &&Value| c["id"] == conversation;
+        let Some(conversation) = self.conversations().iter().find(of_it).cloned() else { return Vec::new() };
+        let messages = conversation["messages"].as_array().unwrap().clone();
+        let kind = |m: &&Value| m["message_type"] == kind && m["private"] == false;
+        messages.iter().filter(kind).map(|m| m["content"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    pub(crate) async fn wait_for_incoming(&self, conversation: u64, count: usize) -> Vec<String> {
+        self.until(&format!("{count} messages in conversation {conversation}"), || {
+            let texts = self.texts(conversation, 0);
+            (texts.len() >= count).then_some(texts)
+        })
+        .await
+    }
+
+    /// The status of an agent's message, and its reason.
+    pub(crate) fn status(&self, message: u64) -> (String, Option<String>) {
+        for conversation in self.conversations() {
+            for found in conversation["messages"].as_array().unwrap().iter().filter(|m| m["id"] == message) {
+                let error = found["content_attributes"]["external_error"].as_str().map(str::to_owned);
+                return (found["status"].as_str().unwrap().to_owned(), error);
+            }
+        }
+        panic!("there is no message {message}");
+    }
+
+    pub(crate) async fn wait_for_status(&self, message: u64, status: &str) -> Option<String> {
+        self.until(&format!("message {message} {status}"), || {
+            let (now, reason) = self.status(message);
+            (now == status).then_some(reason)
+        })
+        .await
+    }
+
+    pub(crate) async fn wait_for_rest(&self) {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        while self.store.depth().await.unwrap().waiting > 0 {
+            assert!(tokio::time::Instant::now() < deadline, "still waiting: {:?}", self.store.list(5).await.unwrap());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits for a condition of the sandbox.
+    pub(crate) async fn until<T>(&self, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+        let deadline = tokio::time::Instant::now() + DEADLINE;
+        loop {
+            if let Some(found) = ready() {
+                return found;
+            }
+            let (waiting, dead) = (self.store.list(5).await, self.store.dead(5).await);
+            assert!(tokio::time::Instant::now() < deadline, "waited for {what}; outbox: {waiting:?}, dead: {dead:?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+/// A port of the loopback address; 0 takes a free one.
+struct Ipv4(u16);
+
+async fn start(
+    sandbox: &Sandbox,
+    store: &Arc<dyn Store>,
+    data_dir: &std::path::Path,
+    (port, settle_seconds): (Ipv4, u64),
+) -> (Arc<Played>, Gateway) {
+    let network = Played::new();
+    let url = sandbox.url().parse().unwrap();
+    let (account, inbox) = (AccountId(sandbox.account_id() as i64), InboxId(sandbox.inbox_id() as i64));
+    let plan = Plan {
+        listen: SocketAddr::from(([127, 0, 0, 1], port.0)),
+        data_dir: data_dir.to_owned(),
+        admin_token: Some(Secret::new("admin")),
+        stop_limit: Duration::from_secs(5),
+        retention: Duration::from_secs(3600),
+        inboxes: vec![InboxPlan {
+            name: InboxName::new("support"),
+            client: ClientSettings::new(url, account, inbox, Secret::new(sandbox.api_access_token())),
+            callback_secret: None,
+            callback_path_token: None,
+            send_templates: true,
+            settle: Duration::from_secs(settle_seconds),
+            callback_grace: Duration::from_millis(100),
+        }],
+        bridges: vec![BridgePlan {
+            name: BridgeName::from("net"),
+            inbox: InboxName::new("support"),
+            when_in_doubt: WhenInDoubt::Repeat,
+            bridge: network.clone(),
+        }],
+    };
+    let gateway = Gateway::start(plan, store.clone()).await.unwrap();
+    sandbox.set_callback_url(format!("http://{}/callbacks/support", gateway.address()));
+    (network, gateway)
+}
+
+pub(crate) fn message(peer: &str, event: &str, text: &str) -> Inbound {
+    let message = Message {
+        peer: Peer { id: format!("a:{peer}").as_str().into(), name: peer.into(), facts: facts(peer) },
+        speaker: Speaker::Peer,
+        text: text.into(),
+        attachments: Vec::new(),
+        reply_to: None,
+        thread_facts: std::collections::BTreeMap::new(),
+    };
+    Inbound {
+        event: event.into(),
+        at_millis: clock::now_millis(),
+        thread: format!("a:{peer}").as_str().into(),
+        report: Report::Message(message),
+    }
+}
+
+fn facts(peer: &str) -> std::collections::BTreeMap<String, String> {
+    HashMap::from([("nick".to_owned(), peer.to_owned())]).into_iter().collect()
+}
