@@ -48,6 +48,7 @@ fn a_mention_in_a_channel_is_answered_in_the_channel_and_other_talk_stays_there(
     let (mut alice, mut bob) = (world.person("alice"), world.person("bob"));
     for person in [&mut alice, &mut bob] {
         person.join_channel(Ngircd::CHANNEL);
+        person.until_present(NICK, Ngircd::CHANNEL);
     }
     bob.say(Ngircd::CHANNEL, "nice weather");
     alice.say(Ngircd::CHANNEL, &format!("{NICK}: where is my parcel?"));
@@ -64,6 +65,7 @@ fn line_breaks_and_nul_in_a_reply_never_become_commands() {
     let Some(mut world) = World::on_ngircd(Flood::Slowed, IN_CHANNEL) else { return };
     let (mut alice, mut bob) = (world.person("alice"), world.person("bob"));
     bob.join_channel(Ngircd::CHANNEL);
+    bob.until_present(NICK, Ngircd::CHANNEL);
     alice.say(NICK, "hello");
     let conversation = world.sandbox.conversation("alice", "hello").id;
     for break_ in ["\r\n", "\r", "\n", "\0", "\u{b}", "\u{85}", "\u{2028}"] {

@@ -71,6 +71,7 @@ fn a_person_is_followed_through_a_change_of_nick() {
     let mut alice = world.person("alice");
     // Only whoever shares a channel sees a change of nick.
     alice.join_channel(Ngircd::CHANNEL);
+    alice.until_present(NICK, Ngircd::CHANNEL);
     alice.say(NICK, "hello");
     let conversation = world.sandbox.conversation("alice", "hello").id;
     alice.rename("alice_away");

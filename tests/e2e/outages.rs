@@ -23,6 +23,7 @@ fn an_inbox_that_is_unreachable_changes_nothing_on_irc_and_gets_everything_after
     let Some(world) = World::on_ngircd(Flood::Free, &bridge) else { return };
     let mut people: Vec<_> = ["alice", "bob", "carol"].map(|nick| world.person(nick)).into();
     people[0].join_channel(Ngircd::CHANNEL);
+    people[0].until_present(NICK, Ngircd::CHANNEL);
     people[0].say(NICK, "before");
     world.sandbox.conversation("alice", "before");
     world.sandbox.down(outage_seconds());

@@ -39,6 +39,7 @@ fn a_soft_stop_leaves_the_network_ends_well_and_loses_nothing() {
         let nick = format!("nick{}", signal.to_lowercase());
         let mut alice = world.person(&nick);
         alice.join_channel(Ngircd::CHANNEL);
+        alice.until_present(NICK, Ngircd::CHANNEL);
         alice.say(NICK, "hello");
         let conversation = world.sandbox.conversation(&nick, "hello").id;
         let texts: Vec<_> = (0..10).map(|number| format!("reply {number}")).collect();

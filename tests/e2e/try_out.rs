@@ -37,11 +37,7 @@ fn the_first_run_carries_a_conversation_with_nothing_set_up() {
 
     let mut alice = Person::join(server.address(), "alice");
     alice.join_channel(Ngircd::CHANNEL);
-    until("the gateway in the channel", || {
-        alice.send(&format!("NAMES {}", Ngircd::CHANNEL));
-        let names = alice.until("names", |line| line.command == "353");
-        if names.last().contains(&nick) { Ok(()) } else { Err(names.last().to_owned()) }
-    });
+    alice.until_present(&nick, Ngircd::CHANNEL);
     let sandbox = Sandbox::at(&page);
     alice.say(&nick, "hello from the other side");
     let conversation = sandbox.conversation("alice", "hello from the other side").id;
