@@ -75,7 +75,7 @@ struct Siege {
 
 impl Siege {
     fn new(world: World<Ngircd>, seed: u64) -> Self {
-        let people = (0..PEOPLE).map(|number| world.person(&nick(number))).collect();
+        let people: Vec<_> = (0..PEOPLE).map(|number| acquaint(&world, &nick(number))).collect();
         Self {
             world,
             rng: Rng::with_seed(seed),
@@ -176,7 +176,8 @@ impl Siege {
         for person in 0..PEOPLE {
             let nick = nick(person);
             let lines = desk.of(&nick)[0].incoming();
-            let numbers: Vec<usize> = lines.iter().map(|line| number_of(line, "line ")).collect();
+            assert_eq!(lines[0], "hello");
+            let numbers: Vec<usize> = lines[1..].iter().map(|line| number_of(line, "line ")).collect();
             assert!(numbers.is_sorted_by(|one, next| one < next), "{nick}: doubled or out of order: {numbers:?}");
         }
         let sources: Vec<&str> = desk.incoming().filter_map(|message| message.source_id.as_deref()).collect();
@@ -192,7 +193,8 @@ impl Siege {
         let mut doubled = 0;
         for (person, client) in self.people.iter().enumerate() {
             let heard = client.texts_from(NICK);
-            let heard: Vec<usize> = heard.iter().map(|text| number_of(text, "reply ")).collect();
+            assert_eq!(heard[0], "hello to you");
+            let heard: Vec<usize> = heard[1..].iter().map(|text| number_of(text, "reply ")).collect();
             assert!(heard.is_sorted(), "{}: out of order: {heard:?}", nick(person));
             for reply in self.replies.iter().filter(|reply| reply.person == person) {
                 let count = heard.iter().filter(|number| **number == reply.number).count();
@@ -204,6 +206,16 @@ impl Siege {
         }
         doubled
     }
+}
+
+/// Somebody whose connection can be told from the next one of that nick, since the network was asked about it.
+fn acquaint(world: &World<Ngircd>, nick: &str) -> Person {
+    let mut person = world.person(nick);
+    person.say(NICK, "hello");
+    let conversation = world.sandbox.conversation(nick, "hello").id;
+    let reply = world.sandbox.reply(conversation, "hello to you");
+    world.sandbox.until_status(reply, "delivered");
+    person
 }
 
 /// The callback never reached us, or the agent was told that it is not known whether the line arrived.

@@ -92,6 +92,9 @@ fn the_same_connection_is_known_again_after_a_restart() {
     let mut alice = world.person("alice");
     alice.say(NICK, "hello");
     let conversation = world.sandbox.conversation("alice", "hello").id;
+    // By now the network has been asked what tells this connection from the next one of that nick.
+    let reply = world.sandbox.reply(conversation, "good morning");
+    world.sandbox.until_status(reply, "delivered");
     world.gateway.kill();
     world.start_again();
     let reply = world.sandbox.reply(conversation, "where were we?");

@@ -64,10 +64,10 @@ fn serve(stream: &TcpStream, registered: &mpsc::Sender<TcpStream>) -> std::io::R
     Ok(())
 }
 
-/// Everybody asked for is there, since always.
+/// Everybody asked for is there, since always, as the user `a`.
 fn whois(us: &str, who: &str) -> String {
     format!(
-        ":s.test 311 {us} {who} {who} host.test * :{who}\r\n\
+        ":s.test 311 {us} {who} a host.test * :{who}\r\n\
          :s.test 317 {us} {who} 0 1700000000 :seconds idle, signon time\r\n\
          :s.test 318 {us} {who} :End\r\n"
     )
