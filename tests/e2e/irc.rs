@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::wait::PATIENCE;
+use crate::wait::{self, PATIENCE};
 
 /// One line from the server, taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -128,6 +128,16 @@ impl Person {
     pub(crate) fn join_channel(&mut self, channel: &str) {
         self.send(&format!("JOIN {channel}"));
         self.until("the channel's names", |line| line.is("366"));
+    }
+
+    /// Returns when somebody else is in a channel that we are in.
+    pub(crate) fn until_present(&mut self, nick: &str, channel: &str) {
+        wait::until(&format!("{nick} in {channel}"), || {
+            self.send(&format!("NAMES {channel}"));
+            let names = self.until("names", |line| line.is("353"));
+            let is_there = names.last().split(' ').any(|name| name.trim_start_matches(['@', '+']) == nick);
+            if is_there { Ok(()) } else { Err(names.last().to_owned()) }
+        });
     }
 
     pub(crate) fn rename(&mut self, nick: &str) {

@@ -42,7 +42,6 @@ pub(crate) struct Message {
     /// 0 incoming, 1 outgoing, 2 activity, 3 template.
     message_type: u8,
     pub(crate) status: String,
-    pub(crate) private: bool,
     pub(crate) source_id: Option<String>,
     content_attributes: Value,
 }
@@ -50,10 +49,6 @@ pub(crate) struct Message {
 impl Message {
     pub(crate) fn is_incoming(&self) -> bool {
         self.message_type == 0
-    }
-
-    pub(crate) fn is_reply(&self) -> bool {
-        self.message_type == 1 && !self.private
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -97,11 +92,12 @@ impl Sandbox {
     pub(crate) fn start(folder: &Path) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(env!("CARGO_BIN_EXE_deskbridge"));
-        command.args(["sandbox", "--listen", &address]);
+        command.args(["try", "--listen", &address]);
         let mut process = Process::spawn(command, "sandbox", folder);
         let url = format!("http://{address}");
         until("the sandbox to answer", || {
             assert!(process.ended().is_none(), "the sandbox ended: {}", process.err());
+            if !process.out().contains("Ctrl-C") { return Err("x".to_owned()) }
             http::get(&format!("{url}/sandbox/state")).map(drop)
         });
         Self { _process: Some(process), url }

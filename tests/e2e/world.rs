@@ -68,7 +68,7 @@ impl World<Inspircd> {
 }
 
 impl<N> World<N> {
-    fn around(network: N, bridge: &str) -> Self {
+    pub(crate) fn around(network: N, bridge: &str) -> Self {
         let folder = peers::folder();
         let (sandbox, mut gateway) = desk_and_gateway(folder.path(), bridge);
         gateway.start();

@@ -2,6 +2,8 @@
 
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
+pub(crate) mod proxy;
+pub(crate) mod scripted;
 
 use std::{
     ffi::OsStr,
@@ -86,7 +88,9 @@ fn greets(address: SocketAddr) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_secs(2)))?;
     stream.write_all(b"PING :there\r\nNICK probe\r\nUSER probe 0 * :probe\r\n")?;
     stream.read_exact(&mut [0])?;
-    stream.write_all(b"QUIT\r\n")
+    stream.write_all(b"QUIT\r\n")?;
+    // Reads what is left, so that the server need not talk to nobody.
+    stream.read_to_end(&mut Vec::new()).map(drop)
 }
 
 #[cfg(test)]
