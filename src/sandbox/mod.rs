@@ -5,6 +5,7 @@
 mod agent_routes;
 mod api;
 mod callbacks;
+mod contact_fields;
 mod contact_routes;
 mod contact_search;
 mod contacts;
@@ -34,7 +35,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use contacts::Locale;
+pub use contact_fields::Locale;
 pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
 use refusal::Refusal;

@@ -80,6 +80,7 @@ impl Desk {
 
     /// The agent writes a reply or a note.
     pub(super) fn agent_message(&mut self, id: u64, content: &str, private: bool) -> Result<u64, Refusal> {
+        self.seen(id)?;
         let new = NewMessage { content: Some(content.to_owned()), private, ..NewMessage::default() };
         self.create_message(id, NewMessage { sender: Some(Sender::Member(AGENT.id)), ..new })
     }
@@ -93,7 +94,11 @@ impl Desk {
         new.message_type = MessageType::Outgoing;
         new.sender = Some(Sender::Nobody);
         match kind.as_str() {
-            "agent" => new.sender = Some(Sender::Member(AGENT.id)),
+            "agent" => {
+                // Who writes in the dashboard has read what is above.
+                self.seen(id)?;
+                new.sender = Some(Sender::Member(AGENT.id));
+            }
             "automation" => {
                 new.content_attributes = Map::from_iter([("automation_rule_id".to_owned(), json!(12))]);
             }

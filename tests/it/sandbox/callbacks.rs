@@ -4,7 +4,7 @@ use deskbridge::sandbox::{CallbackFaults, Duplicate, Sandbox, SandboxSettings, S
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::fixture::assert_shape;
+use super::fixture::{self, assert_shape};
 use super::receiver::Receiver;
 use super::{DEADLINE, Desk, SOURCE_ID};
 
@@ -43,6 +43,7 @@ async fn every_callback_has_the_shape_of_its_fixture_and_a_good_signature() {
     hook(format!("/sandbox/conversations/{id}/reply"), json!({"content": "Soon", "kind": "automation"})).await.unwrap();
     hook(format!("/sandbox/conversations/{id}/typing"), json!({"on": true})).await.unwrap();
     settled(&desk.sandbox).await;
+    desk.post(&format!("/conversations/{id}/assignments"), json!({"assignee_id": 3})).await;
     desk.sandbox.delete_message(id, reply).unwrap();
     desk.sandbox.resolve(id).unwrap();
     settled(&desk.sandbox).await;
@@ -70,6 +71,10 @@ async fn every_callback_has_the_shape_of_its_fixture_and_a_good_signature() {
         let wanted = format!("conversation_{event}");
         check(&format!("callback_{wanted}"), &|body: &Value| body["event"] == wanted.as_str());
     }
+    let assigned = &fixture::json("callback_conversation_updated")["changed_attributes"][0];
+    assert!(receiver.first(|body| body["changed_attributes"][0] == *assigned).is_some());
+    let status = receiver.first(|body| body["event"] == "conversation_status_changed").unwrap();
+    assert_eq!((&status.json["status"], &status.json["changed_attributes"]), (&json!("resolved"), &Value::Null));
     assert!(receiver.first(|body| body["message_type"] == "activity").is_none(), "activities are not told");
     over(desk, receiver).await;
 }

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::Value;
 
 /// Hashes whose keys are the writer's business.
-const FREE: [&str; 7] = [
+const FREE: [&str; 8] = [
+    "changed_attributes",
     "content_attributes",
     "additional_attributes",
     "custom_attributes",
