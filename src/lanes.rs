@@ -11,7 +11,7 @@ use crate::model::{EnvelopeId, LaneId, SinkName, Waiting};
 /// The lanes of the partitions that this process holds.
 #[derive(Debug, Default)]
 pub struct Lanes {
-    lanes: HashMap<LaneId, LaneState, BuildHasherDefault<LaneHasher>>,
+    by_id: HashMap<LaneId, LaneState, BuildHasherDefault<LaneHasher>>,
     sinks: Vec<SinkState>,
     sink_index: HashMap<SinkName, usize>,
     waiting: usize,
@@ -87,10 +87,10 @@ impl Lanes {
     }
 
     /// Adds an envelope. Adding it twice changes nothing.
-    pub fn push(&mut self, waiting: Waiting) {
+    pub fn push(&mut self, waiting: &Waiting) {
         let sink = self.sink(&waiting.lane.sink);
         let lane_id = waiting.lane.id;
-        let lane = self.lanes.entry(lane_id).or_insert_with(|| LaneState {
+        let lane = self.by_id.entry(lane_id).or_insert_with(|| LaneState {
             sink,
             under_way: None,
             queued: None,
@@ -113,7 +113,7 @@ impl Lanes {
         for sink in 0..self.sinks.len() {
             self.ripen(sink, now_millis);
             while let Some((id, lane)) = self.sinks[sink].pop(now_millis) {
-                let state = self.lanes.get_mut(&lane).expect("a queued lane exists");
+                let state = self.by_id.get_mut(&lane).expect("a queued lane exists");
                 state.queued = None;
                 state.under_way = Some(id);
                 taken.push(Taken { id, lane, sink });
@@ -131,7 +131,7 @@ impl Lanes {
     /// The head is gone: done or dead. Its lane's next head may be taken.
     pub fn finish(&mut self, taken: Taken) {
         self.sinks[taken.sink].under_way -= 1;
-        let Some(lane) = self.lanes.get_mut(&taken.lane) else { return };
+        let Some(lane) = self.by_id.get_mut(&taken.lane) else { return };
         lane.under_way = None;
         if let Some(place) = lane.entries.iter().position(|e| e.id == taken.id) {
             lane.entries.remove(place);
@@ -143,7 +143,7 @@ impl Lanes {
     /// The head stays and is due again then.
     pub fn again(&mut self, taken: Taken, due_millis: i64) {
         self.sinks[taken.sink].under_way -= 1;
-        let Some(lane) = self.lanes.get_mut(&taken.lane) else { return };
+        let Some(lane) = self.by_id.get_mut(&taken.lane) else { return };
         lane.under_way = None;
         if let Some(entry) = lane.entries.iter_mut().find(|e| e.id == taken.id) {
             entry.due_millis = due_millis;
@@ -153,19 +153,13 @@ impl Lanes {
 
     /// Other envelopes of a lane with a rank in this range, which can be buried with a head.
     pub fn siblings(&self, taken: Taken, ranks: std::ops::RangeInclusive<i64>) -> Vec<EnvelopeId> {
-        let Some(lane) = self.lanes.get(&taken.lane) else { return Vec::new() };
+        let Some(lane) = self.by_id.get(&taken.lane) else { return Vec::new() };
         lane.entries.iter().filter(|e| ranks.contains(&e.rank) && e.id != taken.id).map(|e| e.id).collect()
-    }
-
-    /// Rank of an envelope that waits.
-    pub fn rank(&self, taken: Taken) -> Option<i64> {
-        let lane = self.lanes.get(&taken.lane)?;
-        lane.entries.iter().find(|e| e.id == taken.id).map(|e| e.rank)
     }
 
     /// Drops envelopes that are not under way.
     pub fn remove(&mut self, lane_id: LaneId, ids: &[EnvelopeId]) {
-        let Some(lane) = self.lanes.get_mut(&lane_id) else { return };
+        let Some(lane) = self.by_id.get_mut(&lane_id) else { return };
         let before = lane.entries.len();
         let under_way = lane.under_way;
         lane.entries.retain(|e| Some(e.id) == under_way || !ids.contains(&e.id));
@@ -208,7 +202,7 @@ impl Lanes {
 
     /// Puts a lane that has no head under way where its head belongs; drops an empty one.
     fn queue(&mut self, id: LaneId) {
-        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        let Some(lane) = self.by_id.get_mut(&id) else { return };
         let sink = &mut self.sinks[lane.sink];
         match lane.queued.take() {
             Some(Queued::Ready(head)) => drop(sink.ready.remove(&(head, id))),
@@ -223,7 +217,7 @@ impl Lanes {
                 sink.later.insert((head.due_millis, id));
                 lane.queued = Some(Queued::Later(head.due_millis));
             }
-            None => drop(self.lanes.remove(&id)),
+            None => drop(self.by_id.remove(&id)),
         }
     }
 
@@ -235,7 +229,7 @@ impl Lanes {
                 break;
             }
             state.later.pop_first();
-            let lane = self.lanes.get_mut(&lane_id).expect("a queued lane exists");
+            let lane = self.by_id.get_mut(&lane_id).expect("a queued lane exists");
             let head = lane.entries.front().expect("a queued lane has a head").id;
             state.ready.insert((head, lane_id));
             lane.queued = Some(Queued::Ready(head));
@@ -312,7 +306,7 @@ mod tests {
     fn one_head_of_each_lane_is_taken_and_the_next_only_after_it_is_settled() {
         let mut lanes = lanes(10);
         for (lane, id) in [(1, 1), (1, 2), (2, 3)] {
-            lanes.push(waiting(lane, id, 0, 0));
+            lanes.push(&waiting(lane, id, 0, 0));
         }
         let taken = lanes.take(0);
         assert_eq!(ids(&taken), [1, 3]);
@@ -324,8 +318,8 @@ mod tests {
     #[test]
     fn a_late_elder_takes_its_place_before_younger_ones_whose_grace_runs() {
         let mut lanes = lanes(10);
-        lanes.push(waiting(1, 1, 102, 250));
-        lanes.push(waiting(1, 2, 101, 260));
+        lanes.push(&waiting(1, 1, 102, 250));
+        lanes.push(&waiting(1, 2, 101, 260));
         assert_eq!(lanes.next_due(), Some(260));
         let taken = lanes.take(260);
         assert_eq!(ids(&taken), [2]);
@@ -336,10 +330,10 @@ mod tests {
     #[test]
     fn an_elder_that_comes_while_a_younger_is_under_way_is_next() {
         let mut lanes = lanes(10);
-        lanes.push(waiting(1, 1, 102, 0));
-        lanes.push(waiting(1, 3, 103, 0));
+        lanes.push(&waiting(1, 1, 102, 0));
+        lanes.push(&waiting(1, 3, 103, 0));
         let taken = lanes.take(0);
-        lanes.push(waiting(1, 2, 101, 0));
+        lanes.push(&waiting(1, 2, 101, 0));
         assert!(lanes.take(0).is_empty());
         lanes.finish(taken[0]);
         assert_eq!(ids(&lanes.take(0)), [2]);
@@ -350,7 +344,7 @@ mod tests {
     fn a_head_that_waits_blocks_its_lane_only() {
         let mut lanes = lanes(10);
         for (lane, id) in [(1, 1), (1, 2), (2, 3)] {
-            lanes.push(waiting(lane, id, 0, 0));
+            lanes.push(&waiting(lane, id, 0, 0));
         }
         let taken = lanes.take(0);
         lanes.again(taken[0], 500);
@@ -364,7 +358,7 @@ mod tests {
     fn a_sink_takes_no_more_than_its_limit_and_the_oldest_first() {
         let mut lanes = lanes(2);
         for id in [5, 3, 4] {
-            lanes.push(waiting(id, id, 0, 0));
+            lanes.push(&waiting(id, id, 0, 0));
         }
         assert_eq!(ids(&lanes.take(0)), [3, 4]);
         assert_eq!(lanes.next_due(), None);
@@ -374,7 +368,7 @@ mod tests {
     fn a_held_sink_is_tried_with_one_head_and_then_released() {
         let mut lanes = lanes(10);
         for id in 1..=3 {
-            lanes.push(waiting(id, id, 0, 0));
+            lanes.push(&waiting(id, id, 0, 0));
         }
         lanes.hold(0, 1000);
         assert!(lanes.take(999).is_empty());
@@ -389,9 +383,9 @@ mod tests {
     fn a_pushed_envelope_is_pushed_once_and_buried_ones_are_gone() {
         let mut lanes = lanes(10);
         for _ in 0..2 {
-            lanes.push(waiting(1, 1, 4096, 0));
-            lanes.push(waiting(1, 2, 4097, 0));
-            lanes.push(waiting(1, 3, 8192, 0));
+            lanes.push(&waiting(1, 1, 4096, 0));
+            lanes.push(&waiting(1, 2, 4097, 0));
+            lanes.push(&waiting(1, 3, 8192, 0));
         }
         assert_eq!(lanes.len(), 3);
         let taken = lanes.take(0);

@@ -119,11 +119,12 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table, one row a case")]
     fn every_fault_has_one_answer() {
         use FaultKind::{Down, Refused, Retry, Unknown};
         use Resend::{Askable, Harmless, Risky};
         use WhenInDoubt::{Fail, Repeat};
-        let after = Some(Duration::from_secs(60));
+        let after = Some(Duration::from_mins(1));
         let cases = [
             ("refused", tried(1, false), Refused, rules(Askable, Repeat), Next::Bury(Grave::Refused)),
             (

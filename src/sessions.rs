@@ -143,6 +143,11 @@ impl Sessions {
                     "the contact keeps its old profile"
                 );
             }
+            // The next message tells it again.
+            Err(CallFault::Doubtful { reason, .. }) => {
+                tracing::info!(contact = session.contact, reason, "the contact's new profile may not be shown yet");
+                return Ok(session);
+            }
             Err(fault) => return Err(into_fault(fault)),
         }
         let session = Session { profile, ..session };

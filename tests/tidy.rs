@@ -1,5 +1,7 @@
 //! Reads the tree and holds it to `ARCHITECTURE.md`: who may know whom, and how large a file may grow.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::{
     collections::BTreeMap,
     fs,

@@ -217,7 +217,8 @@ fn unprocessable(call: Call, answer: &Answer<'_>, said: &Said<'_>) -> CallFault 
     if !said.attributes.is_empty() && said.attributes.iter().all(|a| UNIQUE_ATTRIBUTES.contains(&a.as_str())) {
         return CallFault::Taken { attributes: said.attributes.clone(), reason };
     }
-    if said.is_empty() {
+    // A validation names its attributes. An exception's text alone says nothing of what was stored before it.
+    if said.attributes.is_empty() {
         return CallFault::Doubtful { call, reason };
     }
     CallFault::Invalid { reason }

@@ -104,7 +104,7 @@ fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> 
         data_dir: data_dir.to_owned(),
         admin_token: None,
         stop_limit: Duration::from_secs(20),
-        retention: Duration::from_secs(30 * 24 * 3600),
+        retention: Duration::from_hours(30 * 24),
         inboxes: vec![inbox],
         bridges: bridges.collect(),
     })

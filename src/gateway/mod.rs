@@ -90,7 +90,7 @@ impl Gateway {
         let board = Arc::new(StateBoard::default());
         let lease = store.lease(&format!("pid {}", std::process::id()), clock.now()).await?;
         let born = upkeep::born_millis(&*store, clock.now()).await?;
-        let (feed, fed) = pump::feed();
+        let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
 
         let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
@@ -105,7 +105,7 @@ impl Gateway {
         }
         let routes = build_routes(&plan, &store, &mut sinks)?;
         let intake = Arc::new(Intake::new(store.clone(), feed.clone(), clock, routes, born));
-        let pump = Pump::new(store.clone(), lease, sinks, fed, clock, fastrand::Rng::new());
+        let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, fastrand::Rng::new());
         let front = Front {
             intake: intake.clone(),
             store: store.clone(),

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::intake::BridgeHost;
 
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
-const PAUSE_MAX: Duration = Duration::from_secs(300);
+const PAUSE_MAX: Duration = Duration::from_mins(5);
 
 pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop: CancellationToken) {
     let name = host.bridge.clone();

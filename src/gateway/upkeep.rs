@@ -20,9 +20,9 @@ use crate::{
 const SCOPE: &str = "gateway.own";
 const BORN: &str = "born";
 const MARKS_EVERY: Duration = Duration::from_secs(10);
-const PRUNE_EVERY: Duration = Duration::from_secs(3600);
+const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Between two looks at the inbox's own settings while all is well, and while they cannot be read.
-const LOOK_EVERY: Duration = Duration::from_secs(600);
+const LOOK_EVERY: Duration = Duration::from_mins(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 /// When this store was made, Unix milliseconds.
@@ -66,7 +66,7 @@ async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], sa
             match save(store, Cursor::set(mark_name(name), mark.to_string()), clock::now_millis()).await {
                 Ok(()) => *saved = mark,
                 Err(error) => {
-                    tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back")
+                    tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
                 }
             }
         }

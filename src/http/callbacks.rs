@@ -47,7 +47,7 @@ pub(super) async fn take(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    enter(&front, &inbox, None, &headers, body).await.unwrap_or_else(|refusal| refusal.into_response())
+    enter(&front, &inbox, None, &headers, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 pub(super) async fn take_with_token(
@@ -56,7 +56,7 @@ pub(super) async fn take_with_token(
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    enter(&front, &inbox, Some(&token), &headers, body).await.unwrap_or_else(|refusal| refusal.into_response())
+    enter(&front, &inbox, Some(&token), &headers, body).await.unwrap_or_else(IntoResponse::into_response)
 }
 
 async fn enter(
@@ -73,9 +73,9 @@ async fn enter(
     })?;
     let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
     match front.intake.callback(&door.door, &callback).await {
-        Ok(taken) => {
-            tracing::debug!(inbox, taken = ?taken, "callback");
-            Ok(answer(taken).into_response())
+        Ok(outcome) => {
+            tracing::debug!(inbox, outcome = ?outcome, "callback");
+            Ok(answer(outcome).into_response())
         }
         Err(error) => {
             tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");

@@ -118,7 +118,7 @@ impl Pump {
             let rows = self.store.waiting(&self.lease, after, SCAN_ROWS).await?;
             let Some(last) = rows.last() else { break };
             after = last.id;
-            for waiting in rows {
+            for waiting in &rows {
                 self.push(waiting);
             }
             // The first heads need not wait for the scan's end.
@@ -140,7 +140,7 @@ impl Pump {
 
     fn fed(&mut self, feed: Feed) {
         match feed {
-            Feed::Waiting(waiting) => waiting.into_iter().for_each(|w| self.push(w)),
+            Feed::Waiting(waiting) => waiting.iter().for_each(|waiting| self.push(waiting)),
             Feed::Back(name) => {
                 if let Some(index) = self.lanes.find_sink(&name) {
                     self.back(index);
@@ -149,7 +149,7 @@ impl Pump {
         }
     }
 
-    fn push(&mut self, waiting: Waiting) {
+    fn push(&mut self, waiting: &Waiting) {
         let known = self.lanes.find_sink(&waiting.lane.sink).is_some();
         let name = (!known).then(|| waiting.lane.sink.clone());
         self.lanes.push(waiting);
@@ -163,15 +163,12 @@ impl Pump {
     fn meet(&mut self, name: &SinkName) {
         let index = self.lanes.find_sink(name).expect("the lanes know a sink that was pushed to");
         self.by_index.resize_with(index + 1, || None);
-        match self.sinks.get(name) {
-            Some(sink) => {
-                self.lanes.set_limit(name, sink.limit());
-                self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0 });
-            }
-            None => {
-                tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
-                self.lanes.hold(index, i64::MAX);
-            }
+        if let Some(sink) = self.sinks.get(name) {
+            self.lanes.set_limit(name, sink.limit());
+            self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0 });
+        } else {
+            tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
+            self.lanes.hold(index, i64::MAX);
         }
     }
 
@@ -187,7 +184,7 @@ impl Pump {
         let settle = turn.settle.clone();
         match self.store.turn(&self.lease, turn, now).await {
             Ok(turned) => {
-                turned.accepted.into_iter().for_each(|waiting| self.push(waiting));
+                turned.accepted.iter().for_each(|waiting| self.push(waiting));
                 self.begun(taken, turned.begun);
                 Ok(())
             }
@@ -195,7 +192,9 @@ impl Pump {
                 tracing::error!(reason = reason.as_str(), "the store cannot be written; trying again");
                 self.settle = settle;
                 let due = now + STORE_PAUSE.as_millis() as i64;
-                taken.into_iter().for_each(|t| self.lanes.again(t, due));
+                for taken in taken {
+                    self.lanes.again(taken, due);
+                }
                 tokio::time::sleep(STORE_PAUSE).await;
                 Ok(())
             }

@@ -107,7 +107,7 @@ impl Rig {
         let group = orders::reply(reply, self.clock.now(), OnDuplicate::Ignore).unwrap();
         let batch = Batch { groups: vec![group], cursors: Vec::new() };
         for accepted in self.store.accept(batch, self.clock.now()).await.unwrap() {
-            accepted.into_waiting().into_iter().for_each(|waiting| self.pump.push(waiting));
+            accepted.into_waiting().iter().for_each(|waiting| self.pump.push(waiting));
         }
     }
 
@@ -241,7 +241,9 @@ async fn a_refused_part_takes_the_later_parts_along_and_spares_the_next_message(
 
     let keys = ["support:9/1/1", "support:9/1/2", "support:9/1/3"].map(Key::from);
     let revived = rig.store.revive(&keys, rig.clock.now()).await.unwrap();
-    revived.into_iter().for_each(|waiting| rig.pump.push(waiting));
+    for waiting in &revived {
+        rig.pump.push(waiting);
+    }
     rig.settle().await;
     let after = ["deliver support:9/1/1", "deliver support:9/1/2", "deliver support:9/1/3"];
     assert_eq!(rig.network.log()[3..], after);

@@ -5,7 +5,7 @@ use tokio::task::JoinError;
 
 use super::{Pump, attempt::Finished};
 use crate::{
-    model::{EnvelopeId, Order, PARTS_MAX},
+    model::{Order, PARTS_MAX},
     policy::{self, Grave, Next, Tried},
     store::{Settle, Settled},
 };
@@ -76,9 +76,10 @@ impl Pump {
             Next::Hold { after_millis } => {
                 self.hold(taken.sink, after_millis, &reason, now);
                 self.lanes.again(taken, now);
-                match was_probe {
-                    true => Settled::Doubt { due_millis: now, reason },
-                    false => Settled::Again { due_millis: now, spent: false, reason },
+                if was_probe {
+                    Settled::Doubt { due_millis: now, reason }
+                } else {
+                    Settled::Again { due_millis: now, spent: false, reason }
                 }
             }
             Next::Bury(grave) => {
@@ -99,19 +100,12 @@ impl Pump {
             reason = reason.as_str(),
             "given up; it is kept and can be retried"
         );
-        let also = self.later_parts(&later_ranks(&envelope.order, envelope.rank), taken);
+        let ranks = later_ranks(&envelope.order, envelope.rank);
+        let also = ranks.map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks));
         self.lanes.remove(taken.lane, &also);
         self.lanes.finish(taken);
         let follow = self.slot(taken.sink).sink.buried(&envelope, &reason, now_millis);
         Settled::Dead { reason, also, follow }
-    }
-
-    fn later_parts(
-        &self,
-        ranks: &Option<std::ops::RangeInclusive<i64>>,
-        taken: crate::lanes::Taken,
-    ) -> Vec<EnvelopeId> {
-        ranks.clone().map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks))
     }
 
     fn hold(&mut self, sink: usize, after_millis: Option<i64>, reason: &str, now_millis: i64) {

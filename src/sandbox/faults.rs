@@ -319,7 +319,7 @@ mod tests {
         let mut rule = RouteRule::next(2, RouteClass::Messages, &Method::POST, RouteFault::CommitThenDrop);
         rule.skip = 1;
         faults.add(rule);
-        let mut pick = |class, method| faults.pick(class, &method).is_some();
+        let pick = |class, method| faults.pick(class, &method).is_some();
         assert!(!pick(RouteClass::Messages, Method::GET), "other methods pass");
         assert!(!pick(RouteClass::Contacts, Method::POST), "other classes pass");
         let struck = [(); 4].map(|()| pick(RouteClass::Messages, Method::POST));

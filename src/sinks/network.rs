@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// A bridge answers within 90 s; this is for one that does not.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(120);
+const ATTEMPT_LIMIT: Duration = Duration::from_mins(2);
 
 /// One bridge.
 pub struct NetworkSink {

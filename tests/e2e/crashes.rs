@@ -166,7 +166,10 @@ impl Siege {
             self.replies.len()
         );
         assert!(self.busy_kills * 4 >= kills, "too few kills struck anything: {}", self.busy_kills);
-        assert!(arrived * 2 >= said - bounced, "{arrived} of {said} lines, {bounced} bounced: somebody does not listen");
+        assert!(
+            arrived * 2 >= said - bounced,
+            "{arrived} of {said} lines, {bounced} bounced: somebody does not listen"
+        );
         assert!(doubled <= kills * PEOPLE);
     }
 

@@ -2,6 +2,7 @@
 //! against the payloads on disk; and the settings as a whole.
 
 mod callbacks;
+mod client;
 mod conversations;
 mod doubt;
 mod sandbox;

@@ -154,7 +154,8 @@ impl World {
     /// The status of an agent's message, and its reason.
     pub(crate) fn status(&self, message: u64) -> (String, Option<String>) {
         for conversation in self.conversations() {
-            for found in conversation["messages"].as_array().unwrap().iter().filter(|m| m["id"] == message) {
+            let messages = conversation["messages"].as_array().unwrap();
+            if let Some(found) = messages.iter().find(|m| m["id"] == message) {
                 let error = found["content_attributes"]["external_error"].as_str().map(str::to_owned);
                 return (found["status"].as_str().unwrap().to_owned(), error);
             }
@@ -209,7 +210,7 @@ async fn start(
         data_dir: data_dir.to_owned(),
         admin_token: Some(Secret::new("admin")),
         stop_limit: Duration::from_secs(5),
-        retention: Duration::from_secs(3600),
+        retention: Duration::from_hours(1),
         inboxes: vec![InboxPlan {
             name: InboxName::new("support"),
             client: ClientSettings::new(url, account, inbox, Secret::new(sandbox.api_access_token())),
