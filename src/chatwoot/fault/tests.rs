@@ -1,3 +1,5 @@
+//! The fault table, answer by answer.
+
 use std::time::Duration;
 
 use bridge_api::FaultKind;
