@@ -24,7 +24,7 @@ const BATCH: usize = 128;
 const LANES: i64 = 10_000;
 const BODY_BYTES: usize = 1024;
 /// Cycles under way at once, so that the writer finds the next one when it has committed.
-const WORKERS: usize = 2;
+const WORKERS: usize = 4;
 
 pub(crate) struct Sizes {
     pub(crate) waiting: Vec<usize>,
