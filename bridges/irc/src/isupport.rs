@@ -37,7 +37,6 @@ pub(crate) struct Applied {
 
 /// Which channel modes take a parameter (CHANMODES types A to D, and PREFIX modes).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "for MODE lines, which the machine does not read yet"))]
 pub(crate) enum ModeParam {
     Always,
     WhenSet,

@@ -172,6 +172,8 @@ const NICK_BYTES_MAX: usize = 64;
 const LINES_MAX: std::ops::RangeInclusive<usize> = 1..=50;
 const IDLE_HOURS: std::ops::RangeInclusive<u32> = 1..=168;
 const CHANNELS_MAX: usize = 100;
+/// Thread ids hold the channel and the peer.
+const CHANNEL_BYTES_MAX: usize = 64;
 
 impl Settings {
     pub fn port(&self) -> u16 {
@@ -244,6 +246,9 @@ impl Settings {
         for (index, channel) in self.channels.iter().enumerate() {
             let key = format!("channels.{index}.name");
             word(&key, &channel.name)?;
+            if channel.name.len() > CHANNEL_BYTES_MAX {
+                return Err(SettingsFault::new(key, "at most 64 bytes"));
+            }
             if !channel.name.starts_with(['#', '&', '+', '!']) || channel.name.contains(',') {
                 return Err(SettingsFault::new(key, "a channel begins with `#` and holds no comma"));
             }

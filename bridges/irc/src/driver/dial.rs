@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls_pki_types::ServerName;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -13,14 +14,14 @@ use tokio_rustls::TlsConnector;
 use crate::{machine::Endpoint, tls};
 
 /// Plain or TLS, the rest does not care.
-pub(crate) type Socket = Box<dyn Stream>;
+pub(crate) type Socket = Box<dyn Duplex>;
 
-pub(crate) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 const DIAL_TIME: Duration = Duration::from_secs(15);
-/// A silent address leaves time for the next one.
-const ADDRESS_TIME: Duration = Duration::from_secs(5);
+const STAGGER: Duration = Duration::from_millis(250);
+const ADDRESSES_MAX: usize = 16;
 
 pub(super) async fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
     let place = format!("{}:{}", endpoint.host, endpoint.port);
@@ -42,13 +43,22 @@ async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
     Ok(Box::new(tls))
 }
 
+/// All addresses of the name, each a moment after the one before: the first to answer wins
+/// (RFC 8305, "happy eyeballs").
 async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
+    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+    let mut tries: FuturesUnordered<_> = (0u32..)
+        .zip(addresses.take(ADDRESSES_MAX))
+        .map(|(place, address)| async move {
+            tokio::time::sleep(STAGGER * place).await;
+            TcpStream::connect(address).await
+        })
+        .collect();
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in lookup_host((endpoint.host.as_str(), endpoint.port)).await? {
-        match timeout(ADDRESS_TIME, TcpStream::connect(address)).await {
-            Ok(Ok(tcp)) => return Ok(tcp),
-            Ok(Err(error)) => last = error,
-            Err(_) => last = io::ErrorKind::TimedOut.into(),
+    while let Some(tried) = tries.next().await {
+        match tried {
+            Ok(tcp) => return Ok(tcp),
+            Err(error) => last = error,
         }
     }
     Err(last)

@@ -6,12 +6,7 @@
 use bridge_api::{Cursor, PeerId};
 use serde::{Deserialize, Serialize};
 
-use super::{
-    Machine, Output,
-    people::{self, Record},
-    presence::Account,
-    whois::Answer,
-};
+use super::{Machine, Output, people::Record, presence::Account, whois::Answer};
 
 /// One line that somebody wrote to us, with all that is needed to report it later.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,10 +40,10 @@ const NOT_PROVED: &str = "may be the same person as before under this nick, whic
 impl Machine {
     /// Finds out whose line it is: reports it now, or keeps it until WHOIS has answered.
     pub(super) fn attribute(&mut self, spoken: Spoken) {
-        if let Some(account) = &spoken.account
-            && let Some(id) = people::account_id(&self.link.fold(account))
+        if let Some(account) = spoken.account.clone()
+            && let Some(id) = self.people.account(&self.link.fold(&account))
         {
-            let id = self.same_account_or_other(id, &spoken);
+            let id = self.same_account_or_other(id, &account, &spoken);
             self.report(spoken, &id, None);
             return;
         }
@@ -69,18 +64,30 @@ impl Machine {
         }
     }
 
-    /// An account name that was registered anew is somebody else; the network's own id tells.
-    fn same_account_or_other(&mut self, id: PeerId, spoken: &Spoken) -> PeerId {
-        let known = self.people.of(&id).and_then(|record| record.account_id.clone());
-        match (known, &spoken.account_id) {
-            (Some(known), Some(now)) if known != *now => {
-                // Whoever is logged in now is not the one whom replies to the old contact are for.
-                let cursor = self.people.update(&id, |record| record.account = None);
-                self.save(cursor);
-                PeerId::from(format!("{id}%{now}"))
-            }
-            _ => id,
+    /// An account name that was registered anew is somebody else. The network's own id tells; where
+    /// it has none, a name that was silent for very long may have lapsed meanwhile.
+    fn same_account_or_other(&mut self, id: PeerId, account: &str, spoken: &Spoken) -> PeerId {
+        const LAPSED_MILLIS: i64 = 60 * 24 * 3_600_000;
+        let Some(record) = self.people.of(&id) else { return id };
+        let another = match (&record.account_id, &spoken.account_id) {
+            (Some(known), Some(now)) => known != now,
+            (Some(_) | None, Some(_) | None) => self.now.millis - record.seen_millis > LAPSED_MILLIS,
+        };
+        if !another {
+            return id;
         }
+        // Whoever is logged in now is not the one whom replies to the old contact are for.
+        let cursor = self.people.forget(&id);
+        self.save(cursor);
+        tracing::info!(account, "an account is somebody else than before");
+        let base: Vec<&str> = id.as_str().splitn(3, ':').take(2).collect();
+        let other = PeerId::from(format!("{}:{:x}", base.join(":"), spoken.at_millis));
+        let mut record = Record::new(&spoken.nick, &spoken.user, &spoken.host, self.now.millis);
+        record.account = Some(account.to_owned());
+        record.account_id.clone_from(&spoken.account_id);
+        let cursor = self.people.open(&other, record);
+        self.outputs.push_back(Output::Cursor(cursor));
+        other
     }
 
     fn hold(&mut self, spoken: Spoken) {
@@ -90,9 +97,11 @@ impl Machine {
                 self.outputs.push_back(Output::Cursor(cursor));
                 self.ask_whois(&nick, false);
             }
-            // Too many wait: rather a new contact than a lost line.
+            // Too many wait: rather a contact that is not proved than a lost line.
             Err(spoken) => {
-                let id = self.open_session(&spoken, None);
+                let unproved = self.people.session_of(&nick).filter(|(_, record)| record.fresh);
+                let id = unproved.map(|(id, _)| id.clone());
+                let id = id.unwrap_or_else(|| self.open_session(&spoken, None));
                 self.report(*spoken, &id, Some(NOT_PROVED));
             }
         }

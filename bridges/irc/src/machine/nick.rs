@@ -13,7 +13,7 @@ pub(super) struct Regain {
 }
 
 /// The first tries come quickly: most often our own ghost holds the nick.
-const TRY_FIRST: Duration = Duration::from_secs(5);
+const TRY_FIRST: Duration = Duration::from_secs(2);
 const TRY_MOST: Duration = Duration::from_mins(10);
 const REGISTRATION_TRIES: u32 = 6;
 

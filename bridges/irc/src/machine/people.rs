@@ -43,6 +43,8 @@ pub(super) struct People {
     records: HashMap<PeerId, Record>,
     /// The session last seen under each nick.
     sessions: HashMap<Folded, PeerId>,
+    /// The contact that each account is now. A name that was registered anew is another contact.
+    accounts: HashMap<Folded, PeerId>,
     mapping: CaseMapping,
     /// When to look for idle ones again.
     pub(super) next_sweep_millis: i64,
@@ -58,8 +60,8 @@ pub(super) fn is_session(id: &PeerId) -> bool {
 }
 
 /// `a:<folded account>`, escaped so that it can stand in a thread id.
-pub(super) fn account_id(account: &Folded) -> Option<PeerId> {
-    const ACCOUNT_BYTES_MAX: usize = 150;
+fn account_id(account: &Folded) -> Option<PeerId> {
+    const ACCOUNT_BYTES_MAX: usize = 100;
     let mut id = String::from("a:");
     for c in account.as_str().chars() {
         match c {
@@ -95,6 +97,7 @@ impl People {
     pub(super) fn fold_by(&mut self, mapping: CaseMapping) {
         self.mapping = mapping;
         self.sessions.clear();
+        self.accounts.clear();
         let mut by_age: Vec<(i64, PeerId)> = self.records.iter().map(|(id, r)| (r.seen_millis, id.clone())).collect();
         by_age.sort();
         for (_, id) in by_age {
@@ -107,7 +110,14 @@ impl People {
     fn point(&mut self, id: &PeerId, record: &Record) {
         if is_session(id) {
             self.sessions.insert(self.mapping.fold(&record.nick), id.clone());
+        } else if let Some(account) = &record.account {
+            self.accounts.insert(self.mapping.fold(account), id.clone());
         }
+    }
+
+    /// The contact of an account. `None` when the name cannot be one.
+    pub(super) fn account(&self, account: &Folded) -> Option<PeerId> {
+        self.accounts.get(account).cloned().or_else(|| account_id(account))
     }
 
     pub(super) fn open(&mut self, id: &PeerId, mut record: Record) -> Cursor {
@@ -154,6 +164,10 @@ impl People {
         let nick = self.mapping.fold(&record.nick);
         if self.sessions.get(&nick) == Some(id) {
             self.sessions.remove(&nick);
+        }
+        let account = record.account.as_ref().map(|account| self.mapping.fold(account));
+        if let Some(account) = account.filter(|account| self.accounts.get(account) == Some(id)) {
+            self.accounts.remove(&account);
         }
         Some(Cursor::remove(format!("peer/{id}")))
     }

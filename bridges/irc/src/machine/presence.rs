@@ -171,7 +171,7 @@ impl Machine {
                 self.save(cursor);
             }
             if let Account::In(account) = &watched.account
-                && let Some(id) = super::people::account_id(&self.link.fold(account))
+                && let Some(id) = self.people.account(&self.link.fold(account))
             {
                 let cursor = self.people.update(&id, |record| new.clone_into(&mut record.nick));
                 self.save(cursor);

@@ -1,5 +1,7 @@
 //! ngIRCd: no tags, no services, no MONITOR. Everything rests on WHOIS and PING.
 
+use std::collections::BTreeMap;
+
 use bridge_api::{FaultKind, kit::RecordingHost};
 use serde_json::json;
 
@@ -14,7 +16,7 @@ async fn start() -> Option<(Server, u16)> {
     let folder = Server::folder();
     let config = format!(
         "[Global]\nName = irc.test\nInfo = test\nListen = 127.0.0.1\nPorts = {port}\nMotdPhrase = hi\n\
-         [Limits]\nMaxConnectionsIP = 0\nMaxJoins = 0\nMaxNickLength = 16\nPingTimeout = 120\nPongTimeout = 20\n\
+         [Limits]\nMaxConnectionsIP = 0\nMaxJoins = 0\nMaxNickLength = 16\nPingTimeout = 120\nPongTimeout = 20\nMaxPenaltyTime = 0\n\
          [Options]\nDNS = no\nIdent = no\nPAM = no\n\
          [Channel]\nName = #support\n"
     );
@@ -118,5 +120,34 @@ async fn a_channel_line_is_answered_in_the_channel() {
     let out = running.outbound("support/2/0", &messages[0].thread, "too late");
     let fault = running.bridge.send(&out).await.expect_err("anna has left");
     assert_eq!(fault.kind, FaultKind::Refused);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn twenty_people_who_write_at_once_are_twenty_conversations_in_order() {
+    const PEOPLE: usize = 20;
+    const LINES: usize = 20;
+    let Some((_server, port)) = start().await else { return };
+    let running = Running::start(settings(port), RecordingHost::new());
+    running.up().await;
+    let mut people = Vec::new();
+    for n in 0..PEOPLE {
+        people.push(Person::connect(port, &format!("peer{n}")).await);
+    }
+    for line in 0..LINES {
+        for (n, person) in people.iter_mut().enumerate() {
+            person.write(&format!("PRIVMSG help :{n} {line}")).await;
+        }
+    }
+    let messages = running.messages(PEOPLE * LINES).await;
+    let mut threads: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for message in &messages {
+        threads.entry(message.thread.to_string()).or_default().push(text_of(message).to_owned());
+    }
+    assert_eq!(threads.len(), PEOPLE);
+    for texts in threads.values() {
+        let writer = texts[0].split(' ').next().expect("a number");
+        assert_eq!(*texts, (0..LINES).map(|line| format!("{writer} {line}")).collect::<Vec<_>>());
+    }
     running.stop().await;
 }

@@ -174,6 +174,24 @@ fn an_account_registered_anew_is_somebody_else() {
 }
 
 #[test]
+fn an_account_that_was_silent_for_two_months_is_not_taken_for_the_same_person() {
+    let mut play = Play::inspircd(&json!({}));
+    play.read("@account=anna :anna!a@h PRIVMSG help :one");
+    let saved = play.cursors.clone();
+    let mut play = Play::after(&json!({}), saved);
+    play.now.millis += 61 * 24 * 3_600_000;
+    play.connect();
+    play.welcome_modern("account-tag message-tags");
+    play.now.millis += 61 * 24 * 3_600_000;
+    play.read("@account=anna :anna!a@h PRIVMSG help :two\n@account=anna :anna!a@h PRIVMSG help :three");
+    assert_ne!(play.thread(0), "a:anna");
+    assert!(play.thread(0).starts_with("a:anna:"));
+    assert_eq!(play.thread(0), play.thread(1));
+    play.send("a:anna", "for the first one");
+    assert_eq!(play.kind(), FaultKind::Refused);
+}
+
+#[test]
 fn a_reply_to_an_account_goes_only_to_who_is_logged_in_to_it_now() {
     let account = |name: &str| {
         whois("anna", "a@h", SIGNON)

@@ -171,11 +171,11 @@ fn a_taken_nick_is_replaced_and_taken_back() {
     play.send("s:0", "never under another name");
     assert!(matches!(play.kind(), FaultKind::Down { .. }));
     play.wrote();
-    play.pass_seconds(6);
+    play.pass_seconds(3);
     play.expect(&["NICK help"]);
     play.read(":irc.test 433 help__ help :Nickname is already in use");
     play.pass_seconds(60);
-    assert!(play.wrote().iter().filter(|line| *line == "NICK help").count() <= 4);
+    assert!(play.wrote().iter().filter(|line| *line == "NICK help").count() <= 5);
     play.read(":help__!h@host NICK :help");
     assert!(play.is_up());
 }

@@ -74,7 +74,7 @@ fn read(markdown: &str) -> (String, bool) {
             Event::Text(part) | Event::Code(part) => text.push_str(&part),
             Event::SoftBreak => text.push('\n'),
             Event::Start(Tag::Link { link_type: LinkType::Autolink, dest_url, .. }) => {
-                active |= !dest_url.to_ascii_lowercase().starts_with("http")
+                active |= !dest_url.to_ascii_lowercase().starts_with("http");
             }
             Event::Start(Tag::Paragraph | Tag::Emphasis | Tag::Strong | Tag::Strikethrough) | Event::End(_) => {}
             _ => active = true,
