@@ -168,7 +168,12 @@ impl Person {
                 return heard.0[self.seen - 1].clone();
             }
             let closed = heard.1;
-            assert!(!closed && Instant::now() < deadline, "{}: no {what} (closed: {closed}); {:#?}", self.nick, heard.0);
+            assert!(
+                !closed && Instant::now() < deadline,
+                "{}: no {what} (closed: {closed}); {:#?}",
+                self.nick,
+                heard.0
+            );
             let (again, _) = self.heard.more.wait_timeout(heard, Duration::from_millis(200)).unwrap();
             heard = again;
         }

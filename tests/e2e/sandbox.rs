@@ -78,7 +78,10 @@ impl Desk {
     }
 
     pub(crate) fn incoming(&self) -> impl Iterator<Item = &Message> {
-        self.conversations.iter().flat_map(|conversation| &conversation.messages).filter(|message| message.is_incoming())
+        self.conversations
+            .iter()
+            .flat_map(|conversation| &conversation.messages)
+            .filter(|message| message.is_incoming())
     }
 }
 
@@ -97,7 +100,9 @@ impl Sandbox {
         let url = format!("http://{address}");
         until("the sandbox to answer", || {
             assert!(process.ended().is_none(), "the sandbox ended: {}", process.err());
-            if !process.out().contains("Ctrl-C") { return Err("x".to_owned()) }
+            if !process.out().contains("Ctrl-C") {
+                return Err("x".to_owned());
+            }
             http::get(&format!("{url}/sandbox/state")).map(drop)
         });
         Self { _process: Some(process), url }

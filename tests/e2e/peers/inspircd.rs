@@ -156,7 +156,8 @@ fn make_certificates(folder: &TempDir) {
     let server = CertificateParams::new(names).expect("names and addresses");
     let server = server.signed_by(&server_key, &authority).expect("an authority signs");
     let client_key = new_key();
-    let client = CertificateParams::new(["helper".to_owned()]).expect("a name").self_signed(&client_key).expect("signs");
+    let client =
+        CertificateParams::new(["helper".to_owned()]).expect("a name").self_signed(&client_key).expect("signs");
     for (name, text) in [
         ("ca.pem", authority.pem()),
         ("server.pem", server.pem()),

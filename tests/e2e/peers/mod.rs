@@ -68,7 +68,12 @@ pub(crate) fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-fn spawn<S: AsRef<OsStr>>(mut command: Command, args: impl IntoIterator<Item = S>, name: &str, folder: &Path) -> Process {
+fn spawn<S: AsRef<OsStr>>(
+    mut command: Command,
+    args: impl IntoIterator<Item = S>,
+    name: &str,
+    folder: &Path,
+) -> Process {
     command.args(args);
     Process::spawn(command, name, folder)
 }

@@ -52,7 +52,8 @@ fn serve(stream: &TcpStream, registered: &mpsc::Sender<TcpStream>) -> std::io::R
             "NICK" => rest.trim_start_matches(':').clone_into(&mut nick),
             "CAP" if rest.starts_with("LS") => writer.write_all(b":s.test CAP * LS :\r\n")?,
             "USER" => {
-                let welcome = format!(":s.test 001 {nick} :hello {nick}!{nick}@host.test\r\n:s.test 422 {nick} :none\r\n");
+                let welcome =
+                    format!(":s.test 001 {nick} :hello {nick}!{nick}@host.test\r\n:s.test 422 {nick} :none\r\n");
                 writer.write_all(welcome.as_bytes())?;
                 drop(registered.send(stream.try_clone()?));
             }
