@@ -6,12 +6,13 @@
 //! most the one line a lane that was under way, or leave the agent told that it is in doubt.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     thread,
     time::{Duration, Instant},
 };
 
 use fastrand::Rng;
+use serde_json::{Value, json};
 
 use crate::{
     gateway::NICK,
@@ -44,11 +45,21 @@ fn kills_at_random_moments_lose_and_double_nothing_and_keep_the_order() {
     };
     eprintln!("{kills} kills with {SEED}={seed}");
     let mut siege = Siege::new(world, seed);
+    siege.world.sandbox.faults(&trouble());
     for _ in 0..kills {
         siege.round();
     }
     siege.settle();
     siege.judge(kills);
+}
+
+/// Answers that come late widen the moments in which an outcome is unknown.
+fn trouble() -> Value {
+    let late = |on: &str| json!({ "on": on, "method": "POST", "probability": 0.3, "kind": "commit_then_slow", "milliseconds": 150 });
+    json!({
+        "routes": [late("messages"), late("contacts"), late("conversations")],
+        "callbacks": { "duplicate": "new_delivery" },
+    })
 }
 
 /// A reply that the agent wrote.
@@ -62,11 +73,13 @@ struct Siege {
     world: World<Ngircd>,
     rng: Rng,
     people: Vec<Person>,
+    /// Each said one line, whether the gateway was there or not.
+    newcomers: Vec<Person>,
     /// Lines said so far, by person.
     said: Vec<usize>,
     replies: Vec<Reply>,
-    /// Conversations with each person, as last seen.
-    conversations: HashMap<usize, u64>,
+    /// With each person.
+    conversations: Vec<u64>,
     /// Keys of people's messages that the store held right after some kill.
     kept: HashSet<String>,
     /// Kills at which something was under way.
@@ -75,14 +88,15 @@ struct Siege {
 
 impl Siege {
     fn new(world: World<Ngircd>, seed: u64) -> Self {
-        let people: Vec<_> = (0..PEOPLE).map(|number| acquaint(&world, &nick(number))).collect();
+        let (people, conversations) = (0..PEOPLE).map(|number| acquaint(&world, &nick(number))).unzip();
         Self {
             world,
             rng: Rng::with_seed(seed),
             people,
+            newcomers: Vec::new(),
             said: vec![0; PEOPLE],
             replies: Vec::new(),
-            conversations: HashMap::new(),
+            conversations,
             kept: HashSet::new(),
             busy_kills: 0,
         }
@@ -99,6 +113,7 @@ impl Siege {
         }
         let life = Duration::from_millis(self.rng.u64(..LIFE_MILLIS_MAX));
         let end = Instant::now() + life;
+        self.welcome_newcomer();
         while Instant::now() < end {
             self.talk();
             thread::sleep(PAUSE.min(end.saturating_duration_since(Instant::now())));
@@ -107,23 +122,23 @@ impl Siege {
         let waiting = self.world.gateway.waiting();
         self.busy_kills += usize::from(!waiting.is_empty());
         self.kept.extend(waiting.into_iter().map(|(key, _)| key).filter(|key| key.starts_with("net/")));
-        for conversation in self.world.sandbox.desk().conversations {
-            let number = conversation.name.trim_start_matches(|letter: char| !letter.is_ascii_digit());
-            let number = number.parse().expect("nicks end in a number");
-            self.conversations.insert(number, conversation.id);
-        }
+    }
+
+    /// Has a contact and a conversation made while the kill is near.
+    fn welcome_newcomer(&mut self) {
+        let mut newcomer = self.world.person(&format!("fresh{}", self.newcomers.len()));
+        newcomer.say(NICK, "hello");
+        self.newcomers.push(newcomer);
     }
 
     fn talk(&mut self) {
         let person = self.rng.usize(..PEOPLE);
-        match self.conversations.get(&person) {
-            Some(conversation) if self.rng.bool() => {
-                let number = self.replies.iter().filter(|reply| reply.person == person).count();
-                let id = self.world.sandbox.reply(*conversation, &format!("reply {number}"));
-                self.replies.push(Reply { id, person, number });
-            }
-            _ => self.say(person),
+        if self.rng.bool() {
+            return self.say(person);
         }
+        let number = self.replies.iter().filter(|reply| reply.person == person).count();
+        let id = self.world.sandbox.reply(self.conversations[person], &format!("reply {number}"));
+        self.replies.push(Reply { id, person, number });
     }
 
     fn say(&mut self, person: usize) {
@@ -157,8 +172,8 @@ impl Siege {
         let desk = self.world.sandbox.desk();
         let arrived = self.judge_inbound(&desk);
         let doubled = self.judge_outbound(&desk);
-        let said: usize = self.said.iter().sum();
-        let bounced: usize = self.people.iter().map(bounced).sum();
+        let said = self.said.iter().sum::<usize>() + PEOPLE + self.newcomers.len();
+        let bounced: usize = self.people.iter().chain(&self.newcomers).map(bounced).sum();
         eprintln!(
             "{kills} kills, {} of them busy; {said} lines said, {bounced} to nobody, {arrived} arrived; {} replies, \
              {doubled} lines doubled",
@@ -175,9 +190,16 @@ impl Siege {
 
     /// Returns how many lines arrived.
     fn judge_inbound(&self, desk: &Desk) -> usize {
-        assert_eq!((desk.contacts.len(), desk.conversations.len()), (PEOPLE, PEOPLE), "each made once");
+        for newcomer in &self.newcomers {
+            let contacts = desk.contacts.iter().filter(|contact| contact.name == newcomer.nick()).count();
+            let lines: Vec<_> = desk.of(newcomer.nick()).iter().map(|conversation| conversation.incoming()).collect();
+            // With none the gateway was away, or the line was in the socket when it was killed.
+            assert!(contacts <= 1 && (lines.is_empty() || lines == [["hello"]]), "{}: {lines:?}", newcomer.nick());
+        }
         for person in 0..PEOPLE {
             let nick = nick(person);
+            assert_eq!(desk.contacts.iter().filter(|contact| contact.name == nick).count(), 1, "{nick}");
+            assert_eq!(desk.of(&nick).len(), 1, "{nick}");
             let lines = desk.of(&nick)[0].incoming();
             assert_eq!(lines[0], "hello");
             let numbers: Vec<usize> = lines[1..].iter().map(|line| number_of(line, "line ")).collect();
@@ -212,13 +234,13 @@ impl Siege {
 }
 
 /// Somebody whose connection can be told from the next one of that nick, since the network was asked about it.
-fn acquaint(world: &World<Ngircd>, nick: &str) -> Person {
+fn acquaint(world: &World<Ngircd>, nick: &str) -> (Person, u64) {
     let mut person = world.person(nick);
     person.say(NICK, "hello");
     let conversation = world.sandbox.conversation(nick, "hello").id;
     let reply = world.sandbox.reply(conversation, "hello to you");
     world.sandbox.until_status(reply, "delivered");
-    person
+    (person, conversation)
 }
 
 /// The callback never reached us, or the agent was told that it is not known whether the line arrived.
