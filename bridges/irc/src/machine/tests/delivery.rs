@@ -38,7 +38,8 @@ fn fly(play: &mut Play, thread: &str, text: &str) -> String {
 fn without_echo_the_answer_to_a_ping_is_the_proof() {
     let (mut play, thread) = with_anna(&json!({}));
     let token = fly(&mut play, &thread, "hello");
-    assert!(play.settled.is_empty());
+    play.read(":irc.test PONG irc.test :alive-1\n:irc.test PONG irc.test :sent-e0-1");
+    assert!(play.settled.is_empty(), "the answer to another question");
     play.read(&format!(":irc.test PONG irc.test :{token}"));
     assert_eq!(play.outcome().unwrap(), Some(Sent::default()));
     play.send_as("support/1/0", &thread, "hello");
