@@ -251,6 +251,7 @@ impl Machine {
         self.down_reason = format!("the connection to {} is down: {reason}", self.settings.server);
         self.fail_orders();
         self.held.link_lost();
+        self.people.link_lost();
         self.sts.link_lost(self.now.millis, &mut self.outputs);
         if self.stopping {
             return;
@@ -269,16 +270,17 @@ impl Machine {
 
     fn stop(&mut self) {
         self.stopping = true;
-        if self.link.phase == Phase::Offline {
+        if matches!(self.link.phase, Phase::Offline | Phase::Closing) {
             return;
         }
         self.write_now(&Command::new("QUIT").last("the gateway is stopping"));
-        self.link.phase = Phase::Closing;
+        "the gateway is stopping".clone_into(&mut self.down_reason);
+        self.link.phase = Phase::Leaving;
     }
 
     /// Ends the connection from our side.
     fn hang_up(&mut self, ending: Ending, reason: impl Into<String>) {
-        if matches!(self.link.phase, Phase::Offline | Phase::Closing) {
+        if matches!(self.link.phase, Phase::Offline | Phase::Leaving | Phase::Closing) {
             return;
         }
         self.link.ending = Some(ending);

@@ -6,9 +6,6 @@ use crate::message::{Command, Line, Source, Verb};
 impl Machine {
     pub(super) fn dispatch(&mut self, line: &Line<'_>, decoded_as: Option<&'static str>) {
         if self.link.phase == Phase::Closing {
-            if line.is("ERROR") {
-                tracing::debug!(text = line.last(), "the server says goodbye");
-            }
             return;
         }
         match &line.verb {

@@ -22,7 +22,9 @@ pub(super) enum Phase {
     Offline,
     Registering,
     Ready,
-    /// QUIT is written; what comes now is only read for the reason.
+    /// The gateway stops: QUIT is written, but what the server still says counts.
+    Leaving,
+    /// We gave the connection up.
     Closing,
 }
 

@@ -172,6 +172,13 @@ impl People {
         Some(Cursor::remove(format!("peer/{id}")))
     }
 
+    /// What was seen on a connection that is gone proves nothing on the next one.
+    pub(super) fn link_lost(&mut self) {
+        for record in self.records.values_mut() {
+            record.fresh = false;
+        }
+    }
+
     /// Sessions silent since before `limit_millis`, and the oldest of too many.
     pub(super) fn idle(&self, limit_millis: i64) -> Vec<PeerId> {
         let mut sessions: Vec<(i64, &PeerId)> =

@@ -20,7 +20,7 @@ const STS_TIME: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Registration {
-    started: Instant,
+    pub(super) started: Instant,
     pub(super) cap_ended: bool,
     pub(super) exchange: Option<Exchange>,
     pub(super) nick_tries: u32,

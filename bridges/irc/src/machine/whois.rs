@@ -173,9 +173,9 @@ impl Machine {
             self.link.mask.user = Some(answer.user.clone());
             self.link.mask.host = Some(answer.host.clone());
         }
-        if let (Some(signon), Some(registered), None) = (answer.signon, self.link.registered_at, self.link.clock_offset)
-        {
-            let ago = self.now.at.saturating_duration_since(registered).as_millis() as i64;
+        if let (Some(signon), None) = (answer.signon, self.link.clock_offset) {
+            // We connected no later than the server says: an offset that is too small accuses nobody.
+            let ago = self.now.at.saturating_duration_since(self.link.registration.started).as_millis() as i64;
             self.link.clock_offset = Some(self.now.millis - ago - signon * 1000);
         }
     }

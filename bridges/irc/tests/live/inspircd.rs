@@ -238,3 +238,26 @@ async fn a_certificate_that_is_not_trusted_is_refused_and_a_pinned_one_is_not() 
     pinned.up().await;
     pinned.stop().await;
 }
+
+#[tokio::test]
+async fn a_nick_taken_over_never_receives_the_others_reply() {
+    let Some(network) = start().await else { return };
+    let running = Running::start(settings(&network, &json!({})), RecordingHost::new());
+    running.up().await;
+    let mut anna = Person::connect(network.port, "anna").await;
+    anna.write("PRIVMSG help :it is me").await;
+    let messages = running.messages(1).await;
+    anna.write("NICK anna2").await;
+    anna.read_until(|line| line.contains("NICK")).await;
+    let mut other = Person::connect(network.port, "other").await;
+    other.write("NICK anna").await;
+    other.read_until(|line| line.contains("NICK")).await;
+    let out = running.outbound("support/1/0", &messages[0].thread, "a secret");
+    let fault = running.bridge.send(&out).await.expect_err("the nick is somebody else's");
+    assert_eq!(fault.kind, FaultKind::Refused, "{fault}");
+    assert!(other.read_all().await.iter().all(|line| !line.contains("secret")));
+    other.write("PRIVMSG help :somebody else").await;
+    let messages = running.messages(2).await;
+    assert_ne!(messages[0].thread, messages[1].thread);
+    running.stop().await;
+}

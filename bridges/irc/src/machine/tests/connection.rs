@@ -82,6 +82,25 @@ fn a_stop_says_goodbye_and_does_not_come_back() {
 }
 
 #[test]
+fn what_comes_between_goodbye_and_the_end_still_counts() {
+    let caps = "account-tag batch echo-message labeled-response message-tags";
+    let mut play = Play::modern(&json!({ "channels": [{ "name": "#help" }] }), &format!("{caps} account-notify"));
+    play.read(":help!help@host JOIN #help\n:irc.test 353 help = #help :help anna\n:irc.test 366 help #help :End");
+    play.read("@account=anna :anna!a@h PRIVMSG help :one");
+    play.send("a:anna", "hello");
+    play.input(Input::Stop);
+    let wrote = play.wrote();
+    assert!(wrote[wrote.len() - 2].ends_with("PRIVMSG anna :hello"), "{wrote:?}");
+    play.read("@label=d1 :help!help@host PRIVMSG anna :hello\n@account=anna :anna!a@h PRIVMSG help :two");
+    assert!(play.outcome().is_ok());
+    assert_eq!(play.texts(), ["one", "two"]);
+    play.send("a:anna", "too late");
+    assert!(matches!(play.kind(), FaultKind::Down { .. }));
+    play.closed();
+    assert_eq!(play.redial, None);
+}
+
+#[test]
 fn ctcp_is_answered_by_notice_a_few_times_and_opens_nothing() {
     let mut play = Play::ngircd(&json!({ "pace": { "burst": 100, "per_second": 100.0 } }));
     for n in 0..5 {

@@ -38,7 +38,8 @@ fn fly(play: &mut Play, thread: &str, text: &str) -> String {
 fn without_echo_the_answer_to_a_ping_is_the_proof() {
     let (mut play, thread) = with_anna(&json!({}));
     let token = fly(&mut play, &thread, "hello");
-    assert!(play.settled.is_empty());
+    play.read(":irc.test PONG irc.test :alive-1\n:irc.test PONG irc.test :sent-e0-1");
+    assert!(play.settled.is_empty(), "the answer to another question");
     play.read(&format!(":irc.test PONG irc.test :{token}"));
     assert_eq!(play.outcome().unwrap(), Some(Sent::default()));
     play.send_as("support/1/0", &thread, "hello");
@@ -308,5 +309,30 @@ fn a_line_that_no_longer_fits_is_cut_again() {
     play.read("@label=d1 :help!h@host PRIVMSG anna :x");
     assert!(play.settled.is_empty(), "half of it is not all of it");
     play.read("@label=d2 :help!h@host PRIVMSG anna :x");
+    assert!(play.outcome().is_ok());
+}
+
+#[test]
+fn marks_that_cannot_be_sent_are_left_out_and_the_rest_is_kept() {
+    let (mut play, thread) = with_watched_anna(LABELS);
+    play.send(&thread, "a\0b\u{1}c");
+    play.expect(&["@label=d1 PRIVMSG anna :abc"]);
+}
+
+#[test]
+fn a_refusal_fails_the_reply_to_that_person_and_no_other() {
+    let (mut play, anna) = with_anna(&json!({ "pace": { "burst": 20, "per_second": 10.0 } }));
+    play.read(":ben!~ben@home PRIVMSG help :hi");
+    let ben = play.thread(1);
+    play.read(&whois("ben", "~ben@home", START_MILLIS / 1000 - 50));
+    play.wrote();
+    let first = fly(&mut play, &anna, "to anna");
+    play.send(&ben, "to ben");
+    play.read(&whois("ben", "~ben@home", START_MILLIS / 1000 - 50));
+    assert!(play.wrote().contains(&"PRIVMSG ben :to ben".to_owned()));
+    play.read(":irc.test 404 help ben :Cannot send");
+    assert_eq!(play.kind(), FaultKind::Refused);
+    assert!(play.settled.is_empty(), "anna's is still on its way");
+    play.read(&format!(":irc.test PONG irc.test :{first}"));
     assert!(play.outcome().is_ok());
 }

@@ -133,6 +133,20 @@ fn a_conversation_goes_on_after_a_restart_when_the_connection_is_the_same() {
 }
 
 #[test]
+fn whoever_has_the_nick_after_an_outage_is_not_taken_for_one_who_was_never_looked_at() {
+    let mut play = Play::ngircd(&json!({}));
+    say(&mut play, "one");
+    let thread = play.thread(0);
+    play.closed();
+    play.connect();
+    play.welcome_ngircd();
+    play.send(&thread, "a secret");
+    play.read(&whois("anna", "~anna@home.example", SIGNON));
+    assert_eq!(play.kind(), FaultKind::Refused);
+    assert!(play.wrote().iter().all(|line| !line.contains("secret")));
+}
+
+#[test]
 fn after_too_many_idle_hours_everybody_is_new() {
     let mut play = Play::ngircd(&json!({ "session_idle_hours": 1 }));
     say(&mut play, "one");
