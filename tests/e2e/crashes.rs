@@ -55,7 +55,7 @@ fn kills_at_random_moments_lose_and_double_nothing_and_keep_the_order() {
 
 /// Answers that come late widen the moments in which an outcome is unknown.
 fn trouble() -> Value {
-    let late = |on: &str| json!({ "on": on, "method": "POST", "probability": 0.3, "kind": "commit_then_slow", "milliseconds": 150 });
+    let late = |on: &str| json!({ "on": on, "method": "POST", "probability": 0.4, "kind": "commit_then_slow", "milliseconds": 250 });
     json!({
         "routes": [late("messages"), late("contacts"), late("conversations")],
         "callbacks": { "duplicate": "new_delivery" },
@@ -84,6 +84,8 @@ struct Siege {
     kept: HashSet<String>,
     /// Kills at which something was under way.
     busy_kills: usize,
+    /// Lines that waited for a proof of who wrote them, over all kills.
+    held_at_kills: usize,
 }
 
 impl Siege {
@@ -99,6 +101,7 @@ impl Siege {
             conversations,
             kept: HashSet::new(),
             busy_kills: 0,
+            held_at_kills: 0,
         }
     }
 
@@ -120,8 +123,11 @@ impl Siege {
         }
         self.world.gateway.kill();
         let waiting = self.world.gateway.waiting();
+        let held = self.world.gateway.held();
         self.busy_kills += usize::from(!waiting.is_empty());
-        self.kept.extend(waiting.into_iter().map(|(key, _)| key).filter(|key| key.starts_with("net/")));
+        self.held_at_kills += held.len();
+        let keys = waiting.into_iter().map(|(key, _)| key).filter(|key| key.starts_with("net/"));
+        self.kept.extend(keys.chain(held));
     }
 
     /// Has a contact and a conversation made while the kill is near.
@@ -175,16 +181,17 @@ impl Siege {
         let said = self.said.iter().sum::<usize>() + PEOPLE + self.newcomers.len();
         let bounced: usize = self.people.iter().chain(&self.newcomers).map(bounced).sum();
         eprintln!(
-            "{kills} kills, {} of them busy; {said} lines said, {bounced} to nobody, {arrived} arrived; {} replies, \
-             {doubled} lines doubled",
+            "{kills} kills, {} of them busy; {said} lines said, {bounced} to nobody, {arrived} arrived, {} of those seen in \
+             the store at a kill, {} while held; {} replies, {doubled} lines doubled",
             self.busy_kills,
+            self.kept.len(),
+            self.held_at_kills,
             self.replies.len()
         );
         assert!(self.busy_kills * 4 >= kills, "too few kills struck anything: {}", self.busy_kills);
-        assert!(
-            arrived * 2 >= said - bounced,
-            "{arrived} of {said} lines, {bounced} bounced: somebody does not listen"
-        );
+        // One line is said at a time and the next one a pause later, so that hardly more than one is unread at a kill.
+        let unread = said.saturating_sub(bounced + arrived);
+        assert!(unread <= 2 * kills, "{unread} lines were neither taken nor bounced: somebody does not listen");
         assert!(doubled <= kills * PEOPLE);
     }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Command, ExitStatus},
 };
 
+use rusqlite::{Connection, OpenFlags};
 use serde_json::Value;
 
 use crate::{
@@ -143,6 +144,19 @@ impl Gateway {
         let rows = listed["waiting"].as_array().unwrap_or_else(|| panic!("no rows: {listed}"));
         let text = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
         rows.iter().map(|row| (text(row, "key"), text(row, "sink"))).collect()
+    }
+
+    /// Lines that the bridge keeps until it is proved whose they are, by the key that they will have. Only a look into
+    /// the database of a gateway that is down tells: they are in no lane yet.
+    pub(crate) fn held(&self) -> Vec<String> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE;
+        let database = Connection::open_with_flags(self.data_dir().join("deskbridge.db"), flags).expect("a database");
+        let mut held =
+            database.prepare("SELECT value FROM cursor WHERE name LIKE 'held/%'").expect("the schema of migration 1");
+        let rows = held.query_map([], |row| row.get::<_, String>(0)).expect("a query");
+        let line = |value: String| serde_json::from_str::<Value>(&value).expect("a held line is JSON");
+        let lines = rows.map(|value| line(value.expect("a row")));
+        lines.map(|line| format!("net/{}/0", line["event"].as_str().expect("an event"))).collect()
     }
 }
 

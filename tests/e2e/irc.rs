@@ -71,6 +71,12 @@ impl Heard {
     fn lock(&self) -> MutexGuard<'_, (Vec<Line>, bool)> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Until something is heard, or it is time to look at the clock.
+    fn wait<'a>(&'a self, heard: MutexGuard<'a, (Vec<Line>, bool)>) -> MutexGuard<'a, (Vec<Line>, bool)> {
+        let waited = self.more.wait_timeout(heard, Duration::from_millis(200));
+        waited.unwrap_or_else(PoisonError::into_inner).0
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +101,8 @@ impl Person {
         let stream = TcpStream::connect(server).expect("the IRC server takes connections");
         stream.set_nodelay(true).expect("an open socket takes options");
         let heard = Arc::new(Heard::default());
-        let (reader, writer) = (stream.try_clone().unwrap(), stream.try_clone().unwrap());
+        let (reader, writer) = (stream.try_clone(), stream.try_clone());
+        let (reader, writer) = (reader.expect("a socket is cloned"), writer.expect("a socket is cloned"));
         let shared = heard.clone();
         thread::spawn(move || listen(reader, writer, &shared));
         Self { stream, heard, nick: nick.to_owned(), seen: 0 }
@@ -153,8 +160,7 @@ impl Person {
         let mut heard = self.heard.lock();
         while !heard.1 {
             assert!(Instant::now() < deadline, "the server did not let {} go", self.nick);
-            let (again, _) = self.heard.more.wait_timeout(heard, Duration::from_secs(1)).unwrap();
-            heard = again;
+            heard = self.heard.wait(heard);
         }
     }
 
@@ -174,8 +180,7 @@ impl Person {
                 self.nick,
                 heard.0
             );
-            let (again, _) = self.heard.more.wait_timeout(heard, Duration::from_millis(200)).unwrap();
-            heard = again;
+            heard = self.heard.wait(heard);
         }
     }
 

@@ -40,7 +40,8 @@ pub(crate) struct Message {
     pub(crate) id: u64,
     pub(crate) content: Option<String>,
     /// 0 incoming, 1 outgoing, 2 activity, 3 template.
-    message_type: u8,
+    #[serde(rename = "message_type")]
+    kind: u8,
     pub(crate) status: String,
     pub(crate) source_id: Option<String>,
     content_attributes: Value,
@@ -48,7 +49,7 @@ pub(crate) struct Message {
 
 impl Message {
     pub(crate) fn is_incoming(&self) -> bool {
-        self.message_type == 0
+        self.kind == 0
     }
 
     pub(crate) fn text(&self) -> &str {

@@ -51,5 +51,5 @@ fn the_first_run_carries_a_conversation_with_nothing_set_up() {
 
 fn between(text: &str, before: &str, after: &str) -> String {
     let found = text.split_once(before).and_then(|(_, rest)| rest.split_once(after));
-    found.map(|(found, _)| found.to_owned()).unwrap_or_else(|| panic!("no {before} in {text}"))
+    found.map_or_else(|| panic!("no {before} in {text}"), |(found, _)| found.to_owned())
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// For what takes a moment. Generous: a loaded machine is no bug of ours.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// Looks until there is an answer. `Err` says what is seen instead, for the report of a failure.
