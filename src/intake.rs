@@ -34,8 +34,16 @@ pub struct Intake {
     clock: Clock,
     tasks: TaskTracker,
     routes: HashMap<BridgeName, Route>,
+    horizon: Horizon,
+}
+
+/// Which messages are too old to be orders.
+#[derive(Clone, Copy, Debug)]
+pub struct Horizon {
     /// When this store was made: what agents wrote before is not for us.
-    born_millis: i64,
+    pub born_millis: i64,
+    /// For how long the store knows what it had: beyond that, a repeat could not be told from news.
+    pub memory_millis: i64,
 }
 
 /// Where a bridge's messages go, and who cuts replies for it.
@@ -71,9 +79,9 @@ impl Intake {
         clock: Clock,
         tasks: TaskTracker,
         routes: HashMap<BridgeName, Route>,
-        born_millis: i64,
+        horizon: Horizon,
     ) -> Self {
-        Self { store, feed, clock, tasks, routes, born_millis }
+        Self { store, feed, clock, tasks, routes, horizon }
     }
 
     /// Keeps what a bridge reports, with its cursors.
@@ -197,8 +205,11 @@ impl Intake {
             Occasion::Updated => (false, OnDuplicate::Revive),
             Occasion::Listed => (false, OnDuplicate::Ignore),
         };
-        if created_millis < self.born_millis - CLOCK_SKEW_MILLIS {
+        if created_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
             return Err("written before this gateway began");
+        }
+        if now_millis - created_millis > self.horizon.memory_millis {
+            return Err("older than what the store remembers");
         }
         if !new && now_millis - created_millis > UPDATE_AGE_MAX_MILLIS {
             return Err("an update of an old message");
@@ -314,7 +325,8 @@ mod tests {
         let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute) };
         let store = Arc::new(MemoryStore::default());
         let routes = HashMap::from([(BridgeName::from("net"), route)]);
-        let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, 0);
+        let horizon = Horizon { born_millis: 0, memory_millis: 1 };
+        let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, horizon);
 
         // The pump is busy, so the caller hangs up after the commit and before the pump was told.
         let bridge = BridgeName::from("net");

@@ -184,7 +184,8 @@ impl Sessions {
     }
 
     async fn contact_alone(&self, identifier: &str, source_id: &str, peer: &Peer) -> Result<Contact, Fault> {
-        if let Some(contact) = self.client.contact_by_source_id(source_id).await.map_err(into_fault)? {
+        let found = self.client.contact_by_source_id(source_id).await;
+        if let Some(contact) = found.map_err(misplaced)? {
             return Ok(contact);
         }
         let new = NewContact {
@@ -199,7 +200,7 @@ impl Sessions {
             Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "identifier") => {
                 self.linked(identifier, source_id).await?.ok_or_else(|| Fault::retry(reason))
             }
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(misplaced(fault)),
         }
     }
 
@@ -277,6 +278,15 @@ fn facts(facts: &std::collections::BTreeMap<String, String>) -> Map<String, Valu
 
 fn into_fault(fault: CallFault) -> Fault {
     fault.into_fault(clock::now_millis())
+}
+
+/// Where no record is named, one that is not there is the account or the inbox: nothing can be done before
+/// the settings or the inbox are mended, and nothing is given up until then.
+fn misplaced(fault: CallFault) -> Fault {
+    if matches!(fault, CallFault::NotFound { .. }) {
+        return Fault::down("the account or the inbox is not there: check `account_id` and `inbox_id`");
+    }
+    into_fault(fault)
 }
 
 fn store_fault(error: StoreError) -> Fault {

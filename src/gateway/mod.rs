@@ -25,7 +25,7 @@ use crate::{
     chatwoot::Client,
     clock::Clock,
     http::{self, Door, Front, Proof},
-    intake::{self, Intake, Route},
+    intake::{self, Horizon, Intake, Route},
     model::SinkName,
     pump::{self, Pump},
     sessions::Sessions,
@@ -107,7 +107,8 @@ impl Gateway {
         }
         let routes = build_routes(&plan, &store, &mut sinks)?;
         let accepts = TaskTracker::new();
-        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, born));
+        let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
+        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
         let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, fastrand::Rng::new());
         let front = Front {
             intake: intake.clone(),

@@ -69,3 +69,21 @@ async fn one_conversation_that_is_flooded_waits_alone() {
     assert!(waiting.iter().all(|row| row.attempts == 0), "a wait costs no attempt: {waiting:?}");
     assert_eq!(waiting.len(), 2);
 }
+
+#[tokio::test]
+async fn an_inbox_that_is_not_there_holds_everything_and_gives_nothing_up() {
+    let world = World::new().await;
+    world.sandbox.faults().add(RouteRule::always(RouteClass::Any, RouteFault::Unauthorized));
+    world.write("ada", "1", "hello").await;
+    world
+        .until("the inbox to be seen down", || {
+            let state = world.gateway.board().inboxes()["support"].state.clone();
+            matches!(state, bridge_api::BridgeState::Down { .. }).then_some(())
+        })
+        .await;
+    let rows = world.store.list(10).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(world.store.depth().await.unwrap().dead, 0);
+    world.sandbox.faults().clear();
+    assert_eq!(world.wait_for_incoming(1, 1).await, ["hello"]);
+}
