@@ -5,9 +5,10 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bridge_api::{
-    AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Reply, ThreadId,
+    AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Key, Reply, ThreadId,
 };
 use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
 
 use crate::{
     chatwoot::{
@@ -15,7 +16,7 @@ use crate::{
         callback::{Callback, CallbackFile, GateSettings, Occasion, PublicOutgoing, Verdict, gate},
     },
     clock::Clock,
-    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, orders},
+    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, Waiting, orders},
     store::{Accepted, Batch, Store, StoreError},
     telemetry::StateBoard,
 };
@@ -31,6 +32,7 @@ pub struct Intake {
     store: Arc<dyn Store>,
     feed: mpsc::Sender<Feed>,
     clock: Clock,
+    tasks: TaskTracker,
     routes: HashMap<BridgeName, Route>,
     /// When this store was made: what agents wrote before is not for us.
     born_millis: i64,
@@ -67,10 +69,11 @@ impl Intake {
         store: Arc<dyn Store>,
         feed: mpsc::Sender<Feed>,
         clock: Clock,
+        tasks: TaskTracker,
         routes: HashMap<BridgeName, Route>,
         born_millis: i64,
     ) -> Self {
-        Self { store, feed, clock, routes, born_millis }
+        Self { store, feed, clock, tasks, routes, born_millis }
     }
 
     /// Keeps what a bridge reports, with its cursors.
@@ -143,14 +146,35 @@ impl Intake {
         drop(self.feed.try_send(Feed::Back(SinkName::bridge(bridge))));
     }
 
+    /// Puts dead letters back, due now. Returns how many there were.
+    pub async fn revive(&self, keys: Vec<Key>) -> Result<usize, StoreError> {
+        let (store, feed, now) = (self.store.clone(), self.feed.clone(), self.clock.now());
+        self.to_its_end(async move {
+            let waiting = store.revive(&keys, now).await?;
+            let count = waiting.len();
+            tell(&feed, waiting).await;
+            Ok(count)
+        })
+        .await
+    }
+
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
-        let accepted = self.store.accept(batch, now_millis).await?;
-        let waiting: Vec<_> = accepted.iter().flat_map(|a| a.clone().into_waiting()).collect();
-        if !waiting.is_empty() {
-            // A pump that has gone away finds them in the store when it comes back.
-            drop(self.feed.send(Feed::Waiting(waiting)).await);
-        }
-        Ok(accepted)
+        let (store, feed) = (self.store.clone(), self.feed.clone());
+        self.to_its_end(async move {
+            let accepted = store.accept(batch, now_millis).await?;
+            tell(&feed, accepted.iter().flat_map(|a| a.clone().into_waiting()).collect()).await;
+            Ok(accepted)
+        })
+        .await
+    }
+
+    /// Runs work that must not end between the store and the pump. A caller may go away at any moment, as an
+    /// HTTP client does that hangs up; what it left in the store would then wait for the next start.
+    async fn to_its_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.tasks.spawn(work).await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// The place that a link's source id names, when a bridge of this inbox made it.
@@ -186,6 +210,13 @@ impl Intake {
         let parts = route.bridge.parts(&thread, reply_of(outgoing, bridge));
         let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, parts };
         orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
+    }
+}
+
+/// A pump that has gone away finds them in the store when it comes back.
+async fn tell(feed: &mpsc::Sender<Feed>, waiting: Vec<Waiting>) {
+    if !waiting.is_empty() {
+        drop(feed.send(Feed::Waiting(waiting)).await);
     }
 }
 
@@ -233,5 +264,66 @@ impl HostPort for BridgeHost {
             self.intake.back(&self.bridge);
         }
         self.board.bridge(self.bridge.as_str(), state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use bridge_api::{Message, Peer, Report, Speaker};
+
+    use super::*;
+    use crate::store::MemoryStore;
+
+    struct Mute;
+
+    #[async_trait]
+    impl Bridge for Mute {
+        fn capabilities(&self) -> bridge_api::Capabilities {
+            bridge_api::Capabilities::cautious()
+        }
+        async fn run(&self, _: bridge_api::Host, _: bridge_api::CancellationToken) -> Result<(), bridge_api::Fault> {
+            Ok(())
+        }
+        async fn send(&self, _: &bridge_api::Outbound) -> Result<bridge_api::Sent, bridge_api::Fault> {
+            Ok(bridge_api::Sent::default())
+        }
+        async fn probe(&self, _: &bridge_api::Outbound) -> Result<Option<bridge_api::Sent>, bridge_api::Fault> {
+            Ok(None)
+        }
+    }
+
+    fn event() -> Inbound {
+        let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new() };
+        let message = Message {
+            peer,
+            speaker: Speaker::Peer,
+            text: "hello".into(),
+            attachments: Vec::new(),
+            reply_to: None,
+            thread_facts: std::collections::BTreeMap::new(),
+        };
+        Inbound { event: "1".into(), at_millis: 1, thread: "a:ada".into(), report: Report::Message(message) }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
+        let (feed, mut pump) = mpsc::channel(1);
+        feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
+        let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute) };
+        let store = Arc::new(MemoryStore::default());
+        let routes = HashMap::from([(BridgeName::from("net"), route)]);
+        let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, 0);
+
+        // The pump is busy, so the caller hangs up after the commit and before the pump was told.
+        let bridge = BridgeName::from("net");
+        let call = intake.inbound(&bridge, vec![event()], Vec::new());
+        assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
+        assert_eq!(store.depth().await.unwrap().waiting, 1);
+
+        assert!(matches!(pump.recv().await, Some(Feed::Back(_))));
+        let told = tokio::time::timeout(Duration::from_secs(1), pump.recv()).await;
+        assert!(matches!(told, Ok(Some(Feed::Waiting(waiting))) if waiting.len() == 1));
     }
 }

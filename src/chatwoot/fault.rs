@@ -264,10 +264,6 @@ impl<'a> Said<'a> {
         text.or(self.errors.first().map(String::as_str)).unwrap_or_default()
     }
 
-    fn is_empty(&self) -> bool {
-        self.text().is_empty()
-    }
-
     fn reason(&self, call: Call, status: u16) -> String {
         let text = shown(self.text());
         if text.is_empty() {

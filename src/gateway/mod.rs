@@ -51,6 +51,8 @@ pub struct Gateway {
     bridges: Task,
     upkeep: Task,
     fronts: Task,
+    /// What was taken and is on its way into the store.
+    accepts: TaskTracker,
     failed: mpsc::Receiver<String>,
     control: PathBuf,
 }
@@ -104,13 +106,13 @@ impl Gateway {
             inboxes.push((inbox.name.clone(), parts));
         }
         let routes = build_routes(&plan, &store, &mut sinks)?;
-        let intake = Arc::new(Intake::new(store.clone(), feed.clone(), clock, routes, born));
+        let accepts = TaskTracker::new();
+        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, born));
         let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, fastrand::Rng::new());
         let front = Front {
             intake: intake.clone(),
             store: store.clone(),
             board: board.clone(),
-            feed,
             doors,
             admin_token: plan.admin_token,
         };
@@ -130,6 +132,7 @@ impl Gateway {
             bridges: Task::default(),
             upkeep: Task::default(),
             fronts: Task::default(),
+            accepts,
             failed,
             control,
         };
@@ -175,6 +178,8 @@ impl Gateway {
         self.bridges.end().await;
         self.upkeep.end().await;
         self.fronts.end().await;
+        self.accepts.close();
+        self.accepts.wait().await;
         self.store.close().await;
         if let Err(error) = std::fs::remove_file(&self.control) {
             tracing::debug!(error = error.to_string(), "the control socket was not removed");

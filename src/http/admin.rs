@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Front;
-use crate::{clock, model::Feed, store::StoreError};
+use crate::{clock, store::StoreError};
 
 /// Rows of one list.
 const ROWS_MAX: usize = 10_000;
@@ -76,13 +76,9 @@ async fn show(State(front): State<Arc<Front>>, Query(entry): Query<Entry>) -> Re
 
 async fn retry(State(front): State<Arc<Front>>, Json(keys): Json<Keys>) -> Response {
     let Ok(keys) = bounded(keys) else { return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too many keys at once") };
-    match front.store.revive(&keys, clock::now_millis()).await {
-        Ok(waiting) => {
-            let revived = waiting.len();
-            // A pump that is gone finds them in the store.
-            drop(front.feed.send(Feed::Waiting(waiting)).await);
-            Json(json!({ "revived": revived, "asked": keys.len() })).into_response()
-        }
+    let asked = keys.len();
+    match front.intake.revive(keys).await {
+        Ok(revived) => Json(json!({ "revived": revived, "asked": asked })).into_response(),
         Err(error) => failed(&error),
     }
 }

@@ -13,9 +13,8 @@ use axum::{
     routing::{get, post},
 };
 use bridge_api::Secret;
-use tokio::sync::mpsc;
 
-use crate::{intake::Intake, model::Feed, store::Store, telemetry::StateBoard};
+use crate::{intake::Intake, store::Store, telemetry::StateBoard};
 
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
 
@@ -24,7 +23,6 @@ pub struct Front {
     pub intake: Arc<Intake>,
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
-    pub feed: mpsc::Sender<Feed>,
     /// By the inbox's configured name.
     pub doors: HashMap<String, Door>,
     /// Without one, `/admin` answers nobody.

@@ -1,6 +1,8 @@
 //! The gateway against the sandbox over loopback, with a bridge that tests play by hand; the sandbox by itself,
 //! against the payloads on disk; and the settings as a whole.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod callbacks;
 mod client;
 mod conversations;

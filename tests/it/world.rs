@@ -68,7 +68,7 @@ fn text_of(out: &Outbound) -> String {
     match &out.part {
         Part::Text { text, .. } => text.clone(),
         Part::Attachment(attachment) => format!("{}: {}", attachment.name, attachment.url),
-        other => format!("{other:?}"),
+        other @ (Part::Withdraw { .. } | _) => format!("{other:?}"),
     }
 }
 
@@ -100,7 +100,7 @@ pub(crate) struct World {
     pub(crate) network: Arc<Played>,
     pub(crate) store: Arc<dyn Store>,
     pub(crate) gateway: Gateway,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl World {
@@ -113,15 +113,15 @@ impl World {
         let sandbox = Sandbox::start(settings).await.unwrap();
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let data = tempfile::tempdir().unwrap();
-        let (network, gateway) = start(&sandbox, &store, data.path(), (Ipv4(0), 1)).await;
-        Self { sandbox, network, store, gateway, _data: data }
+        let (network, gateway) = start(&sandbox, &store, data.path()).await;
+        Self { sandbox, network, store, gateway, data }
     }
 
     /// Stops the gateway and starts another on this store.
     pub(crate) async fn restart_on(self, store: Arc<dyn Store>) -> Self {
         self.gateway.stop().await;
-        let (network, gateway) = start(&self.sandbox, &store, self._data.path(), (Ipv4(0), 1)).await;
-        Self { network, gateway, store, ..self }
+        let (network, gateway) = start(&self.sandbox, &store, self.data.path()).await;
+        Self { network, store, gateway, ..self }
     }
 
     /// A person writes; returns when the gateway has it.
@@ -193,20 +193,12 @@ impl World {
     }
 }
 
-/// A port of the loopback address; 0 takes a free one.
-struct Ipv4(u16);
-
-async fn start(
-    sandbox: &Sandbox,
-    store: &Arc<dyn Store>,
-    data_dir: &std::path::Path,
-    (port, settle_seconds): (Ipv4, u64),
-) -> (Arc<Played>, Gateway) {
+async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::Path) -> (Arc<Played>, Gateway) {
     let network = Played::new();
     let url = sandbox.url().parse().unwrap();
     let (account, inbox) = (AccountId(sandbox.account_id() as i64), InboxId(sandbox.inbox_id() as i64));
     let plan = Plan {
-        listen: SocketAddr::from(([127, 0, 0, 1], port.0)),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.to_owned(),
         admin_token: Some(Secret::new("admin")),
         stop_limit: Duration::from_secs(5),
@@ -217,7 +209,7 @@ async fn start(
             callback_secret: None,
             callback_path_token: None,
             send_templates: true,
-            settle: Duration::from_secs(settle_seconds),
+            settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
         }],
         bridges: vec![BridgePlan {
