@@ -20,7 +20,7 @@ use crate::{
     peers::ngircd::{Flood, Ngircd},
     sandbox::{Desk, Message},
     wait::{PATIENCE, until, until_within},
-    world::{FAST, World, heavy},
+    world::{World, heavy},
 };
 
 const KILLS: &str = "DESKBRIDGE_E2E_KILLS";
@@ -32,11 +32,13 @@ const LIFE_MILLIS_MAX: u64 = 1_500;
 /// each of [`PEOPLE`] must stay well below that.
 const PAUSE: Duration = Duration::from_millis(40);
 const PEOPLE: usize = 10;
+/// Slow enough that lines wait for their turn, and with them the questions who wrote what.
+const PACE: &str = "pace = { burst = 10, per_second = 40 }\n";
 
 #[test]
 fn kills_at_random_moments_lose_and_double_nothing_and_keep_the_order() {
     let _alone = heavy();
-    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let Some(world) = World::on_ngircd(Flood::Free, PACE) else { return };
     let kills = std::env::var(KILLS).map_or(50, |text| text.parse().expect("a number of kills"));
     let seed = match std::env::var(SEED).as_deref() {
         Ok("random") => fastrand::u64(..),

@@ -7,6 +7,8 @@ use std::{
 
 /// For what takes a moment. Generous: a loaded machine is no bug of ours.
 pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
+/// A longer wait is no failure, and worth a line.
+const NOTED: Duration = Duration::from_secs(15);
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
 /// Looks until there is an answer. `Err` says what is seen instead, for the report of a failure.
@@ -15,11 +17,17 @@ pub(crate) fn until<T>(what: &str, look: impl FnMut() -> Result<T, String>) -> T
 }
 
 pub(crate) fn until_within<T>(patience: Duration, what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
-    let deadline = Instant::now() + patience;
+    let begun = Instant::now();
     loop {
+        let waited = begun.elapsed();
         match look() {
-            Ok(found) => return found,
-            Err(seen) => assert!(Instant::now() < deadline, "waited {patience:?} for {what}; seen: {seen}"),
+            Ok(found) => {
+                if waited > NOTED {
+                    eprintln!("waited {} s for {what}", waited.as_secs());
+                }
+                return found;
+            }
+            Err(seen) => assert!(waited < patience, "waited {patience:?} for {what}; seen: {seen}"),
         }
         thread::sleep(LOOK_EVERY);
     }
