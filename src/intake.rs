@@ -199,19 +199,20 @@ impl Intake {
         now_millis: i64,
         due_millis: i64,
     ) -> Result<Group, &'static str> {
-        let created_millis = if outgoing.created_millis > 0 { outgoing.created_millis } else { now_millis };
+        let created_millis = outgoing.created_millis;
+        let age_millis = if created_millis > 0 { now_millis - created_millis } else { 0 };
         let (new, on_duplicate) = match outgoing.occasion {
             Occasion::Created => (true, OnDuplicate::Ignore),
             Occasion::Updated => (false, OnDuplicate::Revive),
             Occasion::Listed => (false, OnDuplicate::Ignore),
         };
-        if created_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
+        if now_millis - age_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
             return Err("written before this gateway began");
         }
-        if now_millis - created_millis > self.horizon.memory_millis {
+        if age_millis > self.horizon.memory_millis {
             return Err("older than what the store remembers");
         }
-        if !new && now_millis - created_millis > UPDATE_AGE_MAX_MILLIS {
+        if !new && age_millis > UPDATE_AGE_MAX_MILLIS {
             return Err("an update of an old message");
         }
         let message = message_ref(inbox, outgoing.conversation, outgoing.message);

@@ -49,7 +49,7 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reply {
     pub message: MessageRef,
-    /// When the inbox made the message, Unix milliseconds; the same in each of its callbacks.
+    /// When the inbox made the message, Unix milliseconds; 0 when it does not say.
     pub created_millis: i64,
     pub bridge: BridgeName,
     pub thread: ThreadId,
@@ -67,7 +67,7 @@ pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option
         .enumerate()
         .map(|(number, part)| NewEnvelope {
             key: part_key(&message, number),
-            at_millis: created_millis,
+            at_millis: moment_of(message.message, created_millis),
             lane: lane.clone(),
             rank: rank_of(message.message, number),
             due_millis,
@@ -94,7 +94,7 @@ pub fn withdraw(
     let part = Part::Withdraw { key: part_key(&message, 0) };
     Group::one(NewEnvelope {
         key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
-        at_millis: created_millis,
+        at_millis: moment_of(message.message, created_millis),
         lane,
         rank: rank_of(message.message, PARTS_MAX - 1),
         due_millis,
@@ -155,6 +155,16 @@ pub fn resolved(
     })
 }
 
+/// Callbacks tell the moment of a message to the millisecond, lists to the second: both must come to the same.
+/// Without any moment the key is kept for good.
+fn moment_of(message: i64, created_millis: i64) -> i64 {
+    const NEVER_FORGOTTEN: i64 = 4_102_444_800_000;
+    match created_millis {
+        ..=0 => NEVER_FORGOTTEN + message,
+        _ => created_millis - created_millis.rem_euclid(1000) + message.rem_euclid(1000),
+    }
+}
+
 fn part_key(message: &MessageRef, part: usize) -> Key {
     Key::new(format!("{}:{}/{}/{part}", message.inbox, message.message, message.conversation))
 }
@@ -196,11 +206,19 @@ mod tests {
         let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.at_millis)).collect();
         assert_eq!(
             seen,
-            [("support:9001/42/0", 9001 << 12, 7_200_000), ("support:9001/42/1", (9001 << 12) + 1, 7_200_000)]
+            [("support:9001/42/0", 9001 << 12, 7_200_001), ("support:9001/42/1", (9001 << 12) + 1, 7_200_001)]
         );
         let last = |e: &NewEnvelope| matches!(&e.order, Order::Send { last, .. } if *last);
         assert_eq!(group.envelopes.iter().map(last).collect::<Vec<_>>(), [false, true]);
         assert_eq!(group.envelopes[0].lane, group.envelopes[1].lane);
+    }
+
+    #[test]
+    fn a_message_has_one_moment_however_exactly_it_is_told() {
+        assert_eq!(moment_of(9001, 7_200_123), moment_of(9001, 7_200_000));
+        assert_ne!(moment_of(9001, 7_200_000), moment_of(9001, 7_201_000));
+        assert_eq!(moment_of(9001, 0), moment_of(9001, 0));
+        assert!(moment_of(9001, 0) > moment_of(9001, 1_800_000_000_000), "no pruning may reach it");
     }
 
     #[test]

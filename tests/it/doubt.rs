@@ -1,7 +1,8 @@
 //! An inbox that lies, breaks off, slows down and goes away.
 
 use axum::http::Method;
-use deskbridge::sandbox::{RouteClass, RouteFault, RouteRule};
+use bridge_api::BridgeState;
+use deskbridge::sandbox::{RouteClass, RouteFault, RouteRule, SandboxSettings};
 
 use crate::world::World;
 
@@ -50,7 +51,6 @@ async fn a_conversation_whose_creation_ended_in_doubt_is_there_once() {
 
 #[tokio::test]
 async fn one_conversation_that_is_flooded_waits_alone() {
-    use deskbridge::sandbox::SandboxSettings;
     let world = World::with(SandboxSettings { messages_per_minute_max: 3, ..SandboxSettings::default() }).await;
     for n in 0..5 {
         world.write("ada", &format!("a{n}"), &format!("line {n}")).await;
@@ -78,7 +78,7 @@ async fn an_inbox_that_is_not_there_holds_everything_and_gives_nothing_up() {
     world
         .until("the inbox to be seen down", || {
             let state = world.gateway.board().inboxes()["support"].state.clone();
-            matches!(state, bridge_api::BridgeState::Down { .. }).then_some(())
+            matches!(state, BridgeState::Down { .. }).then_some(())
         })
         .await;
     let rows = world.store.list(10).await.unwrap();
@@ -86,4 +86,29 @@ async fn an_inbox_that_is_not_there_holds_everything_and_gives_nothing_up() {
     assert_eq!(world.store.depth().await.unwrap().dead, 0);
     world.sandbox.faults().clear();
     assert_eq!(world.wait_for_incoming(1, 1).await, ["hello"]);
+}
+
+#[tokio::test]
+async fn an_inbox_that_asks_for_fewer_requests_gets_none_until_its_next_minute_and_no_attempt_is_spent() {
+    let world = World::new().await;
+    world.write("ada", "1", "before").await;
+    world.wait_for_incoming(1, 1).await;
+    world.wait_for_rest().await;
+    world.sandbox.faults().add(RouteRule::always(RouteClass::Any, RouteFault::TooManyRequests));
+    for n in 2..6 {
+        world.write("ada", &n.to_string(), "later").await;
+    }
+    world
+        .until("the inbox to be held", || {
+            let state = world.gateway.board().inboxes()["support"].state.clone();
+            matches!(state, BridgeState::Down { .. }).then_some(())
+        })
+        .await;
+    world.sandbox.faults().clear();
+    let rows = world.store.list(10).await.unwrap();
+    assert_eq!(rows.len(), 4);
+    assert!(rows.iter().all(|row| row.attempts == 0), "{rows:?}");
+    // The next minute begins with a margin of a second, so this is always before it.
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    assert_eq!(world.texts(1, 0).len(), 1, "nothing is sent within the minute");
 }
