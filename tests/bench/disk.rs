@@ -63,8 +63,8 @@ impl RawLog {
         std::thread::spawn(move || {
             let mut batch = Vec::new();
             while appends.blocking_recv_many(&mut batch, 512) > 0 {
-                let bytes: Vec<u8> = batch.iter().flat_map(|(bytes, _)| bytes).copied().collect();
-                file.write_all(&bytes).and_then(|()| file.sync_data()).expect("the disk has room");
+                let bytes: Vec<_> = batch.iter().map(|(bytes, _)| &**bytes).collect();
+                file.write_all(&bytes.concat()).and_then(|()| file.sync_data()).expect("the disk has room");
                 for (_, caller) in batch.drain(..) {
                     caller.send(()).ok();
                 }

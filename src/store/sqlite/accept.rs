@@ -69,8 +69,16 @@ fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Ac
             OnDuplicate::Revive => revive(work, first.lane.id.0, &message_ranks(first.rank), now_millis),
         };
     }
-    let written = group.envelopes.iter().map(|envelope| insert(work, envelope, now_millis));
-    Ok(Accepted::New(written.collect::<Result<_, _>>()?))
+    let mut written = Vec::with_capacity(group.envelopes.len());
+    for (place, envelope) in group.envelopes.iter().enumerate() {
+        if place > 0 {
+            // Known from another group, it stands for the newer envelope from now on.
+            let known = params![envelope.at_millis, envelope.hash];
+            work.execute("DELETE FROM known WHERE at = ?1 AND hash = ?2", known)?;
+        }
+        written.push(insert(work, envelope, now_millis)?);
+    }
+    Ok(Accepted::New(written))
 }
 
 fn is_known(work: &Work, envelope: &WrittenEnvelope) -> rusqlite::Result<bool> {
@@ -90,7 +98,8 @@ fn revive(work: &mut Work, lane: i64, ranks: &RangeInclusive<i64>, now_millis: i
 fn insert(work: &mut Work, new: &WrittenEnvelope, now_millis: i64) -> rusqlite::Result<Waiting> {
     let id = work.next_id();
     let sink = work.intern(&new.lane.sink)?;
-    work.execute("INSERT OR REPLACE INTO known VALUES (?1, ?2, ?3)", params![new.at_millis, new.hash, id.0])?;
+    // Not `OR REPLACE`, which would copy the whole page at each run, in case half of it must be undone.
+    work.execute("INSERT INTO known VALUES (?1, ?2, ?3)", params![new.at_millis, new.hash, id.0])?;
     work.execute(
         "INSERT INTO ev VALUES (?1, ?2, ?3, ?4, ?5, 0, 0, NULL, NULL)",
         params![id.0, sink, new.lane.id.0, new.rank, new.due_millis],
