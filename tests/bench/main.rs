@@ -1,27 +1,52 @@
-//! Figures. Run as a test it only shows that the figures can be taken; `--large` takes them.
+//! Figures. Run as a test it only shows that the figures can be taken, and that what is measured is
+//! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000 --folder DIR
-//! cargo test --release --test bench -- restart --folder DIR/1000000-waiting
+//! cargo test --release --test bench -- --large [intake] [inbound] [store] [--folder DIR]
+//! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
+//! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
 
 mod disk;
+mod inbound;
+mod intake;
+mod load;
+mod plan;
+mod slices;
+mod stand_in;
 mod store;
 
 use std::{env, path::PathBuf};
 
+use slices::Effort;
+
+const ALL: [&str; 3] = ["store", "intake", "inbound"];
+
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
+    let has = |wanted: &str| words.iter().any(|word| word == wanted);
     let value = |name: &str| words.iter().position(|word| word == name).and_then(|at| words.get(at + 1));
+    // The bare client takes whichever is there; the gateway's brings its own.
+    rustls::crypto::ring::default_provider().install_default().expect("nobody else did");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads are to be had");
-    let scratch = tempfile::tempdir().expect("there is a folder for scratch files");
+    let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is a folder for scratch files");
     let folder = value("--folder").map_or(scratch.path().to_owned(), PathBuf::from);
-    if words.iter().any(|word| word == "restart") {
+    if has("reopen") {
         return runtime.block_on(store::restart(folder));
     }
     let waiting = value("--waiting").map_or("10000,100000,1000000", String::as_str);
     let waiting = waiting.split(',').map(|count| count.parse().expect("a number")).collect();
-    let large = words.iter().any(|word| word == "--large");
-    let sizes = if large { store::Sizes::large(waiting) } else { store::Sizes::small() };
-    runtime.block_on(store::run(&folder, &sizes));
+    let large = has("--large");
+    let effort = if large { Effort::large() } else { Effort::small() };
+    let wanted = |name: &str| has(name) || !ALL.iter().any(|any| has(any));
+    if wanted("store") {
+        let sizes = if large { store::Sizes::large(waiting) } else { store::Sizes::small() };
+        runtime.block_on(store::run(&folder, &sizes));
+    }
+    if wanted("intake") {
+        runtime.block_on(intake::run(&folder, effort));
+    }
+    if wanted("inbound") {
+        runtime.block_on(inbound::run(&folder, effort));
+    }
 }

@@ -1,0 +1,71 @@
+//! The gateway under measurement: one inbox, one IRC bridge, SQLite on the disk.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use bridge_api::{Bridge, BridgeName, Kind, Secret};
+use bridge_irc::Irc;
+use deskbridge::{
+    chatwoot::{AccountId, Client, ClientSettings, InboxId},
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
+    model::InboxName,
+    policy::WhenInDoubt,
+    store::{Place, SqliteStore, Store},
+};
+
+use crate::load::SECRET;
+
+pub(crate) const CONCURRENCY: usize = 32;
+
+/// An address at which nobody listens.
+pub(crate) fn nobody() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 1).into()
+}
+
+/// A bridge named `net` to a server on this port, as fast as the server takes it.
+pub(crate) fn irc(port: u16) -> Arc<dyn Bridge> {
+    let table = serde_json::json!({
+        "server": "127.0.0.1", "port": port, "tls": false, "nick": "help",
+        "pace": { "burst": 1000, "per_second": 1000.0 },
+    });
+    let settings = serde_json::from_value(table).expect("good settings");
+    Irc::build(BridgeName::from("net"), settings).expect("usable settings")
+}
+
+pub(crate) fn client_settings(inbox: SocketAddr) -> ClientSettings {
+    let url = format!("http://{inbox}").parse().expect("an address");
+    ClientSettings { concurrency: CONCURRENCY, ..ClientSettings::new(url, AccountId(1), InboxId(7), Secret::new("demo-token")) }
+}
+
+pub(crate) fn client(inbox: SocketAddr) -> Client {
+    Client::new(client_settings(inbox)).expect("good settings")
+}
+
+pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Bridge>) -> (Gateway, Arc<dyn Store>) {
+    let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&Place::in_dir(folder)).expect("the folder can be written"));
+    let inbox = InboxPlan {
+        name: InboxName::new("support"),
+        client: client_settings(inbox),
+        callback_secret: Some(Secret::new(SECRET)),
+        callback_path_token: None,
+        send_templates: true,
+        settle: Duration::from_secs(20),
+        callback_grace: Duration::from_millis(250),
+    };
+    let name = InboxName::new("support");
+    let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, bridge };
+    let plan = Plan {
+        listen: (Ipv4Addr::LOCALHOST, 0).into(),
+        data_dir: folder.to_owned(),
+        admin_token: None,
+        stop_limit: Duration::from_secs(20),
+        retention: Duration::from_secs(24 * 3600),
+        inboxes: vec![inbox],
+        bridges: vec![bridge],
+    };
+    (Gateway::start(plan, store.clone()).await.expect("the gateway starts"), store)
+}
