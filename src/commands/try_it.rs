@@ -2,7 +2,7 @@
 //! and its agent's page on loopback; with `--irc` also a real IRC network.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -26,6 +26,8 @@ use crate::{
 
 const INBOX: &str = "sandbox";
 const BRIDGE: &str = "irc";
+/// Where the agent's page usually is.
+const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8700);
 
 #[derive(Debug, Args)]
 pub struct TryArgs {
@@ -38,9 +40,9 @@ pub struct TryArgs {
     /// Nick on that network
     #[arg(long, value_name = "NICK", default_value = "deskbridge")]
     pub nick: String,
-    /// Where the agent's page listens
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8700")]
-    pub listen: SocketAddr,
+    /// Where the agent's page listens [default: 127.0.0.1:8700, or a free port when that one is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<SocketAddr>,
 }
 
 /// Where an IRC network is, from its URL.
@@ -64,9 +66,7 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let data_dir = args.data_dir.as_deref().or(temporary.as_ref().map(tempfile::TempDir::path));
     let data_dir = data_dir.expect("one of the two is there").to_owned();
 
-    let sandbox = Sandbox::start(SandboxSettings { listen: args.listen, ..SandboxSettings::default() });
-    let sandbox =
-        sandbox.await.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    let sandbox = start_sandbox(args.listen).await?;
     let place = Place::in_dir(&data_dir);
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
     let store = opened.map_err(|error| Failure::new(error.to_string()))?;
@@ -78,6 +78,19 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let ended = until_told(gateway).await;
     sandbox.stop().await;
     ended.map_err(|error| Failure::new(error.to_string()))
+}
+
+/// A first look must not fail because something else has the usual port.
+async fn start_sandbox(listen: Option<SocketAddr>) -> Result<Sandbox, Failure> {
+    let start = |listen| Sandbox::start(SandboxSettings { listen, ..SandboxSettings::default() });
+    let failed = |error| Failure::new(format!("{error}; choose another address by --listen"));
+    match listen {
+        Some(listen) => start(listen).await.map_err(failed),
+        None => match start(USUAL).await {
+            Ok(sandbox) => Ok(sandbox),
+            Err(_) => start(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await.map_err(failed),
+        },
+    }
 }
 
 fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> Result<Plan, Failure> {
