@@ -6,7 +6,7 @@ use bridge_api::{FaultKind, Resend};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rules {
     pub resend: Resend,
-    /// How long after its start an unanswered attempt may still take effect over there.
+    /// How long the far side may still work on a request that nobody waits for any more.
     pub settle_millis: i64,
     /// For [`Resend::Risky`]: what to do when nobody can say whether it took effect.
     pub when_in_doubt: WhenInDoubt,
@@ -27,7 +27,6 @@ pub struct Tried {
     /// Attempts so far that count, this one included.
     pub attempts: u32,
     pub accepted_millis: i64,
-    pub started_millis: i64,
     pub was_probe: bool,
 }
 
@@ -83,7 +82,8 @@ pub fn next(tried: Tried, fault: FaultKind, rules: Rules, now_millis: i64, jitte
 fn doubt(tried: Tried, rules: Rules, now_millis: i64) -> Next {
     match (rules.resend, tried.was_probe) {
         (Resend::Harmless, _) => Next::RetryAt { due_millis: now_millis, spent: true },
-        (_, false) => Next::ProbeAt { due_millis: now_millis.max(tried.started_millis + rules.settle_millis) },
+        // Counted from now: the last of an attempt's requests may have left just before it failed.
+        (_, false) => Next::ProbeAt { due_millis: now_millis + rules.settle_millis },
         // The question failed, not the attempt: ask again, never guess.
         (Resend::Askable, true) => Next::ProbeAt { due_millis: now_millis + PROBE_AGAIN_MILLIS },
         (Resend::Risky, true) if may_repeat(tried, rules) => Next::RetryAt { due_millis: now_millis, spent: true },
@@ -115,7 +115,7 @@ mod tests {
     }
 
     fn tried(attempts: u32, was_probe: bool) -> Tried {
-        Tried { attempts, accepted_millis: NOW - 60_000, started_millis: NOW - 1_000, was_probe }
+        Tried { attempts, accepted_millis: NOW - 60_000, was_probe }
     }
 
     #[test]
@@ -160,7 +160,7 @@ mod tests {
                 tried(1, false),
                 Unknown,
                 rules(Askable, Repeat),
-                Next::ProbeAt { due_millis: NOW + 19_000 },
+                Next::ProbeAt { due_millis: NOW + 20_000 },
             ),
             (
                 "harmless doubt is repeated",

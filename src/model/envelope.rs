@@ -7,7 +7,7 @@ use crate::model::{EnvelopeId, InboxName, Lane};
 
 /// The effect that an envelope orders.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "order", rename_all = "snake_case")]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
     /// Towards the inbox: somebody's message.
     Post { bridge: BridgeName, thread: ThreadId, message: Message },

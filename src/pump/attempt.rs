@@ -6,7 +6,6 @@ use bridge_api::Fault;
 use futures_util::FutureExt;
 
 use crate::{
-    clock::Clock,
     lanes::Taken,
     model::Envelope,
     sinks::{Done, Sink},
@@ -16,12 +15,10 @@ use crate::{
 pub(super) struct Finished {
     pub(super) taken: Taken,
     pub(super) envelope: Envelope,
-    pub(super) started_millis: i64,
     pub(super) outcome: Result<Option<Done>, Fault>,
 }
 
-pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope, clock: Clock) -> Finished {
-    let started_millis = envelope.doubt.map_or_else(|| clock.now(), |open| open.started_millis);
+pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope) -> Finished {
     let limit = sink.attempt_limit();
     let tried = AssertUnwindSafe(tokio::time::timeout(limit, try_once(&*sink, &envelope))).catch_unwind().await;
     let outcome = match tried {
@@ -29,7 +26,7 @@ pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope, c
         Ok(Err(_)) => Err(Fault::unknown(format!("no answer within {} s", limit.as_secs()))),
         Err(_) => Err(Fault::unknown("the attempt panicked; the log has the details")),
     };
-    Finished { taken, envelope, started_millis, outcome }
+    Finished { taken, envelope, outcome }
 }
 
 async fn try_once(sink: &dyn Sink, envelope: &Envelope) -> Result<Option<Done>, Fault> {

@@ -12,9 +12,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     lanes::{Lanes, Taken},
-    model::{Envelope, EnvelopeId, Feed, SinkName, Waiting},
+    model::{Envelope, EnvelopeId, Feed, OpenAttempt, SinkName, Waiting},
     sinks::Sink,
-    store::{Begin, Lease, Settle, Store, StoreError, Turn},
+    store::{Begin, Lease, Settle, Settled, Store, StoreError, Turn},
 };
 use attempt::Finished;
 
@@ -43,6 +43,8 @@ pub struct Pump {
     /// Ended attempts that the store has not been told of yet.
     settle: Vec<Settle>,
     rng: fastrand::Rng,
+    /// Attempts from before this moment belong to a process that is gone.
+    started_millis: i64,
 }
 
 struct SinkSlot {
@@ -71,6 +73,7 @@ impl Pump {
             attempts: JoinSet::new(),
             settle: Vec::new(),
             rng,
+            started_millis: clock.now(),
         }
     }
 
@@ -207,13 +210,31 @@ impl Pump {
         let mut envelopes = envelopes.into_iter().peekable();
         for taken in taken {
             match envelopes.next_if(|envelope| envelope.id == taken.id) {
-                Some(envelope) => {
-                    let sink = self.slot(taken.sink).sink.clone();
-                    self.attempts.spawn(attempt::run(sink, taken, envelope, self.clock));
-                }
+                Some(envelope) => self.start(taken, envelope),
                 None => self.lanes.finish(taken),
             }
         }
+    }
+
+    fn start(&mut self, taken: Taken, envelope: Envelope) {
+        let sink = self.slot(taken.sink).sink.clone();
+        // The process that began it may have ended with a request on its way: the far side is asked only when it
+        // can no longer be at work on that.
+        let safe_millis = self.started_millis + sink.rules().settle_millis;
+        match envelope.doubt {
+            Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
+                self.lanes.again(taken, safe_millis);
+                let reason = "the process ended during the attempt".to_owned();
+                self.settle
+                    .push(Settle { id: envelope.id, outcome: Settled::Doubt { due_millis: safe_millis, reason } });
+            }
+            Some(_) | None => drop(self.attempts.spawn(attempt::run(sink, taken, envelope))),
+        }
+    }
+
+    /// By its stamp: from before our start, or from a clock that was ahead of ours.
+    fn is_of_an_earlier_process(&self, open: OpenAttempt) -> bool {
+        open.started_millis <= self.started_millis || open.started_millis > self.clock.now()
     }
 
     fn slot(&self, index: usize) -> &SinkSlot {

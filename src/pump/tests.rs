@@ -192,10 +192,11 @@ async fn an_attempt_cut_short_by_the_end_of_the_process_is_asked_about_first() {
     rig.pump.turn(Begins::Yes).await.unwrap();
     // The process ends here: the attempt was written down and nobody knows how it went.
     drop(std::mem::replace(&mut rig.pump, start(&rig.store, &rig.network, &rig.inbox, rig.clock).await));
-    let before = rig.network.log().len();
+    let (before, restarted) = (rig.network.log().len(), rig.clock.now());
     rig.pump.rebuild().await.unwrap();
     rig.settle().await;
     assert_eq!(rig.network.log()[before], "probe support:9/1/0 after 77");
+    assert!(rig.clock.now() - restarted >= 20_000, "the far side may still have been at work on it");
     assert!(matches!(rig.state("support:9/1/0").await, EnvelopeState::Done { .. }));
 }
 

@@ -48,12 +48,7 @@ impl Pump {
         let Err(fault) = &finished.outcome else { unreachable!("the caller looked") };
         let (envelope, taken) = (&finished.envelope, finished.taken);
         let was_probe = envelope.doubt.is_some();
-        let tried = Tried {
-            attempts: envelope.attempts,
-            accepted_millis: envelope.accepted_millis,
-            started_millis: finished.started_millis,
-            was_probe,
-        };
+        let tried = Tried { attempts: envelope.attempts, accepted_millis: envelope.accepted_millis, was_probe };
         let now = self.clock.now();
         let reason = fault.reason.clone();
         tracing::info!(

@@ -25,6 +25,9 @@ use crate::{
 
 /// Pages of [`MESSAGES_PAGE`] that one probe reads before it gives up for now.
 const PROBE_PAGES_MAX: usize = 100;
+/// Attempts under way for each request at once, which the client bounds: while some are written down as begun
+/// or ended, others keep the inbox busy.
+const BEGUN_AHEAD: usize = 2;
 /// A whole attempt may need five calls, each with its own limit within the client.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
 
@@ -164,7 +167,7 @@ impl InboxSink {
 #[async_trait]
 impl Sink for InboxSink {
     fn limit(&self) -> usize {
-        self.concurrency
+        self.concurrency * BEGUN_AHEAD
     }
 
     fn rules(&self) -> Rules {

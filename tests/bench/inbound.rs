@@ -156,17 +156,16 @@ fn privmsg(peer: u64, turn: u64) -> String {
     )
 }
 
-async fn welcome(
-    reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>,
-    writer: &mut tokio::net::tcp::OwnedWriteHalf,
-) {
+async fn welcome(reader: &mut BufReader<tokio::net::tcp::OwnedReadHalf>, writer: &mut tokio::net::tcp::OwnedWriteHalf) {
     let mut line = String::new();
     loop {
         line.clear();
         reader.read_line(&mut line).await.expect("the bridge introduces itself");
         let answer = match line.trim_end() {
             "CAP END" => break,
-            text if text.starts_with("CAP LS") => ":irc.bench CAP * LS :server-time account-tag message-tags\r\n".to_owned(),
+            text if text.starts_with("CAP LS") => {
+                ":irc.bench CAP * LS :server-time account-tag message-tags\r\n".to_owned()
+            }
             text => match text.strip_prefix("CAP REQ ") {
                 Some(wanted) => format!(":irc.bench CAP * ACK {wanted}\r\n"),
                 None => continue,

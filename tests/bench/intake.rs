@@ -62,7 +62,9 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
     let servers = [(Kind::Gateway, gateway.address()), (Kind::RawWhole, whole), (Kind::RawKept, kept)];
     let mut candidates: Vec<Candidate> = [1, 16, 64]
         .into_iter()
-        .flat_map(|connections| servers.map(|(kind, address)| Candidate { kind, connections, address, slices: Vec::new() }))
+        .flat_map(|connections| {
+            servers.map(|(kind, address)| Candidate { kind, connections, address, slices: Vec::new() })
+        })
         .collect();
     let mut gate = Gate::new(effort.patience);
     let (mut message, mut stored) = (1_000_000, 0);
@@ -149,7 +151,11 @@ fn print(candidates: &[Candidate]) {
         &found.expect("all were measured").slices
     };
     for connections in [1, 16, 64] {
-        for (kind, name) in [(Kind::Gateway, "gateway"), (Kind::RawWhole, "raw log, whole callbacks"), (Kind::RawKept, "raw log, what the outbox keeps")] {
+        for (kind, name) in [
+            (Kind::Gateway, "gateway"),
+            (Kind::RawWhole, "raw log, whole callbacks"),
+            (Kind::RawKept, "raw log, what the outbox keeps"),
+        ] {
             let slices = find(kind, connections);
             println!(
                 "| {name}, {connections} | {:.0} | {:.2} / {:.2} | {:.1} | {}/{} |",

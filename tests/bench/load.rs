@@ -53,7 +53,13 @@ pub(crate) struct Outcome {
 }
 
 /// Sends until the requests or the time are spent. Every answer must be 200 with this body.
-pub(crate) fn send(address: SocketAddr, requests: &[Vec<u8>], connections: usize, length: Duration, answer: &str) -> Outcome {
+pub(crate) fn send(
+    address: SocketAddr,
+    requests: &[Vec<u8>],
+    connections: usize,
+    length: Duration,
+    answer: &str,
+) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut streams = Vec::new();

@@ -38,7 +38,10 @@ pub(crate) fn irc(port: u16) -> Arc<dyn Bridge> {
 
 pub(crate) fn client_settings(inbox: SocketAddr) -> ClientSettings {
     let url = format!("http://{inbox}").parse().expect("an address");
-    ClientSettings { concurrency: CONCURRENCY, ..ClientSettings::new(url, AccountId(1), InboxId(7), Secret::new("demo-token")) }
+    ClientSettings {
+        concurrency: CONCURRENCY,
+        ..ClientSettings::new(url, AccountId(1), InboxId(7), Secret::new("demo-token"))
+    }
 }
 
 pub(crate) fn client(inbox: SocketAddr) -> Client {

@@ -1,3 +1,5 @@
+//! Downloads, hop by hop.
+
 use bridge_api::Secret;
 use futures_util::TryStreamExt;
 use reqwest::Url;
