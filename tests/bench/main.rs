@@ -2,12 +2,13 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [store] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [store] [footprint] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
 
 mod disk;
+mod footprint;
 mod inbound;
 mod intake;
 mod load;
@@ -20,7 +21,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 3] = ["store", "intake", "inbound"];
+const ALL: [&str; 4] = ["store", "intake", "inbound", "footprint"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -29,6 +30,9 @@ fn main() {
     // The bare client takes whichever is there; the gateway's brings its own.
     rustls::crypto::ring::default_provider().install_default().expect("nobody else did");
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads are to be had");
+    if runtime.block_on(footprint::is_child(&words)) {
+        return;
+    }
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is a folder for scratch files");
     let folder = value("--folder").map_or(scratch.path().to_owned(), PathBuf::from);
     if has("reopen") {
@@ -48,5 +52,8 @@ fn main() {
     }
     if wanted("inbound") {
         runtime.block_on(inbound::run(&folder, effort));
+    }
+    if wanted("footprint") {
+        footprint::run(&folder, &if large { footprint::Load::large() } else { footprint::Load::small() });
     }
 }
