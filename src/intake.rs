@@ -1,13 +1,18 @@
 //! The one door in, for both directions: what came is turned into orders and accepted by the store. Calls
 //! nobody and waits for nothing but the disk.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
 
 use async_trait::async_trait;
 use bridge_api::{
     AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Key, Reply, ThreadId,
 };
-use tokio::sync::mpsc;
+use tokio::{runtime::Handle, sync::mpsc};
 use tokio_util::task::TaskTracker;
 
 use crate::{
@@ -176,13 +181,12 @@ impl Intake {
         .await
     }
 
-    /// Runs work that must not end between the store and the pump. A caller may go away at any moment, as an
-    /// HTTP client does that hangs up; what it left in the store would then wait for the next start.
-    async fn to_its_end<T: Send + 'static>(
-        &self,
-        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
-    ) -> Result<T, StoreError> {
-        self.tasks.spawn(work).await.unwrap_or(Err(StoreError::Closed))
+    fn to_its_end<F: Future>(&self, work: F) -> ToItsEnd<F>
+    where
+        F: Send + 'static,
+        F::Output: Send + 'static,
+    {
+        ToItsEnd { work: Some(Box::pin(work)), tasks: self.tasks.clone() }
     }
 
     /// The place that a link's source id names, when a bridge of this inbox made it.
@@ -222,6 +226,46 @@ impl Intake {
         let parts = route.bridge.parts(&thread, reply_of(outgoing, bridge));
         let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, parts };
         orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
+    }
+}
+
+/// Work that must not end between the store and the pump. A caller may go away at any moment, as an HTTP
+/// client does that hangs up; what it left in the store would then wait for the next start. Dropped early, the
+/// work goes on as a task of its own.
+struct ToItsEnd<F: Future>
+where
+    F: Send + 'static,
+    F::Output: Send + 'static,
+{
+    work: Option<Pin<Box<F>>>,
+    tasks: TaskTracker,
+}
+
+impl<F: Future + Send + 'static> Future for ToItsEnd<F>
+where
+    F::Output: Send + 'static,
+{
+    type Output = F::Output;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let work = self.work.as_mut().expect("it is not polled after its end");
+        let polled = work.as_mut().poll(context);
+        if polled.is_ready() {
+            self.work = None;
+        }
+        polled
+    }
+}
+
+impl<F: Future> Drop for ToItsEnd<F>
+where
+    F: Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn drop(&mut self) {
+        // Without a runtime the process ends, and its next start finds what was kept.
+        if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
+            drop(self.tasks.spawn_on(work, &runtime));
+        }
     }
 }
 
