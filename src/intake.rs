@@ -181,9 +181,9 @@ impl Intake {
         .await
     }
 
-    fn to_its_end<F: Future>(&self, work: F) -> ToItsEnd<F>
+    fn to_its_end<F>(&self, work: F) -> ToItsEnd<F>
     where
-        F: Send + 'static,
+        F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         ToItsEnd { work: Some(Box::pin(work)), tasks: self.tasks.clone() }
@@ -232,17 +232,18 @@ impl Intake {
 /// Work that must not end between the store and the pump. A caller may go away at any moment, as an HTTP
 /// client does that hangs up; what it left in the store would then wait for the next start. Dropped early, the
 /// work goes on as a task of its own.
-struct ToItsEnd<F: Future>
+struct ToItsEnd<F>
 where
-    F: Send + 'static,
+    F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     work: Option<Pin<Box<F>>>,
     tasks: TaskTracker,
 }
 
-impl<F: Future + Send + 'static> Future for ToItsEnd<F>
+impl<F> Future for ToItsEnd<F>
 where
+    F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     type Output = F::Output;
@@ -256,9 +257,9 @@ where
     }
 }
 
-impl<F: Future> Drop for ToItsEnd<F>
+impl<F> Drop for ToItsEnd<F>
 where
-    F: Send + 'static,
+    F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
     fn drop(&mut self) {

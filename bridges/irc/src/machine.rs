@@ -30,6 +30,7 @@ mod keepalive;
 mod link;
 mod login;
 mod nick;
+mod notes;
 mod pace;
 mod people;
 mod presence;
@@ -112,6 +113,7 @@ pub(crate) struct Machine {
     held: held::Held,
     orders: delivery::Orders,
     recent: recent::Recent,
+    notes: notes::Notes,
     backoff: reconnect::Backoff,
     sts: sts::Sts,
     /// Until when a line of an earlier connection may still be delivered by its ghost.
@@ -142,6 +144,7 @@ impl Machine {
             held: held::Held::default(),
             orders: delivery::Orders::default(),
             recent: recent::Recent::default(),
+            notes: notes::Notes::default(),
             backoff: reconnect::Backoff::default(),
             ghost_until: now.at + GHOST_MAX,
             pace_share: 1.0,
@@ -247,6 +250,9 @@ impl Machine {
         }
         if ending == Ending::Flood {
             self.pace_share = pace::Pace::halved(self.pace_share);
+        }
+        if was.registered_at.is_some() {
+            self.note_link_lost();
         }
         self.down_reason = format!("the connection to {} is down: {reason}", self.settings.server);
         self.fail_orders();

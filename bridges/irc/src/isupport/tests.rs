@@ -1,3 +1,5 @@
+//! Tokens as servers send them, defaults, and case mappings.
+
 use proptest::prelude::*;
 
 use super::*;

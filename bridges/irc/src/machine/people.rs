@@ -191,6 +191,14 @@ impl People {
         idle.map(|(_, (_, id))| (*id).clone()).collect()
     }
 
+    /// Contacts that wrote at this moment or later, the latest first.
+    pub(super) fn active_since(&self, millis: i64, most: usize) -> Vec<PeerId> {
+        let active = self.records.iter().filter(|(_, record)| record.seen_millis >= millis);
+        let mut active: Vec<(i64, &PeerId)> = active.map(|(id, record)| (record.seen_millis, id)).collect();
+        active.sort_by(|a, b| b.cmp(a));
+        active.into_iter().take(most).map(|(_, id)| id.clone()).collect()
+    }
+
     /// The most recently seen contacts first.
     pub(super) fn recent(&self, most: usize) -> Vec<String> {
         let mut all: Vec<(i64, &str)> = self.records.values().map(|r| (r.seen_millis, r.nick.as_str())).collect();

@@ -139,9 +139,8 @@ impl Machine {
 
     pub(super) fn on_quit(&mut self, line: &Line<'_>) {
         let Some(nick) = line.nick() else { return };
-        if is_netsplit(line.last()) {
-            tracing::debug!("a server split off");
-        }
+        let how = if is_netsplit(line.last()) { "is cut off by a network split" } else { "left the network" };
+        self.note_gone(&self.link.fold(nick), how);
         self.gone(nick, "quit");
     }
 
@@ -162,6 +161,7 @@ impl Machine {
             return;
         }
         let (from, to) = (self.link.fold(old), self.link.fold(new));
+        self.note_renamed(&from, new);
         if let Some(mut watched) = self.link.live.remove(&from) {
             new.clone_into(&mut watched.nick);
             // MONITOR watches the old nick, not the person.
@@ -293,7 +293,10 @@ impl Machine {
             match self.link.live.get_mut(&folded) {
                 // In a shared channel it may be a rename; NICK or QUIT says which.
                 Some(watched) if !watched.channels.is_empty() => watched.monitored = false,
-                Some(_) | None => self.gone(&nick, "offline"),
+                Some(_) | None => {
+                    self.note_gone(&folded, "is not on the network under this nick any more");
+                    self.gone(&nick, "offline");
+                }
             }
         }
     }
@@ -326,7 +329,7 @@ impl Machine {
 const MONITOR_MAX: usize = 500;
 const MONITOR_BYTES_MAX: usize = 400;
 
-/// `a.b c.d`, as servers write it. People can fake it; nothing but a log line depends on it.
+/// `a.b c.d`, as servers write it. People can fake it; nothing but a note depends on it.
 fn is_netsplit(reason: &str) -> bool {
     let names: Vec<&str> = reason.split(' ').collect();
     names.len() == 2 && names.iter().all(|name| name.contains('.') && !name.contains('/') && !name.ends_with('.'))

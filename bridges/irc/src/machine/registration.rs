@@ -131,6 +131,7 @@ impl Machine {
         }
         self.watch_the_known();
         self.prove_the_held();
+        self.note_gap();
         self.after_nick_known();
         self.say_how_it_is();
     }

@@ -16,6 +16,7 @@ mod connection;
 mod delivery;
 mod identity;
 mod login;
+mod notes;
 mod properties;
 
 /// A machine with a virtual clock, and everything that it said.
@@ -184,6 +185,19 @@ impl Play {
 
     fn texts(&self) -> Vec<&str> {
         self.events.iter().filter_map(|event| message_of(event)).map(|message| message.text.as_str()).collect()
+    }
+
+    /// Notes for the agent, with their threads.
+    fn notes(&self) -> Vec<(String, &str)> {
+        let note = |event: &'_ Inbound| matches!(event.report, Report::Note { .. });
+        let text = |event: &'_ Inbound| event.thread.to_string();
+        let notes = self.events.iter().filter(|event| note(event));
+        notes
+            .filter_map(|event| match &event.report {
+                Report::Note { text: words } => Some((text(event), words.as_str())),
+                _ => None,
+            })
+            .collect()
     }
 
     fn thread(&self, index: usize) -> String {

@@ -1,3 +1,5 @@
+//! Exchanges of each mechanism, with published vectors.
+
 use super::*;
 
 const NONCE: &str = "rOprNGfwEbeRWgbNEkqO";

@@ -1,3 +1,5 @@
+//! Settings that are refused, and those that are left out.
+
 use serde_json::{Value, json};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Channels: joining, mentions, kicks.
+
 use super::*;
 
 fn in_channel(listen: &str) -> Play {

@@ -1,3 +1,5 @@
+//! The life of a connection: registration, pings, endings, reconnects.
+
 use super::*;
 
 #[test]

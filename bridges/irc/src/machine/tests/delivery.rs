@@ -1,3 +1,5 @@
+//! Replies: proof, refusals, doubt, pace.
+
 use super::*;
 use crate::message::Line;
 

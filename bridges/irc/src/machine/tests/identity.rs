@@ -1,3 +1,5 @@
+//! Who is who: sessions, accounts, take-overs.
+
 use super::*;
 
 const ANNA: &str = ":anna!~anna@home.example PRIVMSG help";

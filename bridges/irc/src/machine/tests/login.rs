@@ -1,3 +1,5 @@
+//! SASL and its failures.
+
 use super::*;
 
 fn sasl(more: &Value) -> Value {

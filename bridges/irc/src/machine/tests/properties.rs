@@ -1,3 +1,5 @@
+//! What must hold for any bytes and any order.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Lines that we write.
+
 use proptest::prelude::*;
 
 use super::super::Line;

@@ -1,3 +1,5 @@
+//! Lines that we read.
+
 use proptest::prelude::*;
 
 use super::super::{Decoded, Fallback};

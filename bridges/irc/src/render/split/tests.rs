@@ -1,3 +1,5 @@
+//! Texts cut to fit a line.
+
 use proptest::prelude::*;
 
 use super::super::compose;

@@ -1,3 +1,5 @@
+//! IRC styles as Markdown.
+
 use proptest::prelude::*;
 
 use super::*;
