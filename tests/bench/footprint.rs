@@ -79,13 +79,13 @@ fn myself(part: &str, folder: &Path, numbers: &[usize]) -> Vec<u64> {
     text.split_whitespace().map(|word| word.parse().expect("a number")).collect()
 }
 
-async fn open(folder: &Path) -> Arc<dyn Store> {
+fn open(folder: &Path) -> Arc<dyn Store> {
     Arc::new(SqliteStore::open(&Place::in_dir(folder)).expect("the folder can be written"))
 }
 
 /// What waits goes to threads 0 to [`LANES`] - 1, which have sessions.
 async fn fill(folder: &Path, waiting: usize, sessions: usize) {
-    let store = open(folder).await;
+    let store = open(folder);
     let threads: Vec<usize> = (0..sessions.max(LANES)).collect();
     for some in threads.chunks(WRITERS) {
         let saved = some.iter().map(|thread| {

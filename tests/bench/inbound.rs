@@ -27,7 +27,7 @@ use crate::{
     stand_in::{StandIn, UNORDERED},
 };
 
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy)]
 struct Counts {

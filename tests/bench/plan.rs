@@ -66,7 +66,7 @@ pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Br
         data_dir: folder.to_owned(),
         admin_token: None,
         stop_limit: Duration::from_secs(20),
-        retention: Duration::from_secs(24 * 3600),
+        retention: Duration::from_hours(24),
         inboxes: vec![inbox],
         bridges: vec![bridge],
     };

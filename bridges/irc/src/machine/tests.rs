@@ -189,15 +189,7 @@ impl Play {
 
     /// Notes for the agent, with their threads.
     fn notes(&self) -> Vec<(String, &str)> {
-        let note = |event: &'_ Inbound| matches!(event.report, Report::Note { .. });
-        let text = |event: &'_ Inbound| event.thread.to_string();
-        let notes = self.events.iter().filter(|event| note(event));
-        notes
-            .filter_map(|event| match &event.report {
-                Report::Note { text: words } => Some((text(event), words.as_str())),
-                _ => None,
-            })
-            .collect()
+        self.events.iter().filter_map(|event| Some((event.thread.to_string(), note_of(event)?))).collect()
     }
 
     fn thread(&self, index: usize) -> String {
@@ -270,6 +262,10 @@ impl Play {
 fn outbound(key: &str, thread: &str, text: &str) -> Outbound {
     let part = Part::Text { text: text.to_owned(), reply_to: None };
     Outbound { key: key.into(), thread: ThreadId::from(thread), part, earlier_attempts: 0 }
+}
+
+fn note_of(event: &Inbound) -> Option<&str> {
+    if let Report::Note { text } = &event.report { Some(text) } else { None }
 }
 
 fn message_of(event: &Inbound) -> Option<&bridge_api::Message> {
