@@ -49,8 +49,9 @@ pub struct Pump {
 
 struct SinkSlot {
     sink: Arc<dyn Sink>,
-    /// Holds in a row.
+    /// Holds in a row, and when the last one ends.
     strikes: u32,
+    held_until_millis: i64,
 }
 
 impl Pump {
@@ -168,7 +169,7 @@ impl Pump {
         self.by_index.resize_with(index + 1, || None);
         if let Some(sink) = self.sinks.get(name) {
             self.lanes.set_limit(name, sink.limit());
-            self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0 });
+            self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0, held_until_millis: 0 });
         } else {
             tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
             self.lanes.hold(index, i64::MAX);

@@ -96,12 +96,16 @@ impl Rig {
 
     /// A message of an agent in this many parts.
     async fn reply(&mut self, message: i64, parts: usize) {
+        self.reply_to("a:ada", message, parts).await;
+    }
+
+    async fn reply_to(&mut self, thread: &str, message: i64, parts: usize) {
         let part = |n| Part::Text { text: format!("part {n}"), reply_to: None };
         let reply = orders::Reply {
             message: MessageRef { inbox: InboxName::new("support"), conversation: 1, message },
             created_millis: self.clock.now(),
             bridge: BridgeName::from("libera"),
-            thread: ThreadId::from("a:ada"),
+            thread: ThreadId::from(thread),
             parts: (0..parts).map(part).collect(),
         };
         let group = orders::reply(reply, self.clock.now(), OnDuplicate::Ignore).unwrap();
@@ -211,6 +215,19 @@ async fn a_far_side_that_is_down_costs_no_attempt_and_is_tried_with_one_head() {
     assert_eq!(rig.network.log().len(), 7);
     let history = rig.store.history(&Key::from("support:9/1/0")).await.unwrap().unwrap();
     assert!(matches!(history.state, EnvelopeState::Done { .. }));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_fail_together_are_one_strike() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    for person in 0..4 {
+        rig.network.will(Err(Fault::down("no connection")));
+        rig.reply_to(&format!("a:{person}"), 9 + person, 1).await;
+    }
+    let begun = rig.clock.now();
+    rig.settle().await;
+    assert_eq!(rig.network.log().len(), 8);
+    assert!(rig.clock.now() - begun < 600, "the first pause is short: {}", rig.clock.now() - begun);
 }
 
 #[tokio::test(start_paused = true)]

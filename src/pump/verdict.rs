@@ -103,21 +103,24 @@ impl Pump {
         Settled::Dead { reason, also, follow }
     }
 
+    /// Attempts that were under way together fail together: they are one strike, not many.
     fn hold(&mut self, sink: usize, after_millis: Option<i64>, reason: &str, now_millis: i64) {
         let jitter = self.rng.f64();
         let Some(slot) = self.by_index.get_mut(sink).and_then(Option::as_mut) else { return };
-        let whole = (HOLD_FIRST_MILLIS << slot.strikes.min(10)).min(HOLD_MAX_MILLIS);
-        let pause = after_millis.unwrap_or(whole / 2 + (whole as f64 / 2.0 * jitter) as i64);
         if slot.strikes == 0 {
-            tracing::warn!(
-                sink = self.lanes.sink_name(sink).as_str(),
-                reason,
-                "the far side is down; its messages wait"
-            );
+            let sink = self.lanes.sink_name(sink).as_str();
+            tracing::warn!(sink, reason, "the far side is down; its messages wait");
         }
-        slot.strikes += 1;
+        if slot.strikes == 0 || now_millis >= slot.held_until_millis {
+            let whole = (HOLD_FIRST_MILLIS << slot.strikes.min(10)).min(HOLD_MAX_MILLIS);
+            slot.held_until_millis = now_millis + whole / 2 + (whole as f64 / 2.0 * jitter) as i64;
+            slot.strikes += 1;
+        }
+        if let Some(after) = after_millis {
+            slot.held_until_millis = slot.held_until_millis.max(now_millis + after);
+        }
         slot.sink.held(Some(reason));
-        self.lanes.hold(sink, now_millis + pause);
+        self.lanes.hold(sink, slot.held_until_millis);
     }
 
     /// The far side answered, so whatever held its sink is over.
