@@ -27,7 +27,7 @@ use crate::{
 const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
-const BEGUN_AHEAD: usize = 3;
+const BEGUN_AHEAD: usize = 4;
 /// A whole attempt may need five calls, each with its own limit within the client.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
 
