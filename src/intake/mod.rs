@@ -1,20 +1,18 @@
 //! The one door in, for both directions: what came is turned into orders and accepted by the store. Calls
 //! nobody and waits for nothing but the disk.
 
-use std::{
-    collections::HashMap,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
-};
+mod to_its_end;
+
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bridge_api::{
     AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Key, Reply, ThreadId,
 };
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
+use self::to_its_end::ToItsEnd;
 use crate::{
     chatwoot::{
         AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
@@ -186,7 +184,7 @@ impl Intake {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        ToItsEnd { work: Some(Box::pin(work)), tasks: self.tasks.clone() }
+        ToItsEnd::new(work, self.tasks.clone())
     }
 
     /// The place that a link's source id names, when a bridge of this inbox made it.
@@ -226,47 +224,6 @@ impl Intake {
         let parts = route.bridge.parts(&thread, reply_of(outgoing, bridge));
         let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, parts };
         orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
-    }
-}
-
-/// Work that must not end between the store and the pump. A caller may go away at any moment, as an HTTP
-/// client does that hangs up; what it left in the store would then wait for the next start. Dropped early, the
-/// work goes on as a task of its own.
-struct ToItsEnd<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    work: Option<Pin<Box<F>>>,
-    tasks: TaskTracker,
-}
-
-impl<F> Future for ToItsEnd<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    type Output = F::Output;
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let work = self.work.as_mut().expect("it is not polled after its end");
-        let polled = work.as_mut().poll(context);
-        if polled.is_ready() {
-            self.work = None;
-        }
-        polled
-    }
-}
-
-impl<F> Drop for ToItsEnd<F>
-where
-    F: Future + Send + 'static,
-    F::Output: Send + 'static,
-{
-    fn drop(&mut self) {
-        // Without a runtime the process ends, and its next start finds what was kept.
-        if let (Some(work), Ok(runtime)) = (self.work.take(), Handle::try_current()) {
-            drop(self.tasks.spawn_on(work, &runtime));
-        }
     }
 }
 
@@ -325,63 +282,4 @@ impl HostPort for BridgeHost {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use bridge_api::{Message, Peer, Report, Speaker};
-
-    use super::*;
-    use crate::store::MemoryStore;
-
-    struct Mute;
-
-    #[async_trait]
-    impl Bridge for Mute {
-        fn capabilities(&self) -> bridge_api::Capabilities {
-            bridge_api::Capabilities::cautious()
-        }
-        async fn run(&self, _: bridge_api::Host, _: bridge_api::CancellationToken) -> Result<(), bridge_api::Fault> {
-            Ok(())
-        }
-        async fn send(&self, _: &bridge_api::Outbound) -> Result<bridge_api::Sent, bridge_api::Fault> {
-            Ok(bridge_api::Sent::default())
-        }
-        async fn probe(&self, _: &bridge_api::Outbound) -> Result<Option<bridge_api::Sent>, bridge_api::Fault> {
-            Ok(None)
-        }
-    }
-
-    fn event() -> Inbound {
-        let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new() };
-        let message = Message {
-            peer,
-            speaker: Speaker::Peer,
-            text: "hello".into(),
-            attachments: Vec::new(),
-            reply_to: None,
-            thread_facts: std::collections::BTreeMap::new(),
-        };
-        Inbound { event: "1".into(), at_millis: 1, thread: "a:ada".into(), report: Report::Message(message) }
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
-        let (feed, mut pump) = mpsc::channel(1);
-        feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
-        let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute) };
-        let store = Arc::new(MemoryStore::default());
-        let routes = HashMap::from([(BridgeName::from("net"), route)]);
-        let horizon = Horizon { born_millis: 0, memory_millis: 1 };
-        let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, horizon);
-
-        // The pump is busy, so the caller hangs up after the commit and before the pump was told.
-        let bridge = BridgeName::from("net");
-        let call = intake.inbound(&bridge, vec![event()], Vec::new());
-        assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
-        assert_eq!(store.depth().await.unwrap().waiting, 1);
-
-        assert!(matches!(pump.recv().await, Some(Feed::Back(_))));
-        let told = tokio::time::timeout(Duration::from_secs(1), pump.recv()).await;
-        assert!(matches!(told, Ok(Some(Feed::Waiting(waiting))) if waiting.len() == 1));
-    }
-}
+mod tests;

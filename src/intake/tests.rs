@@ -1,0 +1,60 @@
+//! What a caller leaves behind.
+
+use std::time::Duration;
+
+use bridge_api::{Message, Peer, Report, Speaker};
+
+use super::*;
+use crate::store::MemoryStore;
+
+struct Mute;
+
+#[async_trait]
+impl Bridge for Mute {
+    fn capabilities(&self) -> bridge_api::Capabilities {
+        bridge_api::Capabilities::cautious()
+    }
+    async fn run(&self, _: bridge_api::Host, _: bridge_api::CancellationToken) -> Result<(), bridge_api::Fault> {
+        Ok(())
+    }
+    async fn send(&self, _: &bridge_api::Outbound) -> Result<bridge_api::Sent, bridge_api::Fault> {
+        Ok(bridge_api::Sent::default())
+    }
+    async fn probe(&self, _: &bridge_api::Outbound) -> Result<Option<bridge_api::Sent>, bridge_api::Fault> {
+        Ok(None)
+    }
+}
+
+fn event() -> Inbound {
+    let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new() };
+    let message = Message {
+        peer,
+        speaker: Speaker::Peer,
+        text: "hello".into(),
+        attachments: Vec::new(),
+        reply_to: None,
+        thread_facts: std::collections::BTreeMap::new(),
+    };
+    Inbound { event: "1".into(), at_millis: 1, thread: "a:ada".into(), report: Report::Message(message) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
+    let (feed, mut pump) = mpsc::channel(1);
+    feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
+    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute) };
+    let store = Arc::new(MemoryStore::default());
+    let routes = HashMap::from([(BridgeName::from("net"), route)]);
+    let horizon = Horizon { born_millis: 0, memory_millis: 1 };
+    let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, horizon);
+
+    // The pump is busy, so the caller hangs up after the commit and before the pump was told.
+    let bridge = BridgeName::from("net");
+    let call = intake.inbound(&bridge, vec![event()], Vec::new());
+    assert!(tokio::time::timeout(Duration::from_secs(1), call).await.is_err());
+    assert_eq!(store.depth().await.unwrap().waiting, 1);
+
+    assert!(matches!(pump.recv().await, Some(Feed::Back(_))));
+    let told = tokio::time::timeout(Duration::from_secs(1), pump.recv()).await;
+    assert!(matches!(told, Ok(Some(Feed::Waiting(waiting))) if waiting.len() == 1));
+}
