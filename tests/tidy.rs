@@ -241,6 +241,18 @@ fn files_stay_readable_in_one_sitting() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// The text log writes a displayed field as it is, so that a nick with a line break could forge lines; a string
+/// is escaped.
+#[test]
+fn no_log_field_is_displayed_raw() {
+    for path in ["src", "bridges/api/src", "bridges/irc/src"].iter().flat_map(|folder| rust_files(folder)) {
+        let code = code_of(&path);
+        let raw = ["(%", ", %", "= %"].iter().flat_map(|mark| code.match_indices(mark));
+        let raw = raw.filter(|(at, mark)| code[at + mark.len()..].starts_with(|c: char| c.is_alphabetic() || c == '_'));
+        assert_eq!(raw.count(), 0, "{} logs a field by `%`", relative(&path));
+    }
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     for path in ["src", "bridges/api/src", "bridges/irc/src"].iter().flat_map(|folder| rust_files(folder)) {

@@ -196,7 +196,7 @@ pub(super) async fn deliver(shared: Arc<Shared>) {
         shared.callbacks.posted.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = outcome {
             shared.callbacks.failed.fetch_add(1, Ordering::Relaxed);
-            tracing::debug!(%error, "a callback failed");
+            tracing::debug!(error = error.as_str(), "a callback failed");
             if let Some((conversation, message)) = job.message {
                 shared.change(|desk| desk.set_delivery(conversation, message, Delivery::Failed, Some(&error)));
             }

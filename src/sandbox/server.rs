@@ -90,7 +90,7 @@ async fn converse(shared: Arc<Shared>, router: Router, stream: TcpStream, place:
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_WAIT);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a connection ended");
+        tracing::debug!(error = error.to_string(), "a connection ended");
     }
     drop(place);
 }

@@ -257,7 +257,7 @@ async fn recall(host: Host) -> Vec<bridge_api::Cursor> {
     loop {
         match host.cursors("").await {
             Ok(cursors) => return cursors,
-            Err(error) => tracing::warn!(%error, "what is known of people cannot be read yet"),
+            Err(error) => tracing::warn!(error = error.to_string(), "what is known of people cannot be read yet"),
         }
         tokio::time::sleep(REMEMBER_PAUSE).await;
     }

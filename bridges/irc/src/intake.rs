@@ -99,7 +99,7 @@ impl Intake {
     fn pause(&mut self, batch: Batch, error: &AcceptError) -> Work {
         let pause = PAUSE_FIRST.saturating_mul(2u32.saturating_pow(self.refusals.min(10))).min(PAUSE_MOST);
         self.refusals = self.refusals.saturating_add(1);
-        tracing::warn!(%error, events = batch.events.len(), "what was read cannot be kept yet");
+        tracing::warn!(error = error.to_string(), events = batch.events.len(), "what was read cannot be kept yet");
         Work::Pausing(Box::pin(tokio::time::sleep(pause)), batch)
     }
 }

@@ -341,7 +341,11 @@ impl Machine {
         match command.encode(self.link.isupport.line_bytes_max()) {
             Ok(line) => Some(line),
             Err(error) => {
-                tracing::error!(verb = command.verb(), %error, "a line of ours is no line and is dropped");
+                tracing::error!(
+                    verb = command.verb(),
+                    error = error.to_string(),
+                    "a line of ours is no line and is dropped"
+                );
                 None
             }
         }
