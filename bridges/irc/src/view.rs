@@ -11,6 +11,8 @@ use crate::{
 /// In front of a part that begins with the person's nick, which is put in when it is sent. It can
 /// never be part of a text for IRC.
 pub(crate) const ADDRESS_MARK: char = '\x01';
+/// How the line begins that says that a reply was cut; the agent is told by a remark when it was sent.
+pub(crate) const CUT_WORDS: &str = "(cut here: ";
 
 /// How long lines may be, as known now.
 #[derive(Clone, Debug)]
@@ -46,7 +48,7 @@ impl View {
         if lines.len() > lines_max {
             let left = lines.len() - lines_max;
             lines.truncate(lines_max);
-            lines.push(format!("(cut here: {left} more lines do not fit on irc)"));
+            lines.push(format!("{CUT_WORDS}{left} more lines do not fit on irc)"));
         }
         for file in reply.attachments {
             let name = crate::text::display_name(&file.name);

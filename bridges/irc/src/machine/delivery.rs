@@ -262,7 +262,7 @@ impl Machine {
             proof,
             written: self.now.at,
             unproved: texts.len(),
-            sent: Sent::default(),
+            sent: Sent { remark: lines::remark_on(&self.orders.list[index].out.part), ..Sent::default() },
         };
         self.orders.list[index].stage = Stage::Flying(flight);
         while self.write_control() {}

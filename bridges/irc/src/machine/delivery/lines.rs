@@ -2,7 +2,12 @@
 
 use bridge_api::Part;
 
-use crate::{isupport::CaseMapping, message::Text, text::without_at, view::ADDRESS_MARK};
+use crate::{
+    isupport::CaseMapping,
+    message::Text,
+    text::without_at,
+    view::{ADDRESS_MARK, CUT_WORDS},
+};
 
 /// Far more than a part that fitted one line can become.
 const PIECES_MAX: usize = 16;
@@ -32,6 +37,16 @@ pub(super) fn of_part(part: &Part, address: &str, nick: &str, mapping: CaseMappi
         }
     }
     texts
+}
+
+/// What the agent must know once this part was sent: that the person did not get all of it.
+pub(super) fn remark_on(part: &Part) -> Option<String> {
+    let Part::Text { text, .. } = part else { return None };
+    let count = text.trim_start_matches(ADDRESS_MARK).strip_prefix(CUT_WORDS)?.split(' ').next()?;
+    let count: usize = count.parse().ok()?;
+    Some(format!(
+        "the reply was too long for irc: its last {count} lines were not sent, send them in a reply of their own"
+    ))
 }
 
 fn cut_at(rest: &str, bytes_max: usize) -> usize {

@@ -338,3 +338,12 @@ fn a_refusal_fails_the_reply_to_that_person_and_no_other() {
     play.read(&format!(":irc.test PONG irc.test :{first}"));
     assert!(play.outcome().is_ok());
 }
+
+#[test]
+fn an_agent_whose_reply_was_cut_is_told_how_much_was_not_sent() {
+    let (mut play, thread) = with_anna(&json!({}));
+    let token = fly(&mut play, &thread, "(cut here: 12 more lines do not fit on irc)");
+    play.read(&format!(":irc.test PONG irc.test :{token}"));
+    let remark = play.outcome().unwrap().unwrap().remark.unwrap();
+    assert!(remark.contains("its last 12 lines were not sent"), "{remark}");
+}
