@@ -276,7 +276,8 @@ fn facts(facts: &std::collections::BTreeMap<String, String>) -> Map<String, Valu
     facts.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
 
-fn into_fault(fault: CallFault) -> Fault {
+/// What a failed call means for the effect that needed it, as of now.
+pub fn into_fault(fault: CallFault) -> Fault {
     fault.into_fault(clock::now_millis())
 }
 

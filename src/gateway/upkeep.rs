@@ -23,7 +23,8 @@ const MARKS_EVERY: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
 /// Between two looks at the inbox's own settings while all is well, and while they cannot be read.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
+const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// When this store was made, Unix milliseconds.
 pub(super) async fn born_millis(store: &dyn Store, now_millis: i64) -> Result<i64, StoreError> {
@@ -90,6 +91,7 @@ pub(super) async fn watch_inbox(
     board: Arc<StateBoard>,
     stop: CancellationToken,
 ) {
+    let mut again = LOOK_AGAIN_FIRST;
     loop {
         let state = match client.inbox().await {
             Ok(inbox) if !inbox.is_api() => {
@@ -99,7 +101,8 @@ pub(super) async fn watch_inbox(
             Err(fault @ CallFault::NotFound { .. }) => degraded(&format!("{fault}: check `account_id` and `inbox_id`")),
             Err(fault) => BridgeState::Down { reason: fault.to_string() },
         };
-        let pause = if state == BridgeState::Up { LOOK_EVERY } else { LOOK_AGAIN };
+        let pause = if state == BridgeState::Up { LOOK_EVERY } else { again };
+        again = if state == BridgeState::Up { LOOK_AGAIN_FIRST } else { (again * 2).min(LOOK_AGAIN_MAX) };
         board.inbox(name.as_str(), state);
         tokio::select! {
             () = stop.cancelled() => return,

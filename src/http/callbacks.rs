@@ -25,6 +25,8 @@ use crate::{
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// A whole body must be there within this time.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// How long a callback waits for the inbox's secret to become known.
+const SECRET_LIMIT: Duration = Duration::from_secs(3);
 
 /// One inbox's callbacks.
 pub struct Door {
@@ -68,7 +70,7 @@ async fn enter(
 ) -> Result<Response, (StatusCode, String)> {
     let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
     let body = read(body).await?;
-    prove(&door.proof, token, headers, &body).inspect_err(|(_, reason)| {
+    prove(&door.proof, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
     })?;
     let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
@@ -104,12 +106,27 @@ async fn read(body: Body) -> Result<Bytes, (StatusCode, String)> {
     }
 }
 
-fn prove(proof: &Proof, token: Option<&str>, headers: &HeaderMap, body: &[u8]) -> Result<(), (StatusCode, String)> {
+/// Just after a start the inbox may not have told its secret yet. A refused callback never comes again, so
+/// it waits for that, shorter than Chatwoot waits for the answer.
+async fn known(secrets: &watch::Receiver<Vec<Secret>>) -> Option<Vec<Secret>> {
+    let mut secrets = secrets.clone();
+    let told = tokio::time::timeout(SECRET_LIMIT, secrets.wait_for(|secrets| !secrets.is_empty())).await;
+    told.ok()?.ok().map(|secrets| secrets.clone())
+}
+
+async fn prove(
+    proof: &Proof,
+    token: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(), (StatusCode, String)> {
     let unauthorised = |reason: String| (StatusCode::UNAUTHORIZED, format!("{reason}\n"));
     match proof {
         Proof::Signature(secrets) => {
-            // The guard is gone at the end of the statement; nothing waits while it is held.
-            let secrets = secrets.borrow().clone();
+            let secrets = known(secrets).await.ok_or_else(|| {
+                let reason = "the inbox's callback secret could not be read yet\n".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, reason)
+            })?;
             verify(headers, body, &secrets, clock::now_millis() / 1000)
                 .map_err(|refusal| unauthorised(refusal.to_string()))
         }

@@ -15,10 +15,9 @@ use serde_json::{Map, Value};
 use super::{Done, Sink};
 use crate::{
     chatwoot::{self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage},
-    clock,
     model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
     policy::{Rules, WhenInDoubt},
-    sessions::Sessions,
+    sessions::{Sessions, into_fault},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
@@ -236,8 +235,4 @@ fn content_of(message: &Message) -> String {
 fn reply_attributes(bridge: &BridgeName, reply_to: Option<&EventId>) -> Map<String, Value> {
     let external = reply_to.map(|event| Value::from(orders::event_key(bridge, event).as_str()));
     external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
-}
-
-fn into_fault(fault: CallFault) -> Fault {
-    fault.into_fault(clock::now_millis())
 }

@@ -111,3 +111,14 @@ async fn operators_are_asked_for_their_token() {
     assert_eq!(client.get(&url).bearer_auth("wrong").send().await.unwrap().status(), 401);
     assert_eq!(client.get(&url).bearer_auth("admin").send().await.unwrap().status(), 200);
 }
+
+#[tokio::test]
+async fn a_callback_that_comes_before_the_inbox_has_told_its_secret_waits_for_it() {
+    let world = World::new().await;
+    world.sandbox.go_down().await;
+    let world = world.restart_on(std::sync::Arc::new(deskbridge::store::MemoryStore::default())).await;
+    let order = br#"{"event":"message_created","id":1,"message_type":"outgoing","private":false,"content":"x"}"#;
+    let early = post(&world, "/callbacks/support", SECRET, 0, order.to_vec());
+    let (status, ()) = tokio::join!(early, world.sandbox.come_up());
+    assert_eq!(status, 200);
+}
