@@ -122,3 +122,14 @@ async fn a_callback_that_comes_before_the_inbox_has_told_its_secret_waits_for_it
     let (status, ()) = tokio::join!(early, world.sandbox.come_up());
     assert_eq!(status, 200);
 }
+
+#[tokio::test]
+async fn half_a_request_does_not_hold_its_connection_for_ever() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let world = World::new().await;
+    let mut stream = tokio::net::TcpStream::connect(world.gateway.address()).await.unwrap();
+    stream.write_all(b"POST /callbacks/support HTTP/1.1\r\nHost: x\r\nX-Half: ").await.unwrap();
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(crate::world::DEADLINE, stream.read_to_end(&mut rest)).await;
+    assert!(ended.is_ok(), "the connection is still open");
+}
