@@ -111,7 +111,7 @@ impl Machine {
     pub(super) fn on_kick(&mut self, line: &Line<'_>) {
         let (Some(name), Some(nick)) = (line.param(0), line.param(1)) else { return };
         if !self.link.is_us(nick) {
-            self.left(nick, name);
+            self.left(nick, name, "was thrown out of");
             return;
         }
         let folded = self.link.fold(name);

@@ -270,8 +270,11 @@ impl Machine {
     }
 
     /// Ends one order, and tells the caller.
-    pub(super) fn settle(&mut self, index: usize, result: Result<Sent, Fault>) {
+    pub(super) fn settle(&mut self, index: usize, mut result: Result<Sent, Fault>) {
         let Some(order) = self.orders.list.remove(index) else { return };
+        if let Ok(sent) = &mut result {
+            self.remark_once(&order.out.thread, sent);
+        }
         let outcome = match &result {
             Ok(sent) => Outcome::Sent(sent.clone()),
             Err(Fault { kind: FaultKind::Unknown, .. }) => Outcome::Unknown,

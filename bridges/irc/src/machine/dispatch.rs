@@ -85,6 +85,7 @@ impl Machine {
             self.ended_by(Ending::Killed, line.last());
         } else {
             let nick = name.to_owned();
+            self.note_gone(&self.link.fold(&nick), "was thrown off the network");
             self.gone(&nick, "killed");
         }
     }

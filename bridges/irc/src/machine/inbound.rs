@@ -88,7 +88,7 @@ impl Machine {
         let now_millis = self.now.millis;
         let open = self.link.live.get_mut(&nick).is_some_and(|live| {
             let open = live.open_until_millis.iter().any(|(name, until)| *name == folded && *until > now_millis);
-            if addressed || open {
+            if addressed || open || listen == Listen::All {
                 live.open_until_millis.retain(|(name, _)| *name != folded);
                 live.open_until_millis.push((folded.clone(), now_millis + OPEN_MILLIS));
             }

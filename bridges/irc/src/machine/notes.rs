@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use bridge_api::{EventId, Inbound, PeerId, Report, ThreadId};
+use bridge_api::{EventId, Inbound, PeerId, Report, Sent, ThreadId};
 
 use super::{Machine, Output, presence::Account, presence::Live};
 use crate::{isupport::Folded, text::display_name};
 
 /// A conversation counts as going on for this long after its last line.
 const GOING_ON_MILLIS: i64 = 60 * 60 * 1000;
-/// Between two notes on the same person.
+/// Between two notes of the same kind on the same person.
 const PAUSE_MILLIS: i64 = 60 * 1000;
 /// People remembered as noted; beyond that all are forgotten, which costs a note too many.
 const NOTED_MAX: usize = 10_000;
@@ -21,22 +21,39 @@ const GAP_NOTES_MAX: usize = 200;
 
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    noted: HashMap<PeerId, i64>,
+    noted: HashMap<(PeerId, About), i64>,
+    /// The away text that an agent was told last in each conversation.
+    away: HashMap<ThreadId, String>,
     counter: u64,
     /// Since when we are off the network, for those who wrote shortly before.
     away_since_millis: Option<i64>,
+}
+
+/// Apart, so that a change of nick does not swallow the note that somebody left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum About {
+    Gone,
+    Renamed,
 }
 
 impl Machine {
     /// A watched connection ended.
     pub(super) fn note_gone(&mut self, nick: &Folded, how: &str) {
         let Some((id, channels, name)) = self.whom(nick) else { return };
-        self.note(&id, &channels, &format!("`{name}` {how}"));
+        self.note(&id, About::Gone, threads_of(&id, &channels), &format!("`{name}` {how}"));
+    }
+
+    /// Somebody left one channel, and may still be on the network.
+    pub(super) fn note_left(&mut self, nick: &Folded, channel: &Folded, how: &str) {
+        let Some((id, channels, name)) = self.whom(nick) else { return };
+        if channels.contains(channel) {
+            self.note(&id, About::Gone, vec![in_channel(channel, &id)], &format!("`{name}` {how}"));
+        }
     }
 
     pub(super) fn note_renamed(&mut self, nick: &Folded, new: &str) {
         let Some((id, channels, name)) = self.whom(nick) else { return };
-        self.note(&id, &channels, &format!("`{name}` is now `{}`", display_name(new)));
+        self.note(&id, About::Renamed, threads_of(&id, &channels), &format!("`{name}` is now `{}`", display_name(new)));
     }
 
     pub(super) fn note_link_lost(&mut self) {
@@ -70,20 +87,36 @@ impl Machine {
         self.people.account(&self.link.fold(account))
     }
 
-    fn note(&mut self, id: &PeerId, channels: &[Folded], text: &str) {
+    fn note(&mut self, id: &PeerId, about: About, threads: Vec<ThreadId>, text: &str) {
         let now = self.now.millis;
         let goes_on = self.people.of(id).is_some_and(|record| now - record.seen_millis < GOING_ON_MILLIS);
-        let noted = self.notes.noted.get(id).is_some_and(|at| now - at < PAUSE_MILLIS);
+        let name = (id.clone(), about);
+        let noted = self.notes.noted.get(&name).is_some_and(|at| now - at < PAUSE_MILLIS);
         if !goes_on || noted {
             return;
         }
         if self.notes.noted.len() >= NOTED_MAX {
             self.notes.noted.clear();
         }
-        self.notes.noted.insert(id.clone(), now);
-        self.push_note(ThreadId::from(id.as_str()), text);
-        for channel in channels {
-            self.push_note(ThreadId::from(format!("{}:{id}", channel.as_str())), text);
+        self.notes.noted.insert(name, now);
+        for thread in threads {
+            self.push_note(thread, text);
+        }
+    }
+
+    /// Keeps only the first of equal remarks in a row: an away text stands for hours.
+    pub(super) fn remark_once(&mut self, thread: &ThreadId, sent: &mut Sent) {
+        match &sent.remark {
+            None => {
+                self.notes.away.remove(thread);
+            }
+            Some(remark) if self.notes.away.get(thread) == Some(remark) => sent.remark = None,
+            Some(remark) => {
+                if self.notes.away.len() >= NOTED_MAX {
+                    self.notes.away.clear();
+                }
+                self.notes.away.insert(thread.clone(), remark.clone());
+            }
         }
     }
 
@@ -94,6 +127,16 @@ impl Machine {
         let report = Report::Note { text: text.to_owned() };
         self.outputs.push_back(Output::Event(Inbound { event, at_millis: self.now.millis, thread, report }));
     }
+}
+
+/// The direct conversation and those in channels.
+fn threads_of(id: &PeerId, channels: &[Folded]) -> Vec<ThreadId> {
+    let direct = ThreadId::from(id.as_str());
+    std::iter::once(direct).chain(channels.iter().map(|channel| in_channel(channel, id))).collect()
+}
+
+fn in_channel(channel: &Folded, id: &PeerId) -> ThreadId {
+    ThreadId::from(format!("{}:{id}", channel.as_str()))
 }
 
 fn minute(millis: i64) -> String {

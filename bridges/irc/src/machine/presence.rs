@@ -114,13 +114,15 @@ impl Machine {
         if self.link.is_us(nick) {
             self.on_own_part(name);
         } else {
-            self.left(nick, name);
+            self.left(nick, name, "left");
         }
     }
 
     /// Somebody is no longer in a channel, but perhaps still on the network.
-    pub(super) fn left(&mut self, nick: &str, channel: &str) {
+    pub(super) fn left(&mut self, nick: &str, channel: &str, how: &str) {
+        let how = format!("{how} {}", crate::text::display_name(channel));
         let (nick, channel) = (self.link.fold(nick), self.link.fold(channel));
+        self.note_left(&nick, &channel, &how);
         let Some(watched) = self.link.live.get_mut(&nick) else { return };
         watched.channels.remove(&channel);
         watched.open_until_millis.retain(|(name, _)| *name != channel);

@@ -136,6 +136,25 @@ fn an_away_person_is_reached_and_the_agent_is_told() {
 }
 
 #[test]
+fn an_away_text_is_told_once_until_it_changes_or_ends() {
+    let (mut play, thread) = with_watched_anna(LABELS);
+    let mut remark = |away: &str| {
+        play.send(&thread, "hello");
+        play.pass_seconds(5);
+        let wrote = play.wrote();
+        let label = wrote.last().unwrap().strip_prefix("@label=").unwrap().split(' ').next().unwrap().to_owned();
+        play.read(&format!("@label={label} :irc.test BATCH +b labeled-response"));
+        if !away.is_empty() {
+            play.read(&format!("@batch=b :irc.test 301 help anna :{away}"));
+        }
+        play.read("@batch=b;msgid=x :help!help@host.example PRIVMSG anna :hello\n:irc.test BATCH -b");
+        play.outcome().unwrap().unwrap().remark.is_some()
+    };
+    let told = ["lunch", "lunch", "asleep", "", "asleep"].map(&mut remark);
+    assert_eq!(told, [true, false, true, false, true]);
+}
+
+#[test]
 fn an_echo_without_labels_is_matched_by_target() {
     let (mut play, thread) = with_watched_anna("echo-message message-tags server-time");
     play.send(&thread, "hello");
