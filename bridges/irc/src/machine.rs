@@ -24,6 +24,7 @@ mod confirm;
 mod delivery;
 mod dispatch;
 mod held;
+mod history;
 mod identity;
 mod inbound;
 mod keepalive;
@@ -113,6 +114,7 @@ pub(crate) struct Machine {
     held: held::Held,
     orders: delivery::Orders,
     recent: recent::Recent,
+    positions: history::Positions,
     notes: notes::Notes,
     backoff: reconnect::Backoff,
     sts: sts::Sts,
@@ -144,6 +146,7 @@ impl Machine {
             held: held::Held::default(),
             orders: delivery::Orders::default(),
             recent: recent::Recent::default(),
+            positions: history::Positions::default(),
             notes: notes::Notes::default(),
             backoff: reconnect::Backoff::default(),
             ghost_until: now.at + GHOST_MAX,
@@ -183,6 +186,7 @@ impl Machine {
             self.whois_wake(),
             self.channels_wake(),
             self.nick_wake(),
+            self.history_wake(),
             Some(self.people_wake()),
         ];
         times.into_iter().flatten().min_by_key(|(at, _)| *at)
@@ -207,6 +211,7 @@ impl Machine {
             let kept = match cursor.name.split_once('/') {
                 Some(("peer", id)) => self.people.recall(id, value),
                 Some(("held", _)) => self.held.recall(&cursor.name, value),
+                Some(("seen", name)) => self.positions.recall(name, value),
                 Some(("sts", host)) => self.sts.recall(host, value),
                 _ => false,
             };
@@ -242,6 +247,7 @@ impl Machine {
     }
 
     fn closed(&mut self, reason: &str) {
+        let whole = self.has_caught_up();
         let was = std::mem::replace(&mut self.link, Link::offline(&self.settings, self.now.at));
         let ending = was.ending.unwrap_or(Ending::Network);
         let reason = was.ending_text.unwrap_or_else(|| reason.to_owned());
@@ -252,10 +258,12 @@ impl Machine {
             self.pace_share = pace::Pace::halved(self.pace_share);
         }
         if was.registered_at.is_some() {
-            self.note_link_lost();
+            self.note_link_lost(whole);
         }
         self.down_reason = format!("the connection to {} is down: {reason}", self.settings.server);
         self.fail_orders();
+        self.fail_questions(was.history);
+        self.outputs.extend(self.positions.link_lost(self.now.millis).into_iter().map(Output::Cursor));
         self.held.link_lost();
         self.people.link_lost();
         self.sts.link_lost(self.now.millis, &mut self.outputs);
@@ -305,6 +313,7 @@ impl Machine {
         self.check_whois();
         self.check_channels();
         self.check_nick();
+        self.check_history();
         self.forget_the_idle();
     }
 

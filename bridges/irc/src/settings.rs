@@ -59,6 +59,10 @@ pub struct Settings {
     /// Most lines that one reply may become; what is longer is cut and says so. 1 to 50.
     #[serde(default = "default_lines_max")]
     pub lines_max: usize,
+    /// Tell agents of going conversations, by a private note, that lines may be missing after the
+    /// gateway was off the network.
+    #[serde(default = "default_true")]
+    pub gap_note: bool,
     /// Answer CTCP VERSION, PING, TIME, SOURCE and CLIENTINFO, at most 3 in 10 seconds.
     #[serde(default = "default_true")]
     pub ctcp_replies: bool,

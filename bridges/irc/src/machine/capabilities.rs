@@ -6,7 +6,7 @@ use super::{Ending, Machine, Phase};
 use crate::message::{Command, Line};
 
 /// Asked for where offered. Each is handled somewhere in this crate.
-const WANTED: [&str; 15] = [
+const WANTED: [&str; 16] = [
     "account-notify",
     "account-tag",
     "batch",
@@ -21,6 +21,7 @@ const WANTED: [&str; 15] = [
     "server-time",
     "standard-replies",
     "userhost-in-names",
+    "draft/chathistory",
     "draft/multiline",
 ];
 

@@ -93,6 +93,7 @@ impl Machine {
             channel.tries = 0;
             channel.complaint = None;
             self.say_how_it_is();
+            self.begin_channel_history(name);
         } else {
             // Forwarded, or forced by an operator: nobody asked us to listen there.
             self.write_later(Command::new("PART").param(name));

@@ -6,6 +6,7 @@ use bridge_api::{EventId, Fault, Inbound, Receipt, Report};
 
 use super::{
     Machine, Output,
+    batch::Kept,
     delivery::{BOUNCE_TIME, Flight, Proof, Stage},
     replies,
 };
@@ -143,26 +144,33 @@ impl Machine {
                 }
             }
             "draft/multiline" => self.on_multiline(&batch.opening, &batch.lines),
+            "chathistory" => self.on_history_page(batch),
+            "draft/chathistory-targets" => self.on_history_targets(&batch),
             _ => {}
         }
     }
 
     /// One message in several lines.
-    fn on_multiline(&mut self, opening: &str, lines: &[String]) {
+    fn on_multiline(&mut self, opening: &str, lines: &[Kept]) {
         let Some(opening) = Line::parse(opening) else { return };
         let Some(source) = opening.source.filter(|source| matches!(source, Source::Peer { .. })) else { return };
-        if self.link.is_us(source.name()) {
-            return;
-        }
         let mut text = String::new();
-        for line in lines.iter().filter_map(|line| Line::parse(line)) {
+        for line in lines.iter().filter_map(|kept| Line::parse(&kept.line)) {
             if !text.is_empty() && line.tag("draft/multiline-concat").is_none() {
                 text.push('\n');
             }
             text.push_str(line.last());
         }
+        if let Some(page) = opening.tag("batch").and_then(|id| self.link.batches.history(&id)) {
+            page.keep(opening.text(), Some(text));
+            return;
+        }
+        if self.link.is_us(source.name()) {
+            return;
+        }
         let target = opening.param_or_empty(2).to_owned();
         let channel = self.link.isupport.channel_of(&target).to_owned();
+        self.heard(&channel, &opening);
         if self.link.isupport.is_channel(&channel) {
             self.on_channel_line(&opening, &channel, &text, None);
         } else if self.link.is_us(&target) {
@@ -200,6 +208,10 @@ impl Machine {
         let command = line.param_or_empty(0);
         tracing::debug!(word, command, code = line.param_or_empty(1), text = line.last(), "standard reply");
         if word != "FAIL" {
+            return;
+        }
+        if command == "CHATHISTORY" {
+            self.on_history_refused(line.last());
             return;
         }
         let index = match self.label_of(line) {

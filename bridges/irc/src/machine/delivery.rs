@@ -7,10 +7,10 @@ use std::{
 
 use bridge_api::{Fault, FaultKind, Key, Outbound, Sent, ThreadId};
 
-use super::{Machine, Output, Ticket, recent::Outcome, whois::Answer};
+use super::{Machine, Output, Ticket, history::Flown, recent::Outcome, whois::Answer};
 use crate::{
     isupport::Folded,
-    message::{Command, Target},
+    message::{Command, Target, Text},
     render::text_bytes_max,
 };
 
@@ -53,6 +53,14 @@ pub(super) struct Flight {
     /// Lines without an echo yet.
     pub(super) unproved: usize,
     pub(super) sent: Sent,
+    flown: Option<Flown>,
+}
+
+impl Stage {
+    /// What history may show later.
+    fn flown(&self) -> Option<Flown> {
+        if let Self::Flying(flight) = self { flight.flown.clone() } else { None }
+    }
 }
 
 /// What will show that the server took it.
@@ -263,10 +271,22 @@ impl Machine {
             written: self.now.at,
             unproved: texts.len(),
             sent: Sent { remark: lines::remark_on(&self.orders.list[index].out.part), ..Sent::default() },
+            flown: self.flown(target, &texts),
         };
         self.orders.list[index].stage = Stage::Flying(flight);
         while self.write_control() {}
         true
+    }
+
+    /// Kept where the network has a history that may be asked.
+    fn flown(&self, target: &Target, texts: &[Text]) -> Option<Flown> {
+        let offset = self.link.clock_offset.filter(|_| self.has_history())?;
+        Some(Flown {
+            target: target.as_str().to_owned(),
+            nick: self.link.mask.nick.clone(),
+            texts: texts.iter().map(|text| text.as_str().to_owned()).collect(),
+            server_millis: self.now.millis - offset,
+        })
     }
 
     /// Ends one order, and tells the caller.
@@ -277,7 +297,7 @@ impl Machine {
         }
         let outcome = match &result {
             Ok(sent) => Outcome::Sent(sent.clone()),
-            Err(Fault { kind: FaultKind::Unknown, .. }) => Outcome::Unknown,
+            Err(Fault { kind: FaultKind::Unknown, .. }) => Outcome::Unknown(order.stage.flown()),
             Err(_) => Outcome::NotDone,
         };
         self.recent.note(&order.out.key, outcome);

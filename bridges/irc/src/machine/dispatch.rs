@@ -15,6 +15,9 @@ impl Machine {
     }
 
     fn on_word(&mut self, word: &str, line: &Line<'_>, decoded_as: Option<&'static str>) {
+        if self.is_old(word, line) {
+            return;
+        }
         match word {
             "PRIVMSG" => self.on_privmsg(line, decoded_as),
             "NOTICE" => self.on_notice(line),
@@ -43,6 +46,15 @@ impl Machine {
         }
     }
 
+    /// A line of a page of history is kept until the page ends. It must never act.
+    fn is_old(&mut self, word: &str, line: &Line<'_>) -> bool {
+        if self.link.batches.is_empty() || word == "BATCH" {
+            return false;
+        }
+        let page = line.tag("batch").and_then(|id| self.link.batches.history(&id));
+        page.map(|page| page.keep(line.text(), None)).is_some()
+    }
+
     fn on_numeric(&mut self, number: u16, line: &Line<'_>) {
         match number {
             1 => self.on_welcome(line),
@@ -56,6 +68,7 @@ impl Machine {
             396 => self.on_own_host(line),
             401 | 402 => self.on_nobody(number, line),
             421 if line.param(1) == Some("CAP") => self.introduce(),
+            421 if line.param(1) == Some("CHATHISTORY") => self.on_history_refused(line.last()),
             403 | 405 | 437 | 470 | 471 | 473..=475 | 477 | 489 | 520 if self.on_join_refused(number, line) => {}
             432 | 433 | 435..=438 | 447 => self.on_nick_refused(number, line),
             263 => self.on_busy(line),

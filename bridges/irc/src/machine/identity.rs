@@ -32,6 +32,9 @@ pub(super) struct Spoken {
     pub(super) decoded_as: Option<String>,
     #[serde(default)]
     pub(super) bot: bool,
+    /// Read from the network's history.
+    #[serde(skip)]
+    pub(super) old: bool,
 }
 
 /// A stored fact about how a contact is known, shown to agents.
@@ -66,7 +69,7 @@ impl Machine {
 
     /// An account name that was registered anew is somebody else. The network's own id tells; where
     /// it has none, a name that was silent for very long may have lapsed meanwhile.
-    fn same_account_or_other(&mut self, id: PeerId, account: &str, spoken: &Spoken) -> PeerId {
+    pub(super) fn same_account_or_other(&mut self, id: PeerId, account: &str, spoken: &Spoken) -> PeerId {
         const LAPSED_MILLIS: i64 = 60 * 24 * 3_600_000;
         let Some(record) = self.people.of(&id) else { return id };
         let another = match (&record.account_id, &spoken.account_id) {

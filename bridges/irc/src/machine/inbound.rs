@@ -4,7 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use bridge_api::{EventId, Inbound, Message, Peer, PeerId, Report, Speaker, ThreadId};
 
-use super::{Machine, Output, identity::Spoken, people, presence::Account};
+use super::{Machine, Output, history::DIRECT, identity::Spoken, people, presence::Account};
 use crate::{
     ctcp::{Answers, Body, Ctcp},
     message::{Command, Line, Source, Target},
@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// How long after an address to us a person's other lines in a channel belong to the conversation.
-const OPEN_MILLIS: i64 = 15 * 60 * 1000;
+pub(super) const OPEN_MILLIS: i64 = 15 * 60 * 1000;
 
 impl Machine {
     pub(super) fn on_privmsg(&mut self, line: &Line<'_>, decoded_as: Option<&'static str>) {
@@ -29,11 +29,12 @@ impl Machine {
         if let Some(batch) = line.tag("batch")
             && let Some(batch) = self.link.batches.multiline(&batch)
         {
-            batch.keep(line.text());
+            batch.keep(line.text(), None);
             return;
         }
         self.learn_clock(line);
         let channel = self.link.isupport.channel_of(target);
+        self.heard(channel, line);
         if self.link.isupport.is_channel(channel) {
             let channel = channel.to_owned();
             self.on_channel_line(line, &channel, line.last(), decoded_as);
@@ -41,6 +42,16 @@ impl Machine {
             self.on_direct_line(line, line.last(), decoded_as);
         }
         // Anything else is a mass message (`$*`, `$#mask`).
+    }
+
+    /// Moves the position in the network's history on.
+    pub(super) fn heard(&mut self, target: &str, line: &Line<'_>) {
+        if self.link.isupport.is_channel(target) {
+            let name = self.link.fold(target);
+            self.heard_at(name.as_str(), line);
+        } else if self.link.is_us(target) {
+            self.heard_at(DIRECT, line);
+        }
     }
 
     pub(super) fn on_direct_line(&mut self, line: &Line<'_>, text: &str, decoded_as: Option<&'static str>) {
@@ -112,7 +123,7 @@ impl Machine {
         if text.trim().is_empty() {
             return None;
         }
-        let msgid = line.tag("msgid").filter(|id| !id.is_empty() && id.len() <= MSGID_BYTES_MAX);
+        let msgid = line.tag("msgid").filter(|id| is_msgid(id));
         let event = msgid.map_or_else(|| format!("{}-{}", self.link.epoch, self.link.lines), Cow::into_owned);
         let at_millis = line.tag("time").and_then(|time| crate::time::parse(&time)).unwrap_or(self.now.millis);
         Some(Spoken {
@@ -128,6 +139,7 @@ impl Machine {
             reply_to: line.tag("+reply").or_else(|| line.tag("+draft/reply")).map(Cow::into_owned),
             decoded_as: decoded_as.map(str::to_owned),
             bot: line.tag("bot").is_some(),
+            old: false,
         })
     }
 
@@ -193,6 +205,10 @@ impl Machine {
     fn note_seen(&mut self, spoken: &Spoken, id: &PeerId) {
         let millis = self.now.millis;
         if self.people.of(id).is_some() {
+            if spoken.old {
+                // Where they were then says nothing of where they are now.
+                return;
+            }
             let cursor = self.people.seen(id, &spoken.nick, &spoken.user, &spoken.host, millis);
             self.save(cursor);
             if let Some(account_id) = &spoken.account_id
@@ -249,7 +265,7 @@ impl Machine {
     }
 
     /// How far the server's clock is from ours. The least lagged line tells best.
-    fn learn_clock(&mut self, line: &Line<'_>) {
+    pub(super) fn learn_clock(&mut self, line: &Line<'_>) {
         if let Some(millis) = line.tag("time").and_then(|time| crate::time::parse(&time)) {
             let offset = self.now.millis - millis;
             self.link.clock_offset = Some(self.link.clock_offset.map_or(offset, |known| known.min(offset)));
@@ -258,5 +274,9 @@ impl Machine {
 }
 
 const VERSION: &str = concat!("deskbridge ", env!("CARGO_PKG_VERSION"));
+pub(super) fn is_msgid(id: &str) -> bool {
+    !id.is_empty() && id.len() <= MSGID_BYTES_MAX
+}
+
 /// Longer ones would not fit the gateway's keys.
 const MSGID_BYTES_MAX: usize = 150;

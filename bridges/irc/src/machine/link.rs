@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::{
-    Ending, batch::Batches, capabilities::Caps, channels::Channel, nick::Regain, pace::Pace, presence::Live,
-    presence::Monitor, registration::Registration, whois::Whois,
+    Ending, batch::Batches, capabilities::Caps, channels::Channel, history::History, nick::Regain, pace::Pace,
+    presence::Live, presence::Monitor, registration::Registration, whois::Whois,
 };
 use crate::{
     ctcp::Limiter,
@@ -58,6 +58,7 @@ pub(super) struct Link {
     pub(super) live: HashMap<Folded, Live>,
     pub(super) channels: BTreeMap<Folded, Channel>,
     pub(super) batches: Batches,
+    pub(super) history: History,
     pub(super) ctcp: Limiter,
     pub(super) heard_at: Instant,
     pub(super) ping_sent: Option<Instant>,
@@ -110,6 +111,7 @@ impl Link {
             live: HashMap::new(),
             channels: BTreeMap::new(),
             batches: Batches::default(),
+            history: History::default(),
             ctcp: Limiter::default(),
             heard_at: now,
             ping_sent: None,

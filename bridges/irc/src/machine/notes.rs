@@ -56,19 +56,21 @@ impl Machine {
         self.note(&id, About::Renamed, threads_of(&id, &channels), &format!("`{name}` is now `{}`", display_name(new)));
     }
 
-    pub(super) fn note_link_lost(&mut self) {
-        self.notes.away_since_millis.get_or_insert(self.now.millis);
+    /// `whole`: an earlier gap was read back from the network's history.
+    pub(super) fn note_link_lost(&mut self, whole: bool) {
+        let earlier = self.notes.away_since_millis.filter(|_| !whole);
+        self.notes.away_since_millis = Some(earlier.unwrap_or(self.now.millis));
     }
 
     /// Back on the network: what was written meanwhile reached nobody.
     pub(super) fn note_gap(&mut self) {
         let Some(since) = self.notes.away_since_millis.take() else { return };
-        if self.now.millis - since < GAP_MIN_MILLIS {
+        if !self.settings.gap_note || self.now.millis - since < GAP_MIN_MILLIS {
             return;
         }
         let (from, to) = (minute(since), minute(self.now.millis));
         let text =
-            format!("the gateway was off the network from {from} to {to} UTC: what was written then is not here");
+            format!("the gateway was off the network from {from} to {to} UTC: what was written then may be missing");
         for id in self.people.active_since(since - GOING_ON_MILLIS, GAP_NOTES_MAX) {
             self.push_note(ThreadId::from(id.as_str()), &text);
         }

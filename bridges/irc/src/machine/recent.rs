@@ -2,15 +2,17 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use bridge_api::{Key, Sent};
+use bridge_api::{EventId, Key, Sent};
+
+use super::history::Flown;
 
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
     Sent(Sent),
     /// Surely not done: refused, or never written.
     NotDone,
-    /// The connection broke, or no proof came in time.
-    Unknown,
+    /// The connection broke, or no proof came in time. With what was written, where history may show it.
+    Unknown(Option<Flown>),
 }
 
 /// Two thousand replies a minute for two minutes.
@@ -31,6 +33,13 @@ impl Recent {
             let oldest = self.order.pop_front();
             oldest.and_then(|key| self.outcomes.remove(&key));
         }
+    }
+
+    /// Whether a confirmed reply is this event.
+    pub(super) fn has_event(&self, event: &EventId) -> bool {
+        self.outcomes
+            .values()
+            .any(|outcome| matches!(outcome, Outcome::Sent(sent) if sent.event.as_ref() == Some(event)))
     }
 
     pub(super) fn of(&self, key: &Key) -> Option<&Outcome> {

@@ -86,6 +86,7 @@ impl Machine {
         self.link.introduced = true;
         self.link.registration.welcomed = true;
         self.link.registration.cap_ended = true;
+        self.learn_clock(line);
         if let Some(nick) = line.param(0).filter(|nick| !nick.is_empty() && *nick != "*") {
             nick.clone_into(&mut self.link.mask.nick);
         }
@@ -131,7 +132,7 @@ impl Machine {
         }
         self.watch_the_known();
         self.prove_the_held();
-        self.note_gap();
+        self.begin_history();
         self.after_nick_known();
         self.say_how_it_is();
     }

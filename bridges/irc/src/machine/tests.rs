@@ -14,6 +14,7 @@ use super::*;
 mod channels;
 mod connection;
 mod delivery;
+mod history;
 mod identity;
 mod login;
 mod notes;

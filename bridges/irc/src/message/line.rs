@@ -90,7 +90,6 @@ impl<'a> Line<'a> {
         self.params.last().copied().unwrap_or("")
     }
 
-    #[cfg(test)]
     pub(crate) fn is(&self, word: &str) -> bool {
         matches!(&self.verb, Verb::Word(own) if own == word)
     }

@@ -32,7 +32,7 @@ impl Machine {
         let id = PeerId::from(peer);
         let Some(record) = self.people.of(&id) else {
             return Verdict::Not(Fault::refused(
-                "the person was away for too long to be known again on irc; wait until they write again",
+                "the person is not known on irc (away for too long, or read from history only); wait until they write again",
             ));
         };
         let verdict = self.resolve_person(&id, record, answer);
