@@ -30,6 +30,11 @@ pub struct Settings {
     /// `_` behind it when left out.
     #[serde(default)]
     pub nick_fallback: Option<String>,
+    /// What to tell `NickServ`, in this order, when somebody else holds the nick and the bridge is logged
+    /// in; `{nick}` stands for the nick. For example `["REGAIN {nick}"]` (Atheme) or
+    /// `["RECOVER {nick}"]` (Anope). At most 4; nothing is told when left out.
+    #[serde(default)]
+    pub regain: Vec<String>,
     /// The name before the `@` that the server shows where it does not ask an ident server.
     /// The nick when left out.
     #[serde(default)]
@@ -175,6 +180,8 @@ fn default_session_idle_hours() -> u32 {
 const NICK_BYTES_MAX: usize = 64;
 const LINES_MAX: std::ops::RangeInclusive<usize> = 1..=50;
 const IDLE_HOURS: std::ops::RangeInclusive<u32> = 1..=168;
+const REGAIN_MAX: usize = 4;
+const REGAIN_BYTES_MAX: usize = 200;
 const CHANNELS_MAX: usize = 100;
 /// Thread ids hold the channel and the peer.
 const CHANNEL_BYTES_MAX: usize = 64;
@@ -194,6 +201,7 @@ impl Settings {
         if let Some(fallback) = &self.nick_fallback {
             nick("nick_fallback", fallback)?;
         }
+        self.check_regain()?;
         word("username", self.username())?;
         if self.username().contains('@') {
             return Err(SettingsFault::new("username", "must not hold `@`"));
@@ -216,6 +224,20 @@ impl Settings {
         self.check_sasl()?;
         self.check_channels()?;
         self.pace.check()
+    }
+
+    fn check_regain(&self) -> Result<(), SettingsFault> {
+        if self.regain.len() > REGAIN_MAX {
+            return Err(SettingsFault::new("regain", "at most 4 commands"));
+        }
+        for (index, command) in self.regain.iter().enumerate() {
+            let key = format!("regain.{index}");
+            one_line(&key, command)?;
+            if command.trim().is_empty() || command.len() > REGAIN_BYTES_MAX {
+                return Err(SettingsFault::new(key, "a command to NickServ, at most 200 bytes"));
+            }
+        }
+        Ok(())
     }
 
     fn check_sasl(&self) -> Result<(), SettingsFault> {

@@ -1,6 +1,9 @@
 //! Our own nick: the wanted one, what to use meanwhile, and taking it back.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
 
 use super::{Ending, GHOST_MAX, Machine, Phase};
 use crate::message::{Command, Line, Source};
@@ -10,11 +13,21 @@ use crate::message::{Command, Line, Source};
 pub(super) struct Regain {
     next: Option<Instant>,
     tries: u32,
+    planned: Option<Instant>,
+    /// Somebody left the nick just now.
+    free: bool,
+    /// When services were asked for it.
+    asked: VecDeque<Instant>,
 }
 
 /// The first tries come quickly: most often our own ghost holds the nick.
 const TRY_FIRST: Duration = Duration::from_secs(2);
+const QUICK_TRIES: u32 = 3;
+const TRY_LATER: Duration = Duration::from_mins(1);
 const TRY_MOST: Duration = Duration::from_mins(10);
+/// Services are asked at most this often in that time.
+const SERVICES_MOST: usize = 3;
+const SERVICES_TIME: Duration = Duration::from_mins(10);
 const REGISTRATION_TRIES: u32 = 6;
 
 impl Machine {
@@ -46,7 +59,10 @@ impl Machine {
     /// 432, 433, 436, 437, and after registration 435, 438, 447.
     pub(super) fn on_nick_refused(&mut self, number: u16, line: &Line<'_>) {
         if self.link.phase == Phase::Ready {
-            self.plan_regain();
+            // The next try was planned with this one.
+            if self.link.regain.next.is_none() {
+                self.plan_regain();
+            }
             return;
         }
         if self.link.phase != Phase::Registering || self.link.registration.welcomed {
@@ -97,9 +113,17 @@ impl Machine {
     }
 
     fn plan_regain(&mut self) {
-        let wait = TRY_FIRST.saturating_mul(2u32.saturating_pow(self.link.regain.tries.min(10))).min(TRY_MOST);
-        self.link.regain.tries += 1;
-        self.link.regain.next = Some(self.now.at + wait);
+        let (now, regain) = (self.now.at, &mut self.link.regain);
+        if regain.planned.is_some_and(|planned| now.saturating_duration_since(planned) > TRY_MOST * 2) {
+            regain.tries = 0;
+        }
+        let wait = match regain.tries.checked_sub(QUICK_TRIES) {
+            None => TRY_FIRST * 2u32.pow(regain.tries),
+            Some(later) => TRY_LATER.saturating_mul(2u32.saturating_pow(later.min(10))).min(TRY_MOST),
+        };
+        regain.tries += 1;
+        regain.planned = Some(now);
+        regain.next = Some(now + wait);
         self.say_how_it_is();
     }
 
@@ -107,6 +131,7 @@ impl Machine {
     pub(super) fn wanted_nick_is_free(&mut self) {
         if self.is_ready() && !self.has_wanted_nick() {
             self.link.regain.next = Some(self.now.at);
+            self.link.regain.free = true;
         }
     }
 
@@ -115,7 +140,25 @@ impl Machine {
             return;
         }
         self.plan_regain();
+        if !std::mem::take(&mut self.link.regain.free) {
+            self.ask_services();
+        }
         self.write_later(Command::new("NICK").param(self.settings.nick.clone()));
+    }
+
+    /// Services take the nick from whoever holds it, for the account that it belongs to.
+    fn ask_services(&mut self) {
+        let (now, asked) = (self.now.at, &mut self.link.regain.asked);
+        asked.retain(|at| now.saturating_duration_since(*at) < SERVICES_TIME);
+        if self.settings.regain.is_empty() || self.link.account.is_none() || asked.len() >= SERVICES_MOST {
+            return;
+        }
+        asked.push_back(now);
+        let settings = self.settings.clone();
+        for command in &settings.regain {
+            let text = command.replace("{nick}", &settings.nick);
+            self.write_later(Command::new("PRIVMSG").param("NickServ").last(text));
+        }
     }
 
     pub(super) fn nick_wake(&self) -> Option<(Instant, &'static str)> {

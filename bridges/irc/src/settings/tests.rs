@@ -45,6 +45,8 @@ fn what_cannot_work_is_refused_with_its_key() {
     let cases = [
         ("nick", json!("two words"), "nick"),
         ("nick", json!("1st"), "nick"),
+        ("regain", json!(["REGAIN {nick}\r\nQUIT"]), "regain.0"),
+        ("regain", json!(["a", "a", "a", "a", "a"]), "regain"),
         ("realname", json!("a\r\nQUIT"), "realname"),
         ("password", json!("a\nQUIT"), "password"),
         ("fallback_encoding", json!("klingon"), "fallback_encoding"),

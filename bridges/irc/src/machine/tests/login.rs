@@ -213,3 +213,80 @@ fn a_nick_cut_by_the_server_is_ours() {
     play.read(":irc.test CAP * LS :\n:irc.test 001 acme-supp :Hi\n:irc.test 005 acme-supp NICKLEN=9 :ok\n:irc.test 422 acme-supp :x");
     assert!(play.is_up(), "{:?}", play.states);
 }
+
+/// Logged in, while somebody else holds the nick.
+fn without_nick(more: &Value) -> Play {
+    let mut table = sasl(&json!({}));
+    for (key, value) in more.as_object().unwrap() {
+        table[key] = value.clone();
+    }
+    let mut play = Play::new(&table);
+    play.connect_with(true);
+    play.read(
+        ":irc.test CAP * LS :sasl=PLAIN\n:irc.test 433 * help :in use\n:irc.test CAP * ACK :sasl\nAUTHENTICATE +
+         :irc.test 900 * * jilles :You are now logged in as jilles\n:irc.test 903 * :ok
+         :irc.test 001 help_ :Hi\n:irc.test 005 help_ MONITOR=10 :ok\n:irc.test 376 help_ :End",
+    );
+    play.wrote();
+    play
+}
+
+/// Lets time pass on a server that says no to every NICK; what was written with each second.
+fn refused_for(play: &mut Play, seconds: u64) -> Vec<(u64, String)> {
+    let mut wrote = Vec::new();
+    for second in 0..seconds {
+        play.pass_seconds(1);
+        for line in play.wrote() {
+            match line.as_str() {
+                "NICK help" => play.read(":irc.test 433 help_ help :Nickname is already in use"),
+                _ if line.starts_with("PING") => play.read(":irc.test PONG irc.test :x"),
+                _ => {}
+            }
+            wrote.push((second, line));
+        }
+    }
+    wrote
+}
+
+#[test]
+fn services_are_asked_for_the_nick_three_times_in_ten_minutes() {
+    let mut play = without_nick(&json!({ "regain": ["GHOST {nick}", "REGAIN {nick}"] }));
+    let wrote = refused_for(&mut play, 600);
+    let asks: Vec<&str> =
+        wrote.iter().map(|(_, line)| line.as_str()).filter(|line| line.starts_with("PRIVMSG")).collect();
+    assert_eq!(asks, ["PRIVMSG NickServ :GHOST help", "PRIVMSG NickServ :REGAIN help"].repeat(3));
+    play.read(":help_!h@host NICK :help");
+    assert!(play.is_up());
+}
+
+#[test]
+fn after_three_quick_tries_the_nick_is_asked_for_ever_more_rarely() {
+    let mut play = without_nick(&json!({}));
+    let wrote = refused_for(&mut play, 4000);
+    let tries: Vec<u64> = wrote.iter().filter(|(_, line)| line == "NICK help").map(|(second, _)| *second).collect();
+    assert!(wrote.iter().all(|(_, line)| !line.starts_with("PRIVMSG")), "off unless asked for");
+    let waits: Vec<u64> = tries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (wait, expected) in waits[2..].iter().zip([60, 120, 240, 480, 600, 600]) {
+        assert!(wait.abs_diff(expected) <= 2, "{waits:?}");
+    }
+    assert!(tries[2] <= 20, "{tries:?}");
+}
+
+#[test]
+fn a_nick_that_was_freed_needs_no_services() {
+    let pace = json!({ "burst": 20, "per_second": 10.0 });
+    let mut play = without_nick(&json!({ "regain": ["REGAIN {nick}"], "pace": pace }));
+    play.pass_seconds(1);
+    play.wrote();
+    play.read(":irc.test 731 help_ :help");
+    play.pass(Duration::from_millis(500));
+    play.expect(&["NICK help"]);
+}
+
+#[test]
+fn services_are_not_asked_by_a_bridge_without_an_account() {
+    let mut play = Play::new(&json!({ "regain": ["REGAIN {nick}"] }));
+    play.connect();
+    play.read(":irc.test CAP * LS :\n:irc.test 433 * help :in use\n:irc.test 001 help_ :Hi\n:irc.test 376 help_ :End");
+    assert!(refused_for(&mut play, 60).iter().all(|(_, line)| !line.contains("NickServ")));
+}
