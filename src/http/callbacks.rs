@@ -25,6 +25,9 @@ use crate::{
 pub const BODY_BYTES_MAX: usize = 1 << 20;
 /// A whole body must be there within this time.
 const BODY_LIMIT: Duration = Duration::from_secs(30);
+/// Of a body that is too large, this much more is read and thrown away, for this long.
+const READ_AWAY_BYTES_MAX: usize = 16 << 20;
+const READ_AWAY_LIMIT: Duration = Duration::from_secs(2);
 /// How long a callback waits for the inbox's secret to become known.
 const SECRET_LIMIT: Duration = Duration::from_secs(3);
 
@@ -94,16 +97,33 @@ fn answer(taken: Taken) -> &'static str {
     }
 }
 
-async fn read(body: Body) -> Result<Bytes, (StatusCode, String)> {
-    let limited = Limited::new(body, BODY_BYTES_MAX);
+async fn read(mut body: Body) -> Result<Bytes, (StatusCode, String)> {
+    let limited = Limited::new(&mut body, BODY_BYTES_MAX);
     match tokio::time::timeout(BODY_LIMIT, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            read_away(body).await;
             Err((StatusCode::PAYLOAD_TOO_LARGE, format!("the body is over {BODY_BYTES_MAX} bytes\n")))
         }
         Ok(Err(error)) => Err((StatusCode::BAD_REQUEST, format!("the body broke off: {error}\n"))),
         Err(_) => Err((StatusCode::REQUEST_TIMEOUT, "the body took too long\n".to_owned())),
     }
+}
+
+/// Takes in the rest of a body that is refused, up to a bound: closing on a client that still writes would cut
+/// off the answer that tells it why.
+async fn read_away(mut body: Body) {
+    let all = async {
+        let mut bytes = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            bytes += frame.data_ref().map_or(0, Bytes::len);
+            if bytes > READ_AWAY_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // A slow client has had its time.
+    drop(tokio::time::timeout(READ_AWAY_LIMIT, all).await);
 }
 
 /// Just after a start the inbox may not have told its secret yet. A refused callback never comes again, so
