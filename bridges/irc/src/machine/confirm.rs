@@ -125,7 +125,7 @@ impl Machine {
         };
         let text = crate::text::display_name(line.last());
         if let Some(Stage::Flying(flight)) = index.map(|index| &mut self.orders.list[index].stage) {
-            flight.sent.remark.get_or_insert_with(|| format!("the person is away: {text}"));
+            flight.away = Some(text);
         }
     }
 

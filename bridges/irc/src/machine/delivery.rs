@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_api::{Fault, FaultKind, Key, Outbound, Sent, ThreadId};
+use bridge_api::{Fault, FaultKind, Key, Outbound, Part, Sent, ThreadId};
 
 use super::{Machine, Output, Ticket, history::Flown, recent::Outcome, whois::Answer};
 use crate::{
@@ -53,6 +53,8 @@ pub(super) struct Flight {
     /// Lines without an echo yet.
     pub(super) unproved: usize,
     pub(super) sent: Sent,
+    /// The away text that the server answered with.
+    pub(super) away: Option<String>,
     flown: Option<Flown>,
 }
 
@@ -271,7 +273,8 @@ impl Machine {
             written: self.now.at,
             unproved: texts.len(),
             sent: Sent { remark: lines::remark_on(&self.orders.list[index].out.part), ..Sent::default() },
-            flown: self.flown(target, &texts),
+            away: None,
+            flown: self.flown(target, &texts, &self.orders.list[index].out.part),
         };
         self.orders.list[index].stage = Stage::Flying(flight);
         while self.write_control() {}
@@ -279,21 +282,22 @@ impl Machine {
     }
 
     /// Kept where the network has a history that may be asked.
-    fn flown(&self, target: &Target, texts: &[Text]) -> Option<Flown> {
+    fn flown(&self, target: &Target, texts: &[Text], part: &Part) -> Option<Flown> {
         let offset = self.link.clock_offset.filter(|_| self.has_history())?;
         Some(Flown {
             target: target.as_str().to_owned(),
             nick: self.link.mask.nick.clone(),
             texts: texts.iter().map(|text| text.as_str().to_owned()).collect(),
             server_millis: self.now.millis - offset,
+            remark: lines::remark_on(part),
         })
     }
 
     /// Ends one order, and tells the caller.
     pub(super) fn settle(&mut self, index: usize, mut result: Result<Sent, Fault>) {
         let Some(order) = self.orders.list.remove(index) else { return };
-        if let Ok(sent) = &mut result {
-            self.remark_once(&order.out.thread, sent);
+        if let (Ok(sent), Stage::Flying(flight)) = (&mut result, &order.stage) {
+            self.remark_away(&order.out.thread, flight.away.as_deref(), sent);
         }
         let outcome = match &result {
             Ok(sent) => Outcome::Sent(sent.clone()),

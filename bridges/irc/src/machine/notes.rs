@@ -106,20 +106,24 @@ impl Machine {
         }
     }
 
-    /// Keeps only the first of equal remarks in a row: an away text stands for hours.
-    pub(super) fn remark_once(&mut self, thread: &ThreadId, sent: &mut Sent) {
-        match &sent.remark {
-            None => {
-                self.notes.away.remove(thread);
-            }
-            Some(remark) if self.notes.away.get(thread) == Some(remark) => sent.remark = None,
-            Some(remark) => {
-                if self.notes.away.len() >= NOTED_MAX {
-                    self.notes.away.clear();
-                }
-                self.notes.away.insert(thread.clone(), remark.clone());
-            }
+    /// Adds the away text to what the agent is told, unless it was told last: it may stand for hours.
+    pub(super) fn remark_away(&mut self, thread: &ThreadId, away: Option<&str>, sent: &mut Sent) {
+        let Some(text) = away else {
+            self.notes.away.remove(thread);
+            return;
+        };
+        if self.notes.away.get(thread).is_some_and(|told| told == text) {
+            return;
         }
+        if self.notes.away.len() >= NOTED_MAX {
+            self.notes.away.clear();
+        }
+        self.notes.away.insert(thread.clone(), text.to_owned());
+        let away = format!("the person is away: {text}");
+        sent.remark = Some(match sent.remark.take() {
+            Some(remark) => format!("{remark}; {away}"),
+            None => away,
+        });
     }
 
     /// The gateway drops it where the thread has no conversation.

@@ -19,6 +19,8 @@ pub(in crate::machine) struct Flown {
     pub(in crate::machine) texts: Vec<String>,
     /// When, by the server's clock.
     pub(in crate::machine) server_millis: i64,
+    /// What the agent must know once it is sent.
+    pub(in crate::machine) remark: Option<String>,
 }
 
 #[derive(Debug)]
@@ -59,12 +61,12 @@ impl Machine {
     }
 
     pub(super) fn answer_question(&mut self, question: &Question, lines: &[Kept]) {
-        let Flown { texts, .. } = &question.flown;
+        let Flown { texts, remark, .. } = &question.flown;
         let lines: Vec<Line<'_>> = lines.iter().filter_map(|kept| Line::parse(&kept.line)).collect();
         let covers = lines.iter().any(|line| self.shows_coverage(line, question));
         let found = self.find_all(question, &lines);
         let result = match found.len() {
-            count if count == texts.len() => Ok(Some(Sent { event: found.last().cloned(), remark: None })),
+            count if count == texts.len() => Ok(Some(Sent { event: found.last().cloned(), remark: remark.clone() })),
             0 if covers && lines.len() < LINES_MAX => match self.ghost_may_speak() {
                 Some(left) => Err(Fault::retry_after(
                     left.min(SOON),

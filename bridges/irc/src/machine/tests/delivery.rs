@@ -365,4 +365,10 @@ fn an_agent_whose_reply_was_cut_is_told_how_much_was_not_sent() {
     play.read(&format!(":irc.test PONG irc.test :{token}"));
     let remark = play.outcome().unwrap().unwrap().remark.unwrap();
     assert!(remark.contains("its last 12 lines were not sent"), "{remark}");
+    play.pass_seconds(10);
+    play.wrote();
+    let token = fly(&mut play, &thread, "(cut here: 12 more lines do not fit on irc)");
+    play.read(&format!(":irc.test 301 help anna :at lunch\n:irc.test PONG irc.test :{token}"));
+    let remark = play.outcome().unwrap().unwrap().remark.unwrap();
+    assert!(remark.contains("12 lines were not sent") && remark.contains("at lunch"), "each time: {remark}");
 }
