@@ -7,7 +7,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use bridge_api::{
-    AcceptError, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, HostPort, Inbound, Key, Reply, ThreadId,
+    AcceptError, Agent, AgentId, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, Holder, HostPort,
+    Inbound, Key, Reply, ThreadId,
 };
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
@@ -221,8 +222,10 @@ impl Intake {
         let Some((bridge, route, thread)) = outgoing.link.and_then(|link| self.place(inbox, link)) else {
             return Ok(orders::status(&message, MessageStatus::Failed, Some(NO_ADDRESS), now_millis));
         };
-        let parts = route.bridge.parts(&thread, reply_of(outgoing, bridge));
-        let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, parts };
+        let reply = reply_of(outgoing, bridge);
+        let agent = reply.agent.clone();
+        let parts = route.bridge.parts(&thread, reply);
+        let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, agent, parts };
         orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
     }
 }
@@ -238,14 +241,22 @@ fn reply_of(outgoing: &PublicOutgoing<'_>, bridge: &BridgeName) -> Reply {
     let attachment = |file: &CallbackFile<'_>| Attachment {
         name: file.name(),
         media_type: file.content_type.as_deref().map(str::to_owned),
+        size_bytes: file.size_bytes,
         url: file.url.to_string(),
+        holder: Holder::Inbox,
     };
     Reply {
         text: outgoing.content.to_owned(),
-        agent: outgoing.sender.and_then(|sender| sender.name.as_deref()).map(str::to_owned),
+        agent: agent_of(outgoing),
         attachments: outgoing.attachments.iter().map(attachment).collect(),
         reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| event_of(id, bridge)),
     }
+}
+
+/// `None` for the inbox's own texts.
+fn agent_of(outgoing: &PublicOutgoing<'_>) -> Option<Agent> {
+    let sender = outgoing.sender?;
+    Some(Agent { id: AgentId::from(sender.id?.to_string()), name: sender.name.as_deref()?.to_owned() })
 }
 
 /// The network's event behind one of our source ids on a message.

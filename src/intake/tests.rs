@@ -26,7 +26,7 @@ impl Bridge for Mute {
 }
 
 fn event() -> Inbound {
-    let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new() };
+    let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new(), picture: None };
     let message = Message {
         peer,
         speaker: Speaker::Peer,

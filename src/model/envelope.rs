@@ -1,6 +1,6 @@
 //! Envelopes: one durable order to cause one effect.
 
-use bridge_api::{BridgeName, EventId, Key, Message, Part, ThreadId};
+use bridge_api::{Agent, BridgeName, EventId, Key, Message, Part, ThreadId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{EnvelopeId, InboxName, Lane};
@@ -20,7 +20,16 @@ pub enum Order {
     /// Towards our own session: the conversation was resolved, so the inbox decides where the next message goes.
     Resolved { bridge: BridgeName, thread: ThreadId, conversation: i64 },
     /// Towards the network: one part of an agent's message.
-    Send { bridge: BridgeName, thread: ThreadId, part: Part, message: MessageRef, last: bool },
+    Send {
+        bridge: BridgeName,
+        thread: ThreadId,
+        part: Part,
+        /// Who wrote it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        agent: Option<Agent>,
+        message: MessageRef,
+        last: bool,
+    },
 }
 
 /// An agent's message in the inbox.

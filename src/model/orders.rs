@@ -3,7 +3,7 @@
 //! A network's event has the key `BRIDGE/EVENT/0`; what an agent's message causes has a key that begins
 //! with `INBOX:MESSAGE/`. Names of bridges and inboxes hold neither slash nor colon, so the two never meet.
 
-use bridge_api::{BridgeName, EventId, Inbound, Key, Part, Report, ThreadId};
+use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Part, Report, ThreadId};
 
 use crate::model::{
     Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, rank_of,
@@ -53,12 +53,13 @@ pub struct Reply {
     pub created_millis: i64,
     pub bridge: BridgeName,
     pub thread: ThreadId,
+    pub agent: Option<Agent>,
     pub parts: Vec<Part>,
 }
 
 /// `None` when there is nothing to send. Parts beyond the last possible one are cut off.
 pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option<Group> {
-    let Reply { message, created_millis, bridge, thread, parts } = reply;
+    let Reply { message, created_millis, bridge, thread, agent, parts } = reply;
     let count = parts.len().min(PARTS_MAX - 1);
     let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
     let envelopes: Vec<NewEnvelope> = parts
@@ -75,6 +76,7 @@ pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option
                 bridge: bridge.clone(),
                 thread: thread.clone(),
                 part,
+                agent: agent.clone(),
                 message: message.clone(),
                 last: number + 1 == count,
             },
@@ -91,14 +93,14 @@ pub fn withdraw(
     due_millis: i64,
 ) -> Group {
     let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
-    let part = Part::Withdraw { key: part_key(&message, 0) };
+    let part = Part::Withdraw { key: part_key(&message, 0), events: Vec::new() };
     Group::one(NewEnvelope {
         key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
         at_millis: moment_of(message.message, created_millis),
         lane,
         rank: rank_of(message.message, PARTS_MAX - 1),
         due_millis,
-        order: Order::Send { bridge, thread, part, message, last: false },
+        order: Order::Send { bridge, thread, part, agent: None, message, last: false },
     })
 }
 
@@ -201,7 +203,7 @@ mod tests {
     fn the_parts_of_a_reply_follow_each_other_in_one_lane_and_the_last_is_marked() {
         let parts = vec![text("one"), text("two")];
         let (bridge, thread) = (BridgeName::from("libera"), ThreadId::from("a:ada"));
-        let all = Reply { message: message(), created_millis: 7_200_000, bridge, thread, parts };
+        let all = Reply { message: message(), created_millis: 7_200_000, bridge, thread, agent: None, parts };
         let group = reply(all, 10, OnDuplicate::Ignore).unwrap();
         let seen: Vec<_> = group.envelopes.iter().map(|e| (e.key.as_str(), e.rank, e.at_millis)).collect();
         assert_eq!(

@@ -106,6 +106,7 @@ impl Rig {
             created_millis: self.clock.now(),
             bridge: BridgeName::from("libera"),
             thread: ThreadId::from(thread),
+            agent: None,
             parts: (0..parts).map(part).collect(),
         };
         let group = orders::reply(reply, self.clock.now(), OnDuplicate::Ignore).unwrap();

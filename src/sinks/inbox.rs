@@ -9,7 +9,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, ThreadId};
+use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, Target, ThreadId};
 use serde_json::{Map, Value};
 
 use super::{Done, Sink};
@@ -232,7 +232,10 @@ fn content_of(message: &Message) -> String {
     std::iter::once(message.text.clone()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n")
 }
 
-fn reply_attributes(bridge: &BridgeName, reply_to: Option<&EventId>) -> Map<String, Value> {
-    let external = reply_to.map(|event| Value::from(orders::event_key(bridge, event).as_str()));
+fn reply_attributes(bridge: &BridgeName, reply_to: Option<&Target>) -> Map<String, Value> {
+    let external = match reply_to {
+        Some(Target::Event(event)) => Some(Value::from(orders::event_key(bridge, event).as_str())),
+        Some(Target::Effect(_)) | None => None,
+    };
     external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
 }

@@ -31,7 +31,7 @@ impl NetworkSink {
 
     /// Only what was sent can be taken back.
     async fn nothing_to_withdraw(&self, part: &Part) -> Result<bool, Fault> {
-        let Part::Withdraw { key } = part else { return Ok(false) };
+        let Part::Withdraw { key, .. } = part else { return Ok(false) };
         let history = self.store.history(key).await.map_err(|error| Fault::retry(error.to_string()))?;
         Ok(!matches!(history.map(|h| h.state), Some(EnvelopeState::Done { .. })))
     }
@@ -104,13 +104,14 @@ fn message_of(order: &Order) -> Option<&MessageRef> {
 }
 
 fn outbound(envelope: &Envelope) -> Result<Outbound, Fault> {
-    let Order::Send { thread, part, .. } = &envelope.order else {
+    let Order::Send { thread, part, agent, .. } = &envelope.order else {
         return Err(Fault::refused("a network takes no orders for an inbox"));
     };
     Ok(Outbound {
         key: envelope.key.clone(),
         thread: thread.clone(),
         part: part.clone(),
+        agent: agent.clone(),
         earlier_attempts: envelope.attempts.saturating_sub(1),
     })
 }

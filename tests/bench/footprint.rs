@@ -121,7 +121,12 @@ fn session(number: usize) -> Session {
 fn envelope(number: usize) -> NewEnvelope {
     let thread = thread(number % LANES);
     let message = Message {
-        peer: Peer { id: thread.as_str().into(), name: "peer".into(), facts: std::collections::BTreeMap::new() },
+        peer: Peer {
+            id: thread.as_str().into(),
+            name: "peer".into(),
+            facts: std::collections::BTreeMap::new(),
+            picture: None,
+        },
         speaker: Speaker::Peer,
         text: format!("{} {}", "x".repeat(TEXT_BYTES), number / LANES + 1),
         attachments: Vec::new(),

@@ -226,7 +226,7 @@ async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::
 
 pub(crate) fn message(peer: &str, event: &str, text: &str) -> Inbound {
     let message = Message {
-        peer: Peer { id: format!("a:{peer}").as_str().into(), name: peer.into(), facts: facts(peer) },
+        peer: Peer { id: format!("a:{peer}").as_str().into(), name: peer.into(), facts: facts(peer), picture: None },
         speaker: Speaker::Peer,
         text: text.into(),
         attachments: Vec::new(),

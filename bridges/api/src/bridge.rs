@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
-use crate::{BridgeName, Capabilities, Fault, Host, Outbound, Part, Reply, Sent, SettingsFault, ThreadId};
+use crate::{
+    Attachment, BridgeName, Capabilities, EventId, Fault, File, Host, Landing, Outbound, Part, Reply, Sent,
+    SettingsFault, ThreadId,
+};
 
 /// One configured connection to a network.
 #[async_trait]
@@ -33,6 +36,20 @@ pub trait Bridge: Send + Sync + 'static {
     /// Says whether an earlier `send` of this key took effect. `None` means surely not;
     /// [`FaultKind::Unknown`](crate::FaultKind::Unknown) means that the network cannot tell.
     async fn probe(&self, out: &Outbound) -> Result<Option<Sent>, Fault>;
+
+    /// Opens a file that only the network holds ([`Holder::Network`](crate::Holder::Network)), from its
+    /// beginning. May be asked more than once for the same one.
+    async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        Err(Fault::refused(format!("the network keeps no file {:?}", attachment.name)))
+    }
+
+    /// Shows the peer that an agent is typing, or no longer is. Worthless a moment later, so it is tried
+    /// once and never kept.
+    async fn typing(&self, _thread: &ThreadId, _typing: bool) {}
+
+    /// Says what became of a reported message on its way to the inbox. Cheap; may be told more than once
+    /// or, after a crash, not at all.
+    fn landed(&self, _event: &EventId, _landing: Landing) {}
 }
 
 /// What a crate offers to the registry.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{EventId, Key, PeerId, ThreadId};
+use crate::{AgentId, EventId, Key, PeerId, ThreadId};
 
 /// One thing that a bridge reports. Accepting the same `event` twice has one effect.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,15 @@ pub struct Inbound {
 pub enum Report {
     /// Somebody wrote.
     Message(Message),
+    /// The author changed an earlier message: what it says now, and the event that said it first.
+    Edited { event: EventId, message: Message },
+    /// Somebody put a sign, such as an emoji, on a message.
+    Reacted {
+        to: Target,
+        /// Who, as people read it.
+        by: String,
+        sign: String,
+    },
     /// Late news about an effect of ours, for example a bounce after an acceptance.
     Receipt { key: Key, receipt: Receipt },
     /// A message was taken back by its author.
@@ -42,12 +51,21 @@ pub struct Message {
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
-    /// The event that this one answers, where the network says so.
+    /// What this one answers, where the network says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reply_to: Option<EventId>,
+    pub reply_to: Option<Target>,
     /// Facts about the conversation for the agent, such as the channel.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thread_facts: BTreeMap<String, String>,
+}
+
+/// An earlier message that a new one speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Target {
+    /// Something that the bridge reported, or would have.
+    Event(EventId),
+    /// An effect of ours, by its key.
+    Effect(Key),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -68,6 +86,9 @@ pub struct Peer {
     /// What the network says of them (nick, account, host). Shown to agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
+    /// Their picture as it is now: another address is another picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub picture: Option<Attachment>,
 }
 
 /// A file that travels with a message.
@@ -78,8 +99,40 @@ pub struct Attachment {
     /// Media type as declared, where known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub media_type: Option<String>,
+    /// As declared, where known. Not to be trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size_bytes: Option<u64>,
     /// Where the bytes are.
     pub url: String,
+    #[serde(default, skip_serializing_if = "Holder::is_link")]
+    pub holder: Holder,
+}
+
+/// Who can open an [`Attachment`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Holder {
+    /// Anybody who has the address.
+    #[default]
+    Link,
+    /// Only the bridge that reported it: [`Bridge::open`](crate::Bridge::open).
+    Network,
+    /// Only the gateway, from the inbox: [`Host::open`](crate::Host::open).
+    Inbox,
+}
+
+impl Holder {
+    fn is_link(&self) -> bool {
+        *self == Self::Link
+    }
+}
+
+/// Somebody who answers in the inbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Stable, and unique within the inbox.
+    pub id: AgentId,
+    /// For people to read.
+    pub name: String,
 }
 
 /// One order to cause one effect on the network.
@@ -89,6 +142,9 @@ pub struct Outbound {
     pub key: Key,
     pub thread: ThreadId,
     pub part: Part,
+    /// Who wrote it; `None` for the inbox's own texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
     /// Attempts that were started before this one. Above zero with an unknown outcome, the effect
     /// may have happened already.
     #[serde(default)]
@@ -106,9 +162,13 @@ pub enum Part {
         reply_to: Option<EventId>,
     },
     Attachment(Attachment),
-    /// An earlier effect is to be taken back, or said to be.
+    /// An earlier message is to be taken back, or said to be.
     Withdraw {
+        /// Of its first part.
         key: Key,
+        /// What the network called its parts, as far as it named them. Filled in when it is sent.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        events: Vec<EventId>,
     },
 }
 
@@ -117,7 +177,7 @@ pub enum Part {
 pub struct Reply {
     /// Markdown as the agent's editor stores it.
     pub text: String,
-    pub agent: Option<String>,
+    pub agent: Option<Agent>,
     pub attachments: Vec<Attachment>,
     pub reply_to: Option<EventId>,
 }

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{BridgeName, Inbound};
+use crate::{Agent, Attachment, BridgeName, Fault, File, Inbound, ThreadId};
 
 /// A named value that a bridge keeps between runs: a position, or what it knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,15 @@ pub enum BridgeState {
     },
 }
 
+/// Where a reported message ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Landing {
+    /// The inbox has it.
+    Done,
+    /// It was given up, for this reason, until an operator puts it back.
+    Dead(String),
+}
+
 /// The event could not be kept. The bridge does not acknowledge it, slows down and reports it again.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -51,6 +60,13 @@ pub trait HostPort: Send + Sync {
     async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError>;
     async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError>;
     fn state(&self, state: BridgeState);
+    async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        Err(Fault::refused(format!("nobody keeps a file {:?}", attachment.name)))
+    }
+    async fn agent_picture(&self, _agent: &Agent) -> Result<Option<Attachment>, Fault> {
+        Ok(None)
+    }
+    fn typing(&self, _thread: &ThreadId, _typing: bool) {}
 }
 
 /// A handle on the gateway, given to [`Bridge::run`](crate::Bridge::run). Cheap to clone.
@@ -90,5 +106,18 @@ impl Host {
     /// Says how the bridge is. Cheap; the last word counts.
     pub fn state(&self, state: BridgeState) {
         self.port.state(state);
+    }
+    /// Opens a file of an agent's message, from its beginning. Each piece has a time limit.
+    pub async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        self.port.open(attachment).await
+    }
+    /// The agent's picture as the inbox shows it now, as an attachment to [`open`](Self::open). May ask
+    /// the inbox; the answer is remembered for a while.
+    pub async fn agent_picture(&self, agent: &Agent) -> Result<Option<Attachment>, Fault> {
+        self.port.agent_picture(agent).await
+    }
+    /// The peer is typing, or no longer is. Shown to agents if that can be done at once, else dropped.
+    pub fn typing(&self, thread: &ThreadId, typing: bool) {
+        self.port.typing(thread, typing);
     }
 }

@@ -65,3 +65,7 @@ name! {
     /// What makes an effect the same effect at every attempt, for example `support/9001/0`.
     Key
 }
+name! {
+    /// An agent, by a name that stays when they are renamed. Opaque to bridges.
+    AgentId
+}

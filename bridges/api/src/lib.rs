@@ -35,6 +35,7 @@ mod bridge;
 mod capabilities;
 mod content;
 mod fault;
+mod file;
 mod host;
 mod ids;
 #[cfg(feature = "kit")]
@@ -44,9 +45,12 @@ mod secret;
 pub use async_trait::async_trait;
 pub use bridge::{Bridge, Kind};
 pub use capabilities::{Attachments, Capabilities, Placement, Receipts, Resend, TextForm};
-pub use content::{Attachment, Inbound, Message, Outbound, Part, Peer, Receipt, Reply, Report, Sent, Speaker};
+pub use content::{
+    Agent, Attachment, Holder, Inbound, Message, Outbound, Part, Peer, Receipt, Reply, Report, Sent, Speaker, Target,
+};
 pub use fault::{Fault, FaultKind, SettingsFault};
-pub use host::{AcceptError, BridgeState, Cursor, Host, HostPort};
-pub use ids::{BridgeName, EventId, Key, PeerId, ThreadId};
+pub use file::{File, Pieces};
+pub use host::{AcceptError, BridgeState, Cursor, Host, HostPort, Landing};
+pub use ids::{AgentId, BridgeName, EventId, Key, PeerId, ThreadId};
 pub use secret::Secret;
 pub use tokio_util::sync::CancellationToken;

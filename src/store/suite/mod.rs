@@ -49,7 +49,8 @@ pub(in crate::store) fn key(text: &str) -> Key {
 pub(in crate::store) fn new(name: &str, in_lane: &str, part: usize) -> NewEnvelope {
     let message = MessageRef { inbox: InboxName::new("support"), conversation: 1, message: 7 };
     let part_text = Part::Text { text: format!("text of {name}"), reply_to: None };
-    let order = Order::Send { bridge: "irc".into(), thread: "ann".into(), part: part_text, message, last: true };
+    let order =
+        Order::Send { bridge: "irc".into(), thread: "ann".into(), part: part_text, agent: None, message, last: true };
     NewEnvelope { key: key(name), at_millis: NOW, lane: lane(in_lane), rank: rank_of(7, part), due_millis: NOW, order }
 }
 pub(super) fn group(names: &[&str]) -> Group {
