@@ -37,7 +37,7 @@ fn address<'a>(text: &'a str, scheme: &str, around: Around) -> (String, &'a str)
     escape_words(&mut quiet, token, after, around);
     if quiet == token && (around.ends_free || !after.is_empty()) {
         (quiet, after)
-    } else if is_web(scheme) && address.len() > scheme.len() + "://".len() && !address.contains("{{") {
+    } else if is_web(scheme) && address.len() > scheme.len() + "://".len() && !is_template(address) {
         (format!("<{address}>"), &text[address.len()..])
     } else {
         (format!("{scheme}\\:"), &text[scheme.len() + 1..])
@@ -95,10 +95,15 @@ fn is_web(scheme: &str) -> bool {
     scheme.eq_ignore_ascii_case("https") || scheme.eq_ignore_ascii_case("http")
 }
 
-/// An address without the marks and brackets that people put around one.
+/// An address without the marks and brackets that people put around one, or that readers of Markdown look at first.
 fn address_of(token: &str) -> &str {
-    let end = token.find(|c: char| c.is_control() || "<>\"`\\".contains(c)).unwrap_or(token.len());
-    token[..end].trim_end_matches(|c| ".,;:!?'()[]{}*_~|".contains(c))
+    let end = token.find(|c: char| c.is_control() || "<>\"`\\[]|".contains(c)).unwrap_or(token.len());
+    token[..end].trim_end_matches(|c| ".,;:!?'(){}*_~".contains(c))
+}
+
+/// Whether the inbox might read a template here, where nothing can be escaped.
+fn is_template(text: &str) -> bool {
+    text.contains("{{") || text.contains("{%")
 }
 
 /// A code span whose fence the text does not hold.

@@ -2,6 +2,7 @@
 
 mod clean;
 mod escape;
+mod from_markdown;
 mod html;
 mod line;
 mod link;
@@ -10,5 +11,6 @@ mod sheet;
 mod style;
 mod to_markdown;
 
+pub use from_markdown::{Rendered, edited, from_markdown};
 pub use name::display_name;
 pub use to_markdown::{Content, to_markdown};

@@ -304,6 +304,7 @@ impl Page {
     fn open_in_code_block(&mut self, tag: Tag, attributes: &Attributes<'_>) {
         let Some(block) = &mut self.code_block else { return };
         match (tag, attributes.class) {
+            (Tag::Reply, _) => self.hidden = 1,
             (Tag::Break, _) => block.text.push('\n'),
             (Tag::Code, Some(class)) if block.language.is_empty() => block.language = language(class),
             _ => {}
