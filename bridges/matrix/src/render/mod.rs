@@ -1,0 +1,16 @@
+//! Text between Matrix's message contents and Markdown, both ways, cut to fit an event, and names to show. Pure.
+
+mod clean;
+mod escape;
+mod from_markdown;
+mod html;
+mod line;
+mod link;
+mod name;
+mod sheet;
+mod style;
+mod to_markdown;
+
+pub use from_markdown::{Rendered, edited, from_markdown};
+pub use name::display_name;
+pub use to_markdown::{Content, to_markdown};
