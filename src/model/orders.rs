@@ -19,6 +19,18 @@ fn inbound_lane(inbox: &InboxName, bridge: &BridgeName, thread: &ThreadId) -> La
     Lane::new(SinkName::inbox(inbox), "in", bridge.as_str(), thread.as_str())
 }
 
+/// The furthest that a network's clock may be ahead of ours before its stamps are not believed.
+const AHEAD_MAX_MILLIS: i64 = 5 * 60 * 1000;
+
+/// The place of what happened then among what its thread brings: by time, so that what a network hands over out
+/// of order is put in order while it waits. A stamp that can be none, or lies too far ahead, counts as now, so that
+/// one odd event gets neither before nor behind everything.
+///
+/// These ranks never meet those of an agent's message, whose low bits are a part's number: other lanes.
+fn rank_at(at_millis: i64, now_millis: i64) -> i64 {
+    if at_millis <= 0 || at_millis > now_millis.saturating_add(AHEAD_MAX_MILLIS) { now_millis } else { at_millis }
+}
+
 /// What a network reports, as an order to the inbox. `None` for news that concerns no envelope of ours.
 pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_millis: i64) -> Option<Group> {
     let Inbound { event, at_millis, thread, report } = event;
@@ -42,7 +54,8 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
         }
         _ => return None,
     };
-    Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }))
+    let rank = rank_at(at_millis, now_millis);
+    Some(Group::one(NewEnvelope { key, at_millis, lane, rank, due_millis: now_millis, order }))
 }
 
 /// An agent's message as parts towards a network, each its own envelope.
@@ -133,7 +146,7 @@ pub fn note(
         key,
         at_millis: now_millis,
         lane: inbound_lane(inbox, bridge, thread),
-        rank: 0,
+        rank: now_millis,
         due_millis: now_millis,
         order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text },
     })
@@ -151,7 +164,7 @@ pub fn resolved(
         key: Key::new(format!("{inbox}:conversation/{conversation}/resolved@{updated_millis}")),
         at_millis: updated_millis,
         lane: inbound_lane(inbox, &bridge, &thread),
-        rank: 0,
+        rank: rank_at(updated_millis, now_millis),
         due_millis: now_millis,
         order: Order::Resolved { bridge, thread, conversation },
     })
@@ -221,6 +234,32 @@ mod tests {
         assert_ne!(moment_of(9001, 7_200_000), moment_of(9001, 7_201_000));
         assert_eq!(moment_of(9001, 0), moment_of(9001, 0));
         assert!(moment_of(9001, 0) > moment_of(9001, 1_800_000_000_000), "no pruning may reach it");
+    }
+
+    #[test]
+    fn what_a_thread_brings_is_ordered_by_time_and_odd_stamps_count_as_now() {
+        const NOW: i64 = 1_800_000_000_000;
+        let rank_of_event = |at_millis| {
+            let report = Report::Note { text: "x".into() };
+            let event = Inbound { event: "1".into(), at_millis, thread: "a:ada".into(), report };
+            inbound(&InboxName::new("support"), &"libera".into(), event, NOW).unwrap().envelopes[0].rank
+        };
+        let cases = [
+            (NOW - 1, NOW - 1),
+            (NOW + AHEAD_MAX_MILLIS, NOW + AHEAD_MAX_MILLIS),
+            (NOW + AHEAD_MAX_MILLIS + 1, NOW),
+            (i64::MAX, NOW),
+            (i64::MIN, NOW),
+            (-1, NOW),
+            (0, NOW),
+            (1, 1),
+        ];
+        for (at_millis, expected) in cases {
+            assert_eq!(rank_of_event(at_millis), expected, "{at_millis}");
+        }
+        let place = || (BridgeName::from("libera"), ThreadId::from("a:ada"));
+        let end = |at| resolved(&InboxName::new("support"), place(), 42, (at, NOW)).envelopes[0].rank;
+        assert_eq!((end(NOW - 7), end(0)), (NOW - 7, NOW));
     }
 
     #[test]
