@@ -87,14 +87,17 @@ impl InboxSink {
         let session = self.sessions.ensure(bridge, thread, message).await?;
         let conversation = ConversationId(session.conversation);
         let new = |lines: &[String]| NewMessage {
-            content: content_of(&message.text, lines),
+            content: match message.speaker {
+                Speaker::Peer => content_of(&message.text, lines),
+                Speaker::Ourselves => without_liquid(&content_of(&message.text, lines)),
+            },
             message_type: match message.speaker {
                 Speaker::Peer => MessageType::Incoming,
                 Speaker::Ourselves => MessageType::Outgoing,
             },
             private: false,
             source_id: envelope.key.to_string(),
-            content_attributes: reply_attributes(bridge, message.reply_to.as_ref()),
+            content_attributes: self.reply_attributes(bridge, session.conversation, message.reply_to.as_ref()),
         };
         // Before anything is opened, so that no file waits half read.
         let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
@@ -122,18 +125,44 @@ impl InboxSink {
         self.create(bridge, thread, session.conversation, &new(&lines)).await
     }
 
-    async fn note(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, text: &str) -> Result<Done, Fault> {
+    async fn note(
+        &self,
+        key: &Key,
+        (bridge, thread): (&BridgeName, &ThreadId),
+        text: &str,
+        reply_to: Option<&Target>,
+    ) -> Result<Done, Fault> {
         let Some(session) = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? else {
             return Ok(Done::default());
         };
         let new = NewMessage {
-            content: text.to_owned(),
+            content: without_liquid(text),
             message_type: MessageType::Outgoing,
             private: true,
             source_id: key.to_string(),
-            content_attributes: Map::new(),
+            content_attributes: self.reply_attributes(bridge, session.conversation, reply_to),
         };
         self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    /// What it answers, by the inbox's own names for messages.
+    fn reply_attributes(
+        &self,
+        bridge: &BridgeName,
+        conversation: i64,
+        reply_to: Option<&Target>,
+    ) -> Map<String, Value> {
+        let attribute = match reply_to {
+            Some(Target::Event(event)) => {
+                Some(("in_reply_to_external_id", orders::event_key(bridge, event).as_str().into()))
+            }
+            // A message of another conversation cannot be pointed to.
+            Some(Target::Effect(key)) => orders::message_of(&self.name, key)
+                .filter(|message| message.conversation == conversation)
+                .map(|message| ("in_reply_to", message.message.into())),
+            None => None,
+        };
+        attribute.into_iter().map(|(name, id): (_, Value)| (name.to_owned(), id)).collect()
     }
 
     async fn create(
@@ -243,7 +272,9 @@ impl Sink for InboxSink {
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
         match &envelope.order {
             Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
-            Order::Note { bridge, thread, text } => self.note(&envelope.key, bridge, thread, text).await,
+            Order::Note { bridge, thread, text, reply_to } => {
+                self.note(&envelope.key, (bridge, thread), text, reply_to.as_ref()).await
+            }
             Order::Withdrawn { bridge, thread, event } => self.withdraw(bridge, thread, event).await,
             Order::Status { message, status, reason } => self.status(message, *status, reason.as_deref()).await,
             Order::Resolved { bridge, thread, conversation } => {
@@ -292,10 +323,7 @@ fn refused_lines(message: &Message, reason: &str) -> Vec<String> {
     files.map(|attachment| not_shown(&safe_name(&attachment.name), reason)).collect()
 }
 
-fn reply_attributes(bridge: &BridgeName, reply_to: Option<&Target>) -> Map<String, Value> {
-    let external = match reply_to {
-        Some(Target::Event(event)) => Some(Value::from(orders::event_key(bridge, event).as_str())),
-        Some(Target::Effect(_)) | None => None,
-    };
-    external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
+/// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
+fn without_liquid(text: &str) -> String {
+    text.replace("{{", "{ {").replace("{%", "{ %")
 }

@@ -10,4 +10,5 @@ mod doubt;
 mod inbound;
 mod sandbox;
 mod settings;
+mod signs;
 mod world;

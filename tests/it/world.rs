@@ -74,6 +74,18 @@ impl Played {
         self.sent.borrow().iter().filter(|out| out.thread.as_str() == thread).map(text_of).collect()
     }
 
+    /// Keys of what was sent, whatever the thread.
+    pub(crate) async fn wait_for_keys(&self, count: usize) -> Vec<String> {
+        let sent = self.wait_for_sent(count).await;
+        sent.iter().map(|out| out.key.to_string()).collect()
+    }
+
+    pub(crate) async fn wait_for_sent(&self, count: usize) -> Vec<Outbound> {
+        let mut sent = self.sent.subscribe();
+        let there = tokio::time::timeout(DEADLINE, sent.wait_for(|sent| sent.len() >= count)).await;
+        there.expect("so many effects").unwrap().clone()
+    }
+
     pub(crate) async fn wait_for_texts(&self, thread: &str, count: usize) -> Vec<String> {
         let mut sent = self.sent.subscribe();
         let there = |sent: &Vec<Outbound>| sent.iter().filter(|out| out.thread.as_str() == thread).count() >= count;
