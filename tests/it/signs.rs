@@ -1,6 +1,6 @@
 //! Changes, signs and answers: what points to an earlier message, in both directions.
 
-use bridge_api::{Inbound, Key, Report, Sent, Target};
+use bridge_api::{Fault, Inbound, Key, Part, Report, Sent, Target};
 
 use crate::world::{World, message};
 
@@ -88,4 +88,48 @@ async fn an_answer_to_an_agents_message_points_to_it_within_its_conversation() {
         let last = conversations[0]["messages"].as_array().unwrap().last().unwrap().clone();
         assert_eq!(last["content_attributes"]["in_reply_to"].as_u64(), expected, "{key}");
     }
+}
+
+#[tokio::test]
+async fn a_message_that_an_agent_takes_back_is_named_as_the_network_named_its_parts() {
+    let world = World::new().await;
+    world.write("ada", "1", "hello").await;
+    world.wait_for_incoming(1, 1).await;
+    let named = |event: Option<&str>| Ok(Sent { event: event.map(Into::into), remark: None });
+    // Three parts; the second has no name.
+    for outcome in [named(Some("$one")), named(None), named(Some("$three"))] {
+        world.network.will(outcome);
+    }
+    let text = ["a".repeat(340), "b".repeat(340), "c".repeat(20)].join(" ");
+    let message = world.sandbox.reply(1, &text).unwrap();
+    world.wait_for_status(message, "delivered").await;
+    world.wait_for_rest().await;
+    world.sandbox.delete_message(1, message).unwrap();
+    let sent = world.network.wait_for_sent(4).await;
+    let key = format!("support:{message}/1/0");
+    let expected = Part::Withdraw { key: key.as_str().into(), events: vec!["$one".into(), "$three".into()] };
+    assert_eq!(sent[3].part, expected);
+}
+
+#[tokio::test]
+async fn what_was_never_sent_is_not_taken_back_and_what_was_sent_in_part_is() {
+    let world = World::new().await;
+    world.write("ada", "1", "hello").await;
+    world.wait_for_incoming(1, 1).await;
+    world.network.will(Err(Fault::refused("no")));
+    let refused = world.sandbox.reply(1, "never").unwrap();
+    world.wait_for_status(refused, "failed").await;
+    world.network.will(Ok(Sent { event: Some("$half".into()), remark: None }));
+    world.network.will(Err(Fault::refused("no")));
+    let half = world.sandbox.reply(1, &format!("{} {}", "a".repeat(340), "b".repeat(340))).unwrap();
+    world.wait_for_status(half, "failed").await;
+    world.wait_for_rest().await;
+    for message in [refused, half] {
+        world.sandbox.delete_message(1, message).unwrap();
+    }
+    let sent = world.network.wait_for_sent(2).await;
+    world.wait_for_rest().await;
+    let expected = Part::Withdraw { key: format!("support:{half}/1/0").as_str().into(), events: vec!["$half".into()] };
+    assert_eq!(sent[1].part, expected);
+    assert_eq!(world.network.wait_for_sent(2).await.len(), 2);
 }
