@@ -105,6 +105,7 @@ fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> 
         send_templates: true,
         settle: Duration::from_secs(20),
         callback_grace: Duration::from_millis(250),
+        attachment_bytes_max: 40 << 20,
     };
     let bridges = bridge.into_iter().map(|bridge| BridgePlan {
         name: BridgeName::from(BRIDGE),

@@ -29,7 +29,7 @@ use crate::{
     model::SinkName,
     pump::{self, Pump},
     sessions::Sessions,
-    sinks::{InboxSink, NetworkSink, Sink},
+    sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
     store::{Store, StoreError},
     telemetry::StateBoard,
 };
@@ -98,8 +98,10 @@ impl Gateway {
         let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
         let mut doors = HashMap::new();
         let mut inboxes = Vec::new();
+        let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
+        let bridges: Arc<Bridges> = Arc::new(bridges.collect());
         for inbox in &plan.inboxes {
-            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, &board)?;
+            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, (&board, &bridges))?;
             parts.sink.saw(upkeep::newest(&*store, &inbox.name).await?);
             sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
@@ -236,19 +238,22 @@ fn build_inbox(
     plan: &InboxPlan,
     count: usize,
     store: &Arc<dyn Store>,
-    board: &Arc<StateBoard>,
+    (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
     let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), SESSIONS_MAX / count.max(1)));
-    let sink = Arc::new(InboxSink::new(
-        plan.name.clone(),
-        client.clone(),
-        sessions.clone(),
-        store.clone(),
-        board.clone(),
-        (plan.client.concurrency, plan.settle),
-    ));
+    let sink = Arc::new(InboxSink::new(InboxSinkParts {
+        name: plan.name.clone(),
+        client: client.clone(),
+        sessions: sessions.clone(),
+        store: store.clone(),
+        board: board.clone(),
+        bridges: bridges.clone(),
+        concurrency: plan.client.concurrency,
+        settle: plan.settle,
+        attachment_bytes_max: plan.attachment_bytes_max,
+    }));
     board.inbox(plan.name.as_str(), BridgeState::Connecting);
     let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
         (Some(secret), _) => (Proof::Signature(watch::channel(vec![secret.clone()]).1), None),

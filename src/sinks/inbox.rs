@@ -9,12 +9,17 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, Target, ThreadId};
+use bridge_api::{BridgeName, BridgeState, EventId, Fault, Holder, Key, Message, Resend, Speaker, Target, ThreadId};
 use serde_json::{Map, Value};
 
-use super::{Done, Sink};
+use super::{
+    Bridges, Done, Sink,
+    files::{Carried, Opener, not_shown},
+};
 use crate::{
-    chatwoot::{self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage},
+    chatwoot::{
+        self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted, safe_name,
+    },
     model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
     policy::{Rules, WhenInDoubt},
     sessions::{Sessions, into_fault},
@@ -27,32 +32,44 @@ const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
 const BEGUN_AHEAD: usize = 4;
-/// A whole attempt may need five calls, each with its own limit within the client.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
+/// A whole attempt may need five calls, each with its own limit within the client, and with files wait for its turn and
+/// for them.
+const ATTEMPT_LIMIT: Duration = Duration::from_mins(8);
+
+/// What an [`InboxSink`] stands on.
+pub struct InboxSinkParts {
+    pub name: InboxName,
+    pub client: Arc<Client>,
+    pub sessions: Arc<Sessions>,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<StateBoard>,
+    pub bridges: Arc<Bridges>,
+    /// Requests to the inbox at once.
+    pub concurrency: usize,
+    /// How long the inbox may still work on a request that nobody waits for.
+    pub settle: Duration,
+    /// For each file of a message, and for all of them together.
+    pub attachment_bytes_max: u64,
+}
 
 /// One inbox.
 pub struct InboxSink {
-    name: InboxName,
-    client: Arc<Client>,
-    sessions: Arc<Sessions>,
-    store: Arc<dyn Store>,
-    board: Arc<StateBoard>,
-    concurrency: usize,
-    settle: Duration,
+    parts: InboxSinkParts,
     /// The highest message id that we have seen: whatever an attempt makes is above it.
     newest: AtomicI64,
 }
 
+impl std::ops::Deref for InboxSink {
+    type Target = InboxSinkParts;
+
+    fn deref(&self) -> &InboxSinkParts {
+        &self.parts
+    }
+}
+
 impl InboxSink {
-    pub fn new(
-        name: InboxName,
-        client: Arc<Client>,
-        sessions: Arc<Sessions>,
-        store: Arc<dyn Store>,
-        board: Arc<StateBoard>,
-        (concurrency, settle): (usize, Duration),
-    ) -> Self {
-        Self { name, client, sessions, store, board, concurrency, settle, newest: AtomicI64::new(0) }
+    pub fn new(parts: InboxSinkParts) -> Self {
+        Self { parts, newest: AtomicI64::new(0) }
     }
 
     /// A message with this id exists.
@@ -60,35 +77,92 @@ impl InboxSink {
         self.newest.fetch_max(message, Ordering::Relaxed);
     }
 
-    async fn post(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Done, Fault> {
+    async fn post(
+        &self,
+        envelope: &Envelope,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Done, Fault> {
         let session = self.sessions.ensure(bridge, thread, message).await?;
-        let new = NewMessage {
-            content: content_of(message),
+        let conversation = ConversationId(session.conversation);
+        let new = |lines: &[String]| NewMessage {
+            content: match message.speaker {
+                Speaker::Peer => content_of(&message.text, lines),
+                Speaker::Ourselves => without_liquid(&content_of(&message.text, lines)),
+            },
             message_type: match message.speaker {
                 Speaker::Peer => MessageType::Incoming,
                 Speaker::Ourselves => MessageType::Outgoing,
             },
             private: false,
-            source_id: key.to_string(),
-            content_attributes: reply_attributes(bridge, message.reply_to.as_ref()),
-            attachments: Vec::new(),
+            source_id: envelope.key.to_string(),
+            content_attributes: self.reply_attributes(bridge, session.conversation, message.reply_to.as_ref()),
         };
-        self.create(bridge, thread, session.conversation, &new).await
+        // Before anything is opened, so that no file waits half read.
+        let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
+        let place = if has_files { Some(self.client.upload_place().await) } else { None };
+        let opener = Opener {
+            bridge: self.bridges.get(bridge),
+            bytes_max: self.attachment_bytes_max,
+            attempts: envelope.attempts,
+        };
+        let Carried { uploads, mut lines, broke } = opener.open_all(message).await?;
+        if let (Some(place), false) = (place, uploads.is_empty()) {
+            match self.client.post_with_files(conversation, &new(&lines), uploads, place).await {
+                // Something in front of the inbox may take no files of this size; the words can go all the same.
+                Err(CallFault::Invalid { reason }) => {
+                    tracing::info!(key = envelope.key.as_str(), reason, "posted without its files");
+                    lines.extend(refused_lines(message, &reason));
+                }
+                Err(CallFault::Doubtful { call, reason }) => {
+                    let reason = broke.get().map_or(reason, |why| format!("a file broke off on its way: {why}"));
+                    return self.posted(bridge, thread, Err(CallFault::Doubtful { call, reason })).await;
+                }
+                posted => return self.posted(bridge, thread, posted).await,
+            }
+        }
+        self.create(bridge, thread, session.conversation, &new(&lines)).await
     }
 
-    async fn note(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, text: &str) -> Result<Done, Fault> {
+    async fn note(
+        &self,
+        key: &Key,
+        (bridge, thread): (&BridgeName, &ThreadId),
+        text: &str,
+        reply_to: Option<&Target>,
+    ) -> Result<Done, Fault> {
         let Some(session) = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? else {
             return Ok(Done::default());
         };
         let new = NewMessage {
-            content: text.to_owned(),
+            content: without_liquid(text),
             message_type: MessageType::Outgoing,
             private: true,
             source_id: key.to_string(),
-            content_attributes: Map::new(),
-            attachments: Vec::new(),
+            content_attributes: self.reply_attributes(bridge, session.conversation, reply_to),
         };
         self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    /// What it answers, by the inbox's own names for messages.
+    fn reply_attributes(
+        &self,
+        bridge: &BridgeName,
+        conversation: i64,
+        reply_to: Option<&Target>,
+    ) -> Map<String, Value> {
+        let attribute = match reply_to {
+            Some(Target::Event(event)) => {
+                Some(("in_reply_to_external_id", orders::event_key(bridge, event).as_str().into()))
+            }
+            // A message of another conversation cannot be pointed to.
+            Some(Target::Effect(key)) => orders::message_of(&self.name, key)
+                .filter(|message| message.conversation == conversation)
+                .map(|message| ("in_reply_to", message.message.into())),
+            None => None,
+        };
+        attribute.into_iter().map(|(name, id): (_, Value)| (name.to_owned(), id)).collect()
     }
 
     async fn create(
@@ -98,7 +172,17 @@ impl InboxSink {
         conversation: i64,
         new: &NewMessage,
     ) -> Result<Done, Fault> {
-        match self.client.post_message(ConversationId(conversation), new).await {
+        let posted = self.client.post_message(ConversationId(conversation), new).await;
+        self.posted(bridge, thread, posted).await
+    }
+
+    async fn posted(
+        &self,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        posted: Result<Posted, CallFault>,
+    ) -> Result<Done, Fault> {
+        match posted {
             Ok(posted) => {
                 self.saw(posted.id.0);
                 Ok(Done { result: Some(posted.id.to_string()), follow: Vec::new() })
@@ -187,8 +271,10 @@ impl Sink for InboxSink {
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
         match &envelope.order {
-            Order::Post { bridge, thread, message } => self.post(&envelope.key, bridge, thread, message).await,
-            Order::Note { bridge, thread, text } => self.note(&envelope.key, bridge, thread, text).await,
+            Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
+            Order::Note { bridge, thread, text, reply_to } => {
+                self.note(&envelope.key, (bridge, thread), text, reply_to.as_ref()).await
+            }
             Order::Withdrawn { bridge, thread, event } => self.withdraw(bridge, thread, event).await,
             Order::Status { message, status, reason } => self.status(message, *status, reason.as_deref()).await,
             Order::Resolved { bridge, thread, conversation } => {
@@ -226,16 +312,18 @@ impl Sink for InboxSink {
     }
 }
 
-/// The text, and a line for each attachment that the network only links to.
-fn content_of(message: &Message) -> String {
-    let links = message.attachments.iter().map(|a| format!("{}: {}", a.name, a.url));
-    std::iter::once(message.text.clone()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n")
+/// The text, and the lines in place of what is not sent along.
+fn content_of(text: &str, lines: &[String]) -> String {
+    let words = std::iter::once(text).filter(|text| !text.is_empty());
+    words.chain(lines.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
 }
 
-fn reply_attributes(bridge: &BridgeName, reply_to: Option<&Target>) -> Map<String, Value> {
-    let external = match reply_to {
-        Some(Target::Event(event)) => Some(Value::from(orders::event_key(bridge, event).as_str())),
-        Some(Target::Effect(_)) | None => None,
-    };
-    external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
+fn refused_lines(message: &Message, reason: &str) -> Vec<String> {
+    let files = message.attachments.iter().filter(|attachment| attachment.holder == Holder::Network);
+    files.map(|attachment| not_shown(&safe_name(&attachment.name), reason)).collect()
+}
+
+/// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
+fn without_liquid(text: &str) -> String {
+    text.replace("{{", "{ {").replace("{%", "{ %")
 }

@@ -7,6 +7,8 @@ mod callbacks;
 mod client;
 mod conversations;
 mod doubt;
+mod inbound;
 mod sandbox;
 mod settings;
+mod signs;
 mod world;
