@@ -7,6 +7,7 @@ mod callbacks;
 mod client;
 mod conversations;
 mod doubt;
+mod homeserver;
 mod sandbox;
 mod settings;
 mod world;

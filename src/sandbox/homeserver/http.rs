@@ -7,6 +7,7 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, Request, Response, StatusCode, header};
 use axum::response::IntoResponse;
+use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ const BODY_BYTES_MAX: usize = 200 * 65_536;
 /// Of a body that is too large, so much is taken in, so that its refusal arrives.
 const EXCESS_BYTES_MAX: usize = 64 * 1024 * 1024;
 const BODY_WAIT: Duration = Duration::from_mins(1);
+
+const FLUSH_WAIT: Duration = Duration::from_millis(20);
 
 /// The end of a connection without an answer.
 #[derive(Debug, thiserror::Error)]
@@ -149,7 +152,12 @@ async fn cut(response: Response<Body>) -> Response<Body> {
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     parts.headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     let half = body.slice(..body.len() / 2);
-    let stream = futures_util::stream::iter([Ok(half), Err(Cut)]);
+    let breaks_off = async {
+        // Lets the half that is sent leave first.
+        tokio::time::sleep(FLUSH_WAIT).await;
+        Err(Cut)
+    };
+    let stream = stream::once(std::future::ready(Ok(half))).chain(stream::once(breaks_off));
     Response::from_parts(parts, Body::from_stream(stream))
 }
 
