@@ -53,7 +53,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 /// Refuses requests that another web page could make a browser send: from a foreign origin, or under a name that
 /// somebody's DNS points here.
-async fn guard(request: Request, next: Next) -> Response {
+pub(super) async fn guard(request: Request, next: Next) -> Response {
     if is_from_here(request.headers()) {
         return next.run(request).await;
     }
@@ -78,6 +78,11 @@ fn is_local_name(host: &str) -> bool {
 }
 
 async fn page() -> Response {
+    shown(PAGE)
+}
+
+/// A page that can load nothing from elsewhere and run nothing but its own script.
+pub(super) fn shown(page: &str) -> Response {
     let nonce = super::desk::token(&mut fastrand::Rng::new());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
@@ -90,7 +95,7 @@ async fn page() -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, PAGE.replace("{{nonce}}", &nonce)).into_response()
+    (headers, page.replace("{{nonce}}", &nonce)).into_response()
 }
 
 async fn state(State(shared): Desks) -> Answer {

@@ -1,4 +1,5 @@
-//! A stand-in for Chatwoot's API inbox, in memory, with an agent's page, signed callbacks and a fault switch.
+//! A stand-in for Chatwoot's API inbox, in memory, with an agent's page, signed callbacks and a fault switch; and
+//! beside it, on request, a stand-in homeserver with a customer's page.
 //!
 //! It is the second reading of the contract and uses nothing of the gateway's, so that it cannot share its mistakes.
 
@@ -14,6 +15,7 @@ mod conversations;
 mod desk;
 mod faults;
 mod file_routes;
+pub mod homeserver;
 mod inbox_routes;
 mod messages;
 mod params;
@@ -38,6 +40,7 @@ use tokio_util::task::TaskTracker;
 pub use contact_fields::Locale;
 pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
+use homeserver::{Homeserver, HomeserverSettings};
 use refusal::Refusal;
 use shared::Shared;
 
@@ -101,6 +104,8 @@ pub struct SandboxSettings {
     pub flat_contacts: bool,
     /// Language of validation texts.
     pub locale: Locale,
+    /// A Matrix homeserver with a customer's page, on the same address.
+    pub homeserver: Option<HomeserverSettings>,
     /// Seeds tokens, UUIDs and the chances of faults.
     pub seed: u64,
 }
@@ -128,6 +133,7 @@ impl Default for SandboxSettings {
             deletion_window: Duration::from_secs(1),
             flat_contacts: false,
             locale: Locale::default(),
+            homeserver: None,
             seed: fastrand::u64(..),
         }
     }
@@ -226,6 +232,11 @@ impl Sandbox {
                 inbox.webhook_url = Some(url);
             }
         });
+    }
+
+    /// The customers' side, when the settings have one.
+    pub fn homeserver(&self) -> Option<Homeserver> {
+        self.shared.homeserver.clone().map(Homeserver::new)
     }
 
     pub fn faults(&self) -> &Faults {

@@ -94,9 +94,13 @@ pub(crate) struct Sandbox {
 
 impl Sandbox {
     pub(crate) fn start(folder: &Path) -> Self {
+        Self::start_with(folder, &[])
+    }
+
+    pub(crate) fn start_with(folder: &Path, more: &[&str]) -> Self {
         let address = format!("127.0.0.1:{}", free_port());
         let mut command = Command::new(env!("CARGO_BIN_EXE_deskbridge"));
-        command.args(["sandbox", "--listen", &address]);
+        command.args(["sandbox", "--listen", &address]).args(more);
         let mut process = Process::spawn(command, "sandbox", folder);
         let url = format!("http://{address}");
         until("the sandbox to answer", || {

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File, Host,
-    Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
+    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File,
+    Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
     async_trait,
 };
 
@@ -123,10 +123,8 @@ impl Homeserver {
             _ => None,
         };
         let machine = Machine::new(me, self.settings.invites.clone(), &kept);
-        let tells = matches!(
-            &self.settings.account,
-            Account::Appservice(Appservice { entrance: Entrance::Websocket(_), .. })
-        );
+        let tells =
+            matches!(&self.settings.account, Account::Appservice(Appservice { entrance: Entrance::Websocket(_), .. }));
         Ok(Hub::new(self.settings.clone(), self.client.clone(), machine, host.clone(), ghosts, tells))
     }
 
@@ -140,7 +138,9 @@ impl Homeserver {
                         let (token, id) = (appservice.token.clone(), appservice.id.clone());
                         let underway = Vec::new();
                         let news = ends.news;
-                        Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway }.run(stop).await
+                        Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway }
+                            .run(stop)
+                            .await
                     }
                     Entrance::Push { listen, hs_token } => {
                         pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await

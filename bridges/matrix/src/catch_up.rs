@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bridge_api::Cursor;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 
 use crate::{
     client::CallFault,
@@ -53,16 +53,20 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
 pub(crate) async fn take(hub: &Hub, synced: Synced, first: bool) -> Result<(), String> {
     let Synced { next, mut transaction, gaps, joined: _ } = synced;
     if first {
-        let machine = hub.machine();
-        transaction.events.retain(|event| event.kind == "m.room.member" && machine.rooms.get(&event.room).is_none());
-        transaction.events.retain(|event| event.state_key.as_deref() == Some(machine.me.user.as_str()));
-        drop(machine);
+        leave_news(hub, &mut transaction);
         fill_all(hub, &mut transaction).await?;
     } else {
         fill(hub, gaps.into_iter().map(|(room, before)| (room, Some(before))).collect(), &mut transaction).await?;
     }
     hub.take(transaction).await?;
     save_position(hub, &next).await
+}
+
+/// Of rooms that we know nothing of only what is said about ourselves: invites, for one.
+fn leave_news(hub: &Hub, transaction: &mut Transaction) {
+    let machine = hub.machine();
+    let of_us = |event: &Event| event.state_key.as_deref() == Some(machine.me.user.as_str());
+    transaction.events.retain(|event| machine.rooms.get(&event.room).is_none() && of_us(event));
 }
 
 async fn room_by_room(hub: &Hub) -> Result<(), String> {
@@ -80,13 +84,9 @@ async fn fill_all(hub: &Hub, transaction: &mut Transaction) -> Result<(), String
 }
 
 /// Puts what was missed before what is there already.
-async fn fill(
-    hub: &Hub,
-    rooms: Vec<(RoomId, Option<String>)>,
-    transaction: &mut Transaction,
-) -> Result<(), String> {
-    let missed = stream::iter(rooms).map(|(room, from)| async move { missed(hub, &room, from).await });
-    let mut missed = missed.buffer_unordered(ROOMS_AT_ONCE);
+async fn fill(hub: &Hub, rooms: Vec<(RoomId, Option<String>)>, transaction: &mut Transaction) -> Result<(), String> {
+    let asked = rooms.into_iter().map(|(room, from)| missed(hub, room, from).boxed());
+    let mut missed = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(ROOMS_AT_ONCE);
     let mut filled = Vec::new();
     while let Some(events) = missed.next().await {
         filled.extend(events.map_err(|fault| fault.to_string())?);
@@ -97,12 +97,12 @@ async fn fill(
 }
 
 /// Back to the last event that was handled, oldest first.
-async fn missed(hub: &Hub, room: &RoomId, from: Option<String>) -> Result<Vec<Event>, CallFault> {
-    let last = hub.machine().rooms.get(room).and_then(|room| room.last.clone());
+async fn missed(hub: &Hub, room: RoomId, from: Option<String>) -> Result<Vec<Event>, CallFault> {
+    let last = hub.machine().rooms.get(&room).and_then(|room| room.last.clone());
     let Some(last) = last else { return Ok(Vec::new()) };
     let (mut events, mut from) = (Vec::new(), from);
     for _ in 0..GAP_PAGES_MAX {
-        let page = match hub.client.history(room, from.as_deref(), GAP_PAGE).await {
+        let page = match hub.client.history(&room, from.as_deref(), GAP_PAGE).await {
             Ok(page) => page,
             // Not in it any more.
             Err(CallFault::Refused { status: 403 | 404, .. }) => break,

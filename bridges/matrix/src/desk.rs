@@ -9,7 +9,7 @@ use std::{
 };
 
 use bridge_api::Cursor;
-use futures_util::{StreamExt, future::join, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
     sync::{mpsc, oneshot},
     task::JoinSet,
@@ -17,9 +17,10 @@ use tokio::{
 };
 
 use crate::{
+    client::Profile,
     duties::{self, Performed},
     hub::{Change, Courtesy, Hub, Input, News},
-    ids::{RoomId, UserId},
+    ids::{EventRef, RoomId, UserId},
     machine::{Answers, Duty, Found, Room, Staged, Standing, Wants, Why, place_cursor, room_cursor},
     wire::Transaction,
 };
@@ -148,7 +149,11 @@ impl Desk {
         for (thread, is_typing) in typing {
             self.hub.host.typing(&thread, is_typing);
             let place = self.hub.machine().rooms.place_of(&RoomId::of_thread(&thread)).clone();
-            if is_typing { self.typing.insert(place, Instant::now() + TYPING_LIMIT) } else { self.typing.remove(&place) };
+            if is_typing {
+                self.typing.insert(place, Instant::now() + TYPING_LIMIT)
+            } else {
+                self.typing.remove(&place)
+            };
         }
         if !checkpoints.is_empty() {
             self.hub.news(News::Taken(checkpoints));
@@ -203,7 +208,6 @@ impl Desk {
                     });
                     staged.places.insert(machine.rooms.base_of(&from).clone(), to);
                 }
-                Change::Profile(user, profile) => staged.met(user, profile),
             }
         }
         self.keep(staged).await
@@ -265,7 +269,8 @@ impl Desk {
                 }
             }
         }
-        let over: Vec<RoomId> = self.typing.iter().filter(|(_, at)| **at <= now).map(|(room, _)| room.clone()).collect();
+        let over: Vec<RoomId> =
+            self.typing.iter().filter(|(_, at)| **at <= now).map(|(room, _)| room.clone()).collect();
         for room in over {
             self.typing.remove(&room);
             let thread = self.hub.machine_mut().stop_typing(&room);
@@ -292,42 +297,45 @@ impl Desk {
     }
 }
 
+/// One answer of the homeserver.
+enum Answer {
+    Profile(UserId, Profile),
+    Event(EventRef, Found),
+}
+
 /// Whatever is answered in time.
 async fn ask(hub: &Hub, wants: Wants) -> Answers {
     let mut answers = Answers::default();
     if wants == Wants::default() {
         return answers;
     }
-    let (tell_profile, mut profiles) = mpsc::channel(wants.profiles.len().max(1));
-    let (tell_event, mut events) = mpsc::channel(wants.events.len().max(1));
-    let asking_profiles = stream::iter(wants.profiles).for_each_concurrent(ASKS_AT_ONCE, |user: UserId| {
-        let tell = tell_profile.clone();
-        async move {
-            if let Ok(profile) = hub.client.profile(&user).await {
-                drop(tell.try_send((user, profile)));
+    let profiles = wants.profiles.into_iter().map(|user| profile_of(hub, user).boxed());
+    let events = wants.events.into_iter().map(|(room, event)| event_of(hub, room, event).boxed());
+    let questions: Vec<_> = profiles.chain(events).collect();
+    let mut answering = stream::iter(questions).buffer_unordered(ASKS_AT_ONCE);
+    let collecting = async {
+        while let Some(answer) = answering.next().await {
+            match answer {
+                Some(Answer::Profile(user, profile)) => drop(answers.profiles.insert(user, profile)),
+                Some(Answer::Event(event, found)) => drop(answers.events.insert(event, found)),
+                None => {}
             }
         }
-    });
-    let asking_events = stream::iter(wants.events).for_each_concurrent(ASKS_AT_ONCE, |(room, event)| {
-        let tell = tell_event.clone();
-        async move {
-            match hub.client.event(&room, &event).await {
-                Ok(Some(found)) => drop(tell.try_send((event, Found::Event(Box::new(found))))),
-                Ok(None) => drop(tell.try_send((event, Found::Absent))),
-                Err(_) => {}
-            }
-        }
-    });
-    if tokio::time::timeout(ASK_LIMIT, join(asking_profiles, asking_events)).await.is_err() {
+    };
+    if tokio::time::timeout(ASK_LIMIT, collecting).await.is_err() {
         tracing::info!("the homeserver did not answer questions in time; they are done without");
     }
-    while let Ok((user, profile)) = profiles.try_recv() {
-        answers.profiles.insert(user, profile);
-    }
-    while let Ok((event, found)) = events.try_recv() {
-        answers.events.insert(event, found);
-    }
     answers
+}
+
+async fn profile_of(hub: &Hub, user: UserId) -> Option<Answer> {
+    let profile = hub.client.profile(&user).await.ok()?;
+    Some(Answer::Profile(user, profile))
+}
+
+async fn event_of(hub: &Hub, room: RoomId, event: EventRef) -> Option<Answer> {
+    let found = hub.client.event(&room, &event).await.ok()?;
+    Some(Answer::Event(event, found.map_or(Found::Absent, |found| Found::Event(Box::new(found)))))
 }
 
 #[expect(clippy::disallowed_methods, reason = "the desk is where the machine's time comes from")]

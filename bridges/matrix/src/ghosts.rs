@@ -85,7 +85,11 @@ impl Ghosts {
             }
             Err(fault) if fault.may_pass() => Err(fault),
             Err(fault) => {
-                tracing::info!(room = room.as_str(), fault = fault.to_string(), "an agent cannot be brought into a room");
+                tracing::info!(
+                    room = room.as_str(),
+                    fault = fault.to_string(),
+                    "an agent cannot be brought into a room"
+                );
                 Ok(None)
             }
         }

@@ -6,7 +6,7 @@ use bridge_api::Host;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
-    client::{Client, Profile},
+    client::Client,
     ghosts::Ghosts,
     ids::{EventRef, RoomId, UserId},
     machine::{Checkpoint, Machine, Me, Why},
@@ -34,8 +34,14 @@ pub(crate) struct Hub {
 /// What the desk works on, one after another.
 pub(crate) enum Input {
     /// `done` is told when the host has it, or why not.
-    Transaction { transaction: Transaction, done: oneshot::Sender<Result<(), String>> },
-    Change { change: Change, done: oneshot::Sender<Result<(), String>> },
+    Transaction {
+        transaction: Transaction,
+        done: oneshot::Sender<Result<(), String>>,
+    },
+    Change {
+        change: Change,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     /// A small courtesy to the people in a room, worth one try.
     Courtesy(Courtesy),
 }
@@ -45,15 +51,27 @@ pub(crate) enum Input {
 pub(crate) enum Change {
     Joined(RoomId),
     Out(RoomId, Why),
-    Settled { room: RoomId, encrypted: bool, too_large: bool, peer: Option<UserId> },
+    Settled {
+        room: RoomId,
+        encrypted: bool,
+        too_large: bool,
+        peer: Option<UserId>,
+    },
     /// The person was told that a room is encrypted.
     Told(RoomId),
     /// The conversation that began in `base` goes on in `to`. `told` is the encrypted room that it leaves.
-    Placed { base: RoomId, to: RoomId, peer: UserId, told: Option<RoomId> },
+    Placed {
+        base: RoomId,
+        to: RoomId,
+        peer: UserId,
+        told: Option<RoomId>,
+    },
     Reinvited(RoomId),
     /// The conversation followed a room's replacement.
-    Moved { from: RoomId, to: RoomId },
-    Profile(UserId, Profile),
+    Moved {
+        from: RoomId,
+        to: RoomId,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -69,7 +87,10 @@ pub(crate) enum Courtesy {
 pub(crate) enum News {
     Taken(Vec<Checkpoint>),
     /// A message reached the inbox, or was given up.
-    Landed { event: EventRef, reason: Option<String> },
+    Landed {
+        event: EventRef,
+        reason: Option<String>,
+    },
 }
 
 /// The receiving ends that belong to a [`Hub`].

@@ -10,14 +10,20 @@ impl Settings {
     /// YAML for the homeserver. `bridge` is the name in the settings.
     pub fn registration(&self, bridge: &str) -> Result<String, SettingsFault> {
         if self.mode == Mode::Sync {
-            return Err(SettingsFault::new("mode", "a bot account needs no registration: it is for `websocket` and `appservice`"));
+            return Err(SettingsFault::new(
+                "mode",
+                "a bot account needs no registration: it is for `websocket` and `appservice`",
+            ));
         }
         let checked = self.check(bridge)?;
         let crate::settings::Account::Appservice(appservice) = checked.account else {
             return Err(SettingsFault::new("mode", "a bot account needs no registration"));
         };
         let hs_token = self.hs_token.as_ref().ok_or_else(|| {
-            SettingsFault::new("hs_token", "is missing; the registration names it, for the homeserver or the websocket's proxy")
+            SettingsFault::new(
+                "hs_token",
+                "is missing; the registration names it, for the homeserver or the websocket's proxy",
+            )
         })?;
         let url = self.listen_url.clone().or_else(|| self.listen.map(|listen| format!("http://{listen}")));
         let url = url.map_or_else(|| "null".to_owned(), |url| quoted(&url));

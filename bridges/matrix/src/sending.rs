@@ -8,7 +8,7 @@ use crate::{
     duties::open_room,
     hub::{Change, Courtesy, Hub},
     ids::{EventRef, RoomId, UserId},
-    machine::{KEY_MARK, Room, Standing},
+    machine::{KEY_MARK, Room, Standing, literal},
     render,
     settings::Agents,
     wire::Relation,
@@ -72,9 +72,7 @@ async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, F
             Err(fault) => return Err(fault.into_fault_of_preparation()),
         };
         let ours = |event: &&crate::wire::Event| hub.me.is_ours(&event.sender);
-        let bears = |event: &&crate::wire::Event| {
-            crate::wire::text(&event.content, &[KEY_MARK]) == Some(key.as_str())
-        };
+        let bears = |event: &&crate::wire::Event| crate::wire::text(&event.content, &[KEY_MARK]) == Some(key.as_str());
         if let Some(found) = page.events.iter().filter(ours).find(bears) {
             return Ok(Some(found.id.clone()));
         }
@@ -101,7 +99,9 @@ async fn place(hub: &Hub, thread: &ThreadId) -> Result<(RoomId, Room), Fault> {
     let peer = known.peer.clone();
     match (&known.standing, peer) {
         (Standing::Out(_) | Standing::Leaving(_), Some(peer)) => elsewhere(hub, base, peer).await,
-        (Standing::Out(_) | Standing::Leaving(_), None) => Err(Fault::refused("we are not in the Matrix room any more")),
+        (Standing::Out(_) | Standing::Leaving(_), None) => {
+            Err(Fault::refused("we are not in the Matrix room any more"))
+        }
         (Standing::Invited { .. }, _) => Err(Fault::retry("the Matrix room was not entered yet")),
         (Standing::Joined, _) if known.encrypted && !known.told => {
             Err(Fault::retry("the Matrix room is encrypted; another one is being opened"))
@@ -147,7 +147,8 @@ struct Speaker {
 }
 
 async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId) -> Result<Speaker, Fault> {
-    let ourselves = |name: Option<&str>| Speaker { client: hub.client.clone(), ghost: None, name: name.map(str::to_owned) };
+    let ourselves =
+        |name: Option<&str>| Speaker { client: hub.client.clone(), ghost: None, name: name.map(str::to_owned) };
     let Some(agent) = agent else { return Ok(ourselves(None)) };
     match (hub.settings.agents, &hub.ghosts) {
         (Agents::Names, _) => Ok(ourselves(Some(&agent.name))),
@@ -190,7 +191,7 @@ async fn content_of(
 }
 
 fn text_content(markdown: &str, name: Option<&str>) -> Map<String, Value> {
-    let named = name.map(|name| format!("**{}:** {markdown}", render::escape(name)));
+    let named = name.map(|name| format!("**{}:** {markdown}", literal(name)));
     let rendered = render::from_markdown(named.as_deref().unwrap_or(markdown));
     let mut content = Map::new();
     content.insert("msgtype".to_owned(), "m.text".into());
@@ -210,7 +211,7 @@ async fn file_content(
     attachment: &Attachment,
     speaker: &Speaker,
 ) -> Result<Map<String, Value>, Fault> {
-    let link = || text_content(&format!("{}: {}", render::escape(&attachment.name), attachment.url), speaker.name.as_deref());
+    let link = || text_content(&format!("{}: {}", literal(&attachment.name), attachment.url), speaker.name.as_deref());
     if attachment.holder == Holder::Link {
         return Ok(link());
     }
@@ -220,7 +221,11 @@ async fn file_content(
         return Ok(link());
     }
     let media_type = file.media_type.clone().or_else(|| attachment.media_type.clone());
-    let media = match speaker.client.upload(&attachment.name, bridge_api::File { media_type: media_type.clone(), ..file }).await {
+    let media = match speaker
+        .client
+        .upload(&attachment.name, bridge_api::File { media_type: media_type.clone(), ..file })
+        .await
+    {
         Ok(media) => media,
         Err(CallFault::Refused { status: 413, .. }) => return Ok(link()),
         Err(fault) => return Err(fault.into_fault_of_preparation()),

@@ -26,13 +26,13 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope)");
+    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium)");
     assert!(std::env::var_os("CI").is_none(), "{text}");
     eprintln!("\n*** SKIPPED: {text} ***\n");
     false
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian keeps daemons, which is not in everybody's path.
     let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);

@@ -19,7 +19,6 @@ pub(crate) use fault::CallFault;
 pub(crate) use media::MediaRef;
 pub(crate) use profiles::Profile;
 pub(crate) use rooms::NewRoom;
-pub(crate) use sending::Page;
 
 use crate::ids::UserId;
 

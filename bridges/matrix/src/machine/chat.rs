@@ -6,7 +6,7 @@ use bridge_api::{Attachment, EventId, Holder, Message, Peer, PeerId, Report, Spe
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Checkpoint, Found, NOTICE_MARK, Taking, key_of, media, recent::Author};
+use super::{Checkpoint, Found, NOTICE_MARK, Taking, key_of, literal, media, recent::Author};
 use crate::{
     ids::{EventRef, RoomId, UserId},
     render,
@@ -114,7 +114,10 @@ impl Taking<'_> {
             // Who wrote this is certain; only which message it replaces is not.
             SpokenOf::Unknown => {}
             SpokenOf::Theirs(_) | SpokenOf::Ours(_) | SpokenOf::Elsewhere => {
-                tracing::warn!(event = event.id.as_str(), "an edit of something that its sender did not write is skipped");
+                tracing::warn!(
+                    event = event.id.as_str(),
+                    "an edit of something that its sender did not write is skipped"
+                );
                 return;
             }
         }
@@ -186,20 +189,20 @@ impl Taking<'_> {
         }
         let peer = self.room(&event.room).peer.clone();
         if speaker == Speaker::Peer && peer.as_ref() != Some(&event.sender) {
-            let name = render::escape(&self.name(&event.sender));
+            let name = literal(&self.name(&event.sender));
             words = format!("**{name}:** {words}");
         }
         Some(self.message_of(event, words, attachments, speaker))
     }
 
     fn words(&self, event: &Event, content: &Value, msgtype: &str, is_reply: bool) -> String {
+        let name = self.name(&event.sender);
         let html = text(content, &["format"]).filter(|format| *format == "org.matrix.custom.html");
         render::to_markdown(&render::Content {
-            msgtype,
             body: text(content, &["body"]).unwrap_or_default(),
             formatted_body: html.and_then(|_| text(content, &["formatted_body"])),
-            sender: &self.name(&event.sender),
-            is_reply,
+            emote_of: (msgtype == "m.emote").then_some(name.as_str()),
+            reply: is_reply,
         })
     }
 
@@ -241,7 +244,9 @@ impl Taking<'_> {
             };
         }
         match self.answers.events.get(event) {
-            Some(Found::Event(found)) if self.machine.me.is_ours(&found.sender) => SpokenOf::Ours(key_of(&found.content)),
+            Some(Found::Event(found)) if self.machine.me.is_ours(&found.sender) => {
+                SpokenOf::Ours(key_of(&found.content))
+            }
             Some(Found::Event(found)) => SpokenOf::Theirs(found.sender.clone()),
             Some(Found::Absent) => SpokenOf::Elsewhere,
             None => SpokenOf::Unknown,

@@ -3,7 +3,8 @@
 use bridge_api::{Attachment, Holder};
 use serde_json::Value;
 
-use crate::{client::MediaRef, render, wire::text};
+use super::literal;
+use crate::{client::MediaRef, wire::text};
 
 const NAME_CHARS_MAX: usize = 120;
 
@@ -11,7 +12,10 @@ const NAME_CHARS_MAX: usize = 120;
 pub(super) enum Shown {
     Text,
     /// `caption` says that the body is a text of its own beside the file's name.
-    File { file: Attachment, caption: bool },
+    File {
+        file: Attachment,
+        caption: bool,
+    },
     /// Markdown.
     Words(String),
 }
@@ -29,10 +33,10 @@ fn file(msgtype: &str, content: &Value) -> Shown {
     let named = text(content, &["filename"]).filter(|name| !name.is_empty());
     let name = safe_name(named.unwrap_or(body), msgtype);
     if content.get("file").is_some() && content.get("url").is_none() {
-        return Shown::Words(format!("*sent an encrypted file, which cannot be read here:* {}", render::escape(&name)));
+        return Shown::Words(format!("*sent an encrypted file, which cannot be read here:* {}", literal(&name)));
     }
     let Some(media) = text(content, &["url"]).and_then(MediaRef::parse) else {
-        return Shown::Words(format!("*sent a file without a usable address:* {}", render::escape(&name)));
+        return Shown::Words(format!("*sent a file without a usable address:* {}", literal(&name)));
     };
     let info = |key: &str| content.get("info").and_then(|info| info.get(key));
     let file = Attachment {
@@ -46,7 +50,7 @@ fn file(msgtype: &str, content: &Value) -> Shown {
 }
 
 fn location(content: &Value) -> Shown {
-    let body = render::escape(text(content, &["body"]).unwrap_or_default());
+    let body = literal(text(content, &["body"]).unwrap_or_default());
     let place = text(content, &["geo_uri"]).and_then(|uri| uri.strip_prefix("geo:"));
     let mut numbers = place.and_then(|place| place.split([';', '?']).next()).unwrap_or_default().split(',');
     let mut number = || numbers.next().and_then(|n| n.trim().parse::<f64>().ok()).filter(|n| n.is_finite());
@@ -100,7 +104,9 @@ mod tests {
             panic!("no words")
         };
         assert!(words.contains("mlat=51.5&mlon=-0.12"), "{words}");
-        let Shown::Words(words) = read("m.location", &json!({"body": "Here", "geo_uri": "geo:nan,x"})) else { panic!() };
+        let Shown::Words(words) = read("m.location", &json!({"body": "Here", "geo_uri": "geo:nan,x"})) else {
+            panic!()
+        };
         assert_eq!(words, "*shared a place:* Here");
     }
 }

@@ -76,7 +76,10 @@ impl Taking<'_> {
         }
         let encrypted = stripped(event).any(|state| text(state, &["type"]) == Some("m.room.encryption"));
         if !self.machine.invites.allow(&event.sender) {
-            tracing::info!(room = event.room.as_str(), "an invite is declined, since `invites` does not allow its sender");
+            tracing::info!(
+                room = event.room.as_str(),
+                "an invite is declined, since `invites` does not allow its sender"
+            );
             self.room(&event.room).standing = Standing::Leaving(Why::Declined);
             return;
         }

@@ -84,12 +84,6 @@ pub(crate) struct Staged {
     now_typing: HashMap<RoomId, BTreeSet<UserId>>,
 }
 
-impl Staged {
-    pub(crate) fn met(&mut self, user: UserId, profile: Profile) {
-        self.people.insert(user, profile);
-    }
-}
-
 /// How far a person's event came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
@@ -148,7 +142,11 @@ impl Machine {
             }
         }
         for (room, users) in staged.now_typing {
-            if users.is_empty() { self.typing.remove(&room) } else { self.typing.insert(room, users) };
+            if users.is_empty() {
+                self.typing.remove(&room)
+            } else {
+                self.typing.insert(room, users)
+            };
         }
     }
 
@@ -260,9 +258,15 @@ impl Taking<'_> {
     }
 
     fn author(&self, event: &EventRef) -> Option<(&RoomId, &Author)> {
-        let staged = self.staged.recent.iter().rev().find(|(id, ..)| id == event).map(|(_, room, author)| (room, author));
+        let staged =
+            self.staged.recent.iter().rev().find(|(id, ..)| id == event).map(|(_, room, author)| (room, author));
         staged.or_else(|| self.machine.recent.get(event))
     }
+}
+
+/// Markdown that shows just this text.
+pub(crate) fn literal(text: &str) -> String {
+    crate::render::to_markdown(&crate::render::Content { body: text, ..crate::render::Content::default() })
 }
 
 /// The key that one of our events bears.

@@ -121,7 +121,9 @@ mod tests {
         for number in 0..GENERATION_MAX + 5 {
             recent.put(format!("${number}").as_str().into(), "!r".into(), Author::Ours(None));
         }
-        assert!(recent.get(&"$0".into()).is_some() && recent.get(&format!("${GENERATION_MAX}").as_str().into()).is_some());
+        assert!(
+            recent.get(&"$0".into()).is_some() && recent.get(&format!("${GENERATION_MAX}").as_str().into()).is_some()
+        );
         for number in 0..GENERATION_MAX {
             recent.put(format!("$x{number}").as_str().into(), "!r".into(), Author::Ours(None));
         }

@@ -80,15 +80,20 @@ pub(crate) enum Why {
 }
 
 /// Something to be done about a room. Doing it twice is harmless.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
-    Join { via: Option<String> },
+    Join {
+        via: Option<String>,
+    },
     Leave(Why),
     /// Greet, and look who is there.
     Settle,
     /// Say that we cannot read here, and open a room in which we can.
     TellEncrypted,
-    Move { to: RoomId, via: Option<String> },
+    Move {
+        to: RoomId,
+        via: Option<String>,
+    },
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -135,7 +140,9 @@ impl Rooms {
             if let Some(room) = name.strip_prefix(ROOM) {
                 match serde_json::from_str(value) {
                     Ok(state) => rooms.put(RoomId::from(room), state),
-                    Err(error) => tracing::warn!(room, error = error.to_string(), "what was kept of a room is unreadable"),
+                    Err(error) => {
+                        tracing::warn!(room, error = error.to_string(), "what was kept of a room is unreadable")
+                    }
                 }
             } else if let Some(base) = name.strip_prefix(PLACE) {
                 rooms.place(RoomId::from(base), RoomId::from(value.as_str()));

@@ -24,9 +24,15 @@ const STATE_TTL: u64 = 21_600;
 pub(crate) enum Act {
     Write(String),
     /// Hand it to the desk, then say how that went.
-    Take { transaction: Transaction, ack: Option<Ack> },
+    Take {
+        transaction: Transaction,
+        ack: Option<Ack>,
+    },
     /// Let our own HTTP routes answer, then say what they said.
-    Proxy { id: Option<u64>, request: Value },
+    Proxy {
+        id: Option<u64>,
+        request: Value,
+    },
     /// The connection is worth nothing any more.
     Close(String),
 }
@@ -104,7 +110,10 @@ impl Protocol {
 
     pub(crate) fn proxied(id: Option<u64>, status: u16, body: &Value) -> Option<Act> {
         let id = id?;
-        Some(Act::Write(answer(id, &json!({ "status": status, "headers": { "Content-Type": ["application/json"] }, "body": body }))))
+        Some(Act::Write(answer(
+            id,
+            &json!({ "status": status, "headers": { "Content-Type": ["application/json"] }, "body": body }),
+        )))
     }
 
     /// What the clock asks for.
@@ -239,7 +248,8 @@ mod tests {
         assert!(matches!(acts.as_slice(), [Act::Close(_)]), "{acts:?}");
         let mut protocol = Protocol::new("matrix", start);
         protocol.tick(start + PING_EVERY, NOW);
-        let acts = protocol.hear(r#"{"command":"error","id":1,"data":{"message":"not the current socket"}}"#, start, NOW);
+        let acts =
+            protocol.hear(r#"{"command":"error","id":1,"data":{"message":"not the current socket"}}"#, start, NOW);
         assert!(matches!(acts.as_slice(), [Act::Close(_)]), "{acts:?}");
         assert!(matches!(protocol.hear("{odd", start, NOW).as_slice(), [Act::Close(_)]));
     }
@@ -265,7 +275,11 @@ mod tests {
             (4001, r#"{"command":"disconnect","status":"conn_replaced"}"#, Closed::Replaced),
             (1000, r#"{"status":"conn_replaced"}"#, Closed::Replaced),
             (4001, "", Closed::Replaced),
-            (4002, r#"{"status":"transactions_not_acknowledged"}"#, other("the server closed with code 4002: transactions_not_acknowledged")),
+            (
+                4002,
+                r#"{"status":"transactions_not_acknowledged"}"#,
+                other("the server closed with code 4002: transactions_not_acknowledged"),
+            ),
             (1001, "bye", other("the server closed with code 1001")),
         ];
         for (code, reason, expected) in cases {

@@ -63,7 +63,8 @@ enum Ended {
     Broke(String),
 }
 
-const REPLACED: &str = "another process uses this appservice's websocket now: stop one of the two, then restart this one";
+const REPLACED: &str =
+    "another process uses this appservice's websocket now: stop one of the two, then restart this one";
 
 impl Link {
     /// Connects, and again, until `stop` or until another process takes over.
@@ -86,7 +87,11 @@ impl Link {
                 }
                 Ended::Broke(reason) => {
                     let pause = pacing.broke(Instant::now(), fastrand::f64());
-                    tracing::warn!(reason = reason.as_str(), pause_seconds = pause.as_secs_f32(), "the websocket broke");
+                    tracing::warn!(
+                        reason = reason.as_str(),
+                        pause_seconds = pause.as_secs_f32(),
+                        "the websocket broke"
+                    );
                     self.hub.host.state(BridgeState::Down { reason });
                     if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
                         return Ok(());
@@ -98,9 +103,8 @@ impl Link {
 
     async fn connect(&self) -> Result<Socket, String> {
         let request = self.request()?;
-        let config = WebSocketConfig::default()
-            .max_message_size(Some(FRAME_BYTES_MAX))
-            .max_frame_size(Some(FRAME_BYTES_MAX));
+        let config =
+            WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
         let connecting = connect_async_tls_with_config(request, Some(config), true, Some(Connector::Rustls(tls())));
         match timeout(CONNECT_LIMIT, connecting).await {
             Err(_) => Err("the websocket does not open in time".to_owned()),
@@ -110,7 +114,9 @@ impl Link {
                     response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
                 let code = text(&body, &["errcode"]).unwrap_or_default();
                 Err(match code {
-                    "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => "bad credentials: the server does not know our as_token".to_owned(),
+                    "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
+                        "bad credentials: the server does not know our as_token".to_owned()
+                    }
                     code => format!("the websocket was refused with status {} {code}", response.status().as_u16()),
                 })
             }
@@ -194,7 +200,8 @@ impl Link {
                     acts.extend(protocol.hear(text.as_str(), Instant::now(), now_millis()));
                 }
                 Some(Ok(Message::Close(frame))) if acts.is_empty() => {
-                    let (code, reason) = frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                    let (code, reason) =
+                        frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
                     return Err(match closed(code, &reason) {
                         Closed::Replaced => Ended::Replaced,
                         Closed::Other(reason) => Ended::Broke(reason),
@@ -211,7 +218,9 @@ impl Link {
                 }
                 // Pings are answered by the library; binary frames are nobody's.
                 Some(Ok(_)) => {}
-                Some(Err(error)) if acts.is_empty() => return Err(Ended::Broke(format!("the websocket failed: {error}"))),
+                Some(Err(error)) if acts.is_empty() => {
+                    return Err(Ended::Broke(format!("the websocket failed: {error}")));
+                }
                 // What came whole is handled first.
                 Some(Err(error)) => {
                     acts.push(Act::Close(format!("the websocket failed: {error}")));
@@ -256,7 +265,11 @@ impl Link {
         Ok(())
     }
 
-    async fn take(&self, transactions: Vec<(crate::wire::Transaction, Option<Ack>)>, socket: &mut Socket) -> Result<(), String> {
+    async fn take(
+        &self,
+        transactions: Vec<(crate::wire::Transaction, Option<Ack>)>,
+        socket: &mut Socket,
+    ) -> Result<(), String> {
         let mut all = crate::wire::Transaction::default();
         let mut acks = Vec::new();
         for (transaction, ack) in transactions {
