@@ -6,6 +6,7 @@
 mod gateway;
 mod http;
 mod irc;
+mod matrix;
 mod peers;
 mod process;
 mod sandbox;

@@ -1,5 +1,6 @@
 //! Real servers, each a private instance in a folder of its own on a loopback port.
 
+pub(crate) mod customer;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
 pub(crate) mod proxy;

@@ -1,0 +1,3 @@
+//! Matrix: a real Synapse, customers with a client of somebody else's making, and a websocket proxy in both dialects.
+
+mod peers_themselves;
