@@ -8,6 +8,7 @@ mod browser;
 mod gateway;
 mod http;
 mod irc;
+mod matrix;
 mod peers;
 mod process;
 mod sandbox;

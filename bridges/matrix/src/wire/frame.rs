@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
-use super::transaction::{Fields, Transaction};
+use super::transaction::{Fields, Object, Transaction};
 
 /// A frame from the server, understood as far as it can be without knowing what we asked.
 #[derive(Debug, PartialEq)]
@@ -41,7 +41,7 @@ impl Heard {
     /// Fails on what is no JSON object: the connection is then worth nothing.
     pub(crate) fn read(text: &str) -> Result<Self, serde_json::Error> {
         // A transaction is read in a second pass, since a flattened struct would copy every raw value.
-        let frame: Envelope<'_> = serde_json::from_str(text)?;
+        let Object(frame) = serde_json::from_str::<Object<Envelope<'_>>>(text)?;
         let id = frame.id.as_ref().and_then(Value::as_u64).filter(|id| *id > 0);
         let data = || frame.data.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or(Value::Null);
         Ok(match (frame.command.as_deref(), id) {

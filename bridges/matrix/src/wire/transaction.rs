@@ -1,6 +1,11 @@
 //! A transaction: what a homeserver hands over at once, however it comes.
 
-use serde::Deserialize;
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use serde_json::{Value, value::RawValue};
 
 use super::{Event, read_event};
@@ -47,9 +52,29 @@ pub(super) struct Fields<'a> {
     ephemeral_unstable: Option<&'a RawValue>,
 }
 
+/// Only a JSON object: a derived reader would take an array for one.
+pub(super) struct Object<T>(pub(super) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keyed<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keyed<T> {
+            type Value = T;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+        deserializer.deserialize_map(Keyed(PhantomData)).map(Self)
+    }
+}
+
 /// The body is no transaction at all.
 pub(crate) fn read_body(body: &[u8]) -> Result<Transaction, serde_json::Error> {
-    serde_json::from_slice::<Fields<'_>>(body).map(|fields| fields.read())
+    let Object(fields) = serde_json::from_slice::<Object<Fields<'_>>>(body)?;
+    Ok(fields.read())
 }
 
 impl Fields<'_> {
