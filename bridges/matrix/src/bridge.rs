@@ -36,6 +36,7 @@ impl Kind for Matrix {
     type Settings = Settings;
 
     fn build(name: BridgeName, settings: Settings) -> Result<Arc<dyn Bridge>, SettingsFault> {
+        let registration = settings.registration(name.as_str()).map_err(|fault| fault.to_string());
         let settings = settings.check(name.as_str())?;
         let client = match &settings.account {
             Account::Appservice(appservice) => {
@@ -44,7 +45,7 @@ impl Kind for Matrix {
             Account::Bot { token } => Client::new(settings.homeserver.clone(), token, None)?,
         };
         let upload_bytes_max = AtomicU64::new(UPLOAD_BYTES_USUAL);
-        Ok(Arc::new(Homeserver { name, settings, client, hub: RwLock::new(None), upload_bytes_max }))
+        Ok(Arc::new(Homeserver { name, settings, registration, client, hub: RwLock::new(None), upload_bytes_max }))
     }
 }
 
@@ -58,6 +59,7 @@ const LOOK_EVERY: Duration = Duration::from_mins(5);
 struct Homeserver {
     name: BridgeName,
     settings: Checked,
+    registration: Result<String, String>,
     client: Client,
     /// While it runs.
     hub: RwLock<Option<Arc<Hub>>>,
@@ -262,6 +264,10 @@ impl Bridge for Homeserver {
             fault if fault.may_pass() => Fault::retry(fault.to_string()),
             fault => Fault::refused(fault.to_string()),
         })
+    }
+
+    fn registration(&self) -> Result<String, Fault> {
+        self.registration.clone().map_err(Fault::refused)
     }
 
     async fn typing(&self, thread: &ThreadId, typing: bool) {
