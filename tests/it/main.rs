@@ -8,6 +8,7 @@ mod client;
 mod conversations;
 mod doubt;
 mod inbound;
+mod outbound;
 mod sandbox;
 mod settings;
 mod signs;
