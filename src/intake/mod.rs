@@ -5,9 +5,7 @@ mod to_its_end;
 
 use std::{collections::HashMap, sync::Arc};
 
-use bridge_api::{
-    Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, EventId, Holder, Inbound, Key, Reply, ThreadId,
-};
+use bridge_api::{Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, Holder, Inbound, Key, Reply, ThreadId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -246,7 +244,7 @@ fn reply_of(outgoing: &PublicOutgoing<'_>, bridge: &BridgeName) -> Reply {
         text: outgoing.content.to_owned(),
         agent: agent_of(outgoing),
         attachments: outgoing.attachments.iter().map(attachment).collect(),
-        reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| event_of(id, bridge)),
+        reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| orders::event_of(bridge, id)),
     }
 }
 
@@ -274,12 +272,6 @@ const USER: &str = "user";
 /// The number of the person behind an agent's id; robots have none.
 pub fn user_of(agent: &AgentId) -> Option<i64> {
     agent.as_str().strip_prefix(USER)?.strip_prefix('-')?.parse().ok()
-}
-
-/// The network's event behind one of our source ids on a message.
-fn event_of(source_id: &str, bridge: &BridgeName) -> Option<EventId> {
-    let event = source_id.strip_prefix(bridge.as_str())?.strip_prefix('/')?.strip_suffix("/0")?;
-    Some(EventId::from(event))
 }
 
 fn message_ref(inbox: &InboxName, conversation: ConversationId, message: MessageId) -> MessageRef {
