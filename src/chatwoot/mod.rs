@@ -30,6 +30,6 @@ pub use inboxes::InboxChange;
 pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
 pub use text::safe_name;
 pub use wire::{
-    Account, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType, Profile,
-    Version,
+    Account, AgentRow, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType,
+    Profile, Version,
 };

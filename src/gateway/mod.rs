@@ -1,5 +1,7 @@
 //! Builds the parts, owns every task, starts and stops them in order. Nothing else spawns.
 
+mod desk;
+mod host;
 mod network;
 mod plan;
 mod serve;
@@ -21,6 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{desk::Desk, host::BridgeHost};
 use crate::{
     chatwoot::Client,
     clock::Clock,
@@ -82,6 +85,7 @@ struct InboxParts {
     client: Arc<Client>,
     sessions: Arc<Sessions>,
     sink: Arc<InboxSink>,
+    desk: Arc<Desk>,
     secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
 }
 
@@ -142,7 +146,13 @@ impl Gateway {
         gateway.open(listener, Arc::new(front));
         gateway.run_pump(pump, fail);
         for bridge in plan.bridges {
-            let host = intake::BridgeHost { bridge: bridge.name.clone(), intake: intake.clone(), board: board.clone() };
+            let desk = inboxes.iter().find(|(name, _)| *name == bridge.inbox).map(|(_, parts)| parts.desk.clone());
+            let host = BridgeHost {
+                bridge: bridge.name.clone(),
+                intake: intake.clone(),
+                board: board.clone(),
+                desk: desk.expect("each bridge's inbox was looked for when its route was built"),
+            };
             gateway.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
         }
         gateway.keep_up(inboxes, plan.retention);
@@ -270,7 +280,8 @@ fn build_inbox(
         send_templates: plan.send_templates,
         grace_millis: plan.callback_grace.as_millis() as i64,
     };
-    Ok((InboxParts { client, sessions, sink, secrets }, Door { door, proof }))
+    let desk = Arc::new(Desk::new(client.clone(), plan.attachment_bytes_max));
+    Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))
 }
 
 fn build_routes(

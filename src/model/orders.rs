@@ -15,6 +15,12 @@ pub fn event_key(bridge: &BridgeName, event: &EventId) -> Key {
     Key::new(format!("{bridge}/{event}/0"))
 }
 
+/// The network's event behind a key or source id of [`event_key`].
+pub fn event_of(bridge: &BridgeName, key: &str) -> Option<EventId> {
+    let event = key.strip_prefix(bridge.as_str())?.strip_prefix('/')?.strip_suffix("/0")?;
+    Some(EventId::from(event))
+}
+
 /// The lane of what one thread brings to its inbox.
 fn inbound_lane(inbox: &InboxName, bridge: &BridgeName, thread: &ThreadId) -> Lane {
     Lane::new(SinkName::inbox(inbox), "in", bridge.as_str(), thread.as_str())

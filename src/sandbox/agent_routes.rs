@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Shared;
-use super::desk::{AGENT, Desk, Event, Status};
+use super::desk::{Desk, Event, Status};
 use super::faults::{FaultSheet, ROUTE_RULES_MAX};
+use super::members::{AGENT, AGENTS, at_the_page};
 use super::params::Params;
 use super::refusal::{Refusal, body};
 use super::routes::{Answer, At, Desks, Search, ok, ok_empty};
@@ -111,7 +112,11 @@ async fn summaries(State(shared): Desks) -> Answer {
     let inbox = shared.settings.inbox_id;
     ok(&shared.change(|desk| {
         let name = desk.inboxes.get(&inbox).map(|inbox| inbox.name.clone());
-        json!({"inbox": name, "agent": AGENT.name, "agent_id": AGENT.id, "conversations": desk.summaries_json()})
+        let agents: Vec<Value> = AGENTS.iter().map(|agent| json!({"id": agent.id, "name": agent.name})).collect();
+        json!({
+            "inbox": name, "agent": AGENT.name, "agent_id": AGENT.id, "agents": agents,
+            "conversations": desk.summaries_json(),
+        })
     }))
 }
 
@@ -144,9 +149,10 @@ async fn seen(State(shared): Desks, At(id): At<u64>) -> Answer {
 
 async fn typing(State(shared): Desks, At(id): At<u64>, params: Params) -> Answer {
     let (on, private) = (params.flag("on").unwrap_or(true), params.flag("private").unwrap_or(false));
+    let member = at_the_page(params.id("agent_id"));
     shared.change(|desk| {
         desk.conversation(id)?;
-        desk.events.push(Event::Typing { conversation: id, on, private, member: AGENT.id });
+        desk.events.push(Event::Typing { conversation: id, on, private, member });
         Ok::<_, Refusal>(())
     })?;
     ok_empty()

@@ -17,6 +17,7 @@ mod faults;
 mod file_routes;
 pub mod homeserver;
 mod inbox_routes;
+mod members;
 mod messages;
 mod params;
 mod payload;
@@ -292,12 +293,34 @@ impl Sandbox {
 
     /// The agent writes; returns the message id.
     pub fn reply(&self, conversation: u64, content: &str) -> Result<u64, Refused> {
-        self.shared.change(|desk| desk.agent_message(conversation, content, false)).map_err(Refused)
+        self.reply_as(members::AGENT.id, conversation, content)
+    }
+
+    /// The agent of this id writes; returns the message id.
+    pub fn reply_as(&self, agent: u64, conversation: u64, content: &str) -> Result<u64, Refused> {
+        self.shared.change(|desk| desk.agent_message(agent, conversation, content, false)).map_err(Refused)
+    }
+
+    /// The agent sends a file; returns the message id.
+    pub fn reply_with_file(
+        &self,
+        conversation: u64,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<u64, Refused> {
+        let file = params::FilePart {
+            name: name.to_owned(),
+            content_type: media_type.to_owned(),
+            bytes: bytes::Bytes::copy_from_slice(bytes),
+        };
+        let params = params::Params { files: vec![("attachments[]".to_owned(), file)], ..params::Params::default() };
+        self.shared.change(|desk| desk.agent_form(conversation, params)).map_err(Refused)
     }
 
     /// The agent writes a private note; returns the message id.
     pub fn note(&self, conversation: u64, content: &str) -> Result<u64, Refused> {
-        self.shared.change(|desk| desk.agent_message(conversation, content, true)).map_err(Refused)
+        self.shared.change(|desk| desk.agent_message(members::AGENT.id, conversation, content, true)).map_err(Refused)
     }
 
     /// The agent presses Retry on a failed message.

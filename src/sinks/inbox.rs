@@ -1,6 +1,7 @@
 //! Effects on the inbox: post a message, a note, a status; take a message back.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -9,7 +10,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bridge_api::{BridgeName, BridgeState, EventId, Fault, Holder, Key, Message, Resend, Speaker, Target, ThreadId};
+use bridge_api::{
+    BridgeName, BridgeState, EventId, Fault, Holder, Key, Landing, Message, Resend, Speaker, Target, ThreadId,
+};
 use serde_json::{Map, Value};
 
 use super::{
@@ -224,6 +227,18 @@ impl InboxSink {
         }
     }
 
+    /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
+    /// process die in between, the message is found by asking, and the bridge is told once more.
+    fn landed(&self, envelope: &Envelope, landing: impl FnOnce() -> Landing) {
+        let Order::Post { bridge, .. } = &envelope.order else { return };
+        let Some(event) = orders::event_of(bridge, envelope.key.as_str()) else { return };
+        let Some(bridge) = self.bridges.get(bridge) else { return };
+        // What happened has happened: a bridge that stumbles over the news cannot take it back.
+        if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
+            tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");
+        }
+    }
+
     /// Lists what came after the attempt began and looks for our mark.
     async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
         let mut after = mark;
@@ -270,7 +285,7 @@ impl Sink for InboxSink {
     }
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
-        match &envelope.order {
+        let done = match &envelope.order {
             Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
             Order::Note { bridge, thread, text, reply_to } => {
                 self.note(&envelope.key, (bridge, thread), text, reply_to.as_ref()).await
@@ -282,7 +297,9 @@ impl Sink for InboxSink {
                 Ok(Done::default())
             }
             Order::Send { .. } => Err(Fault::refused("an inbox takes no orders for a network")),
-        }
+        }?;
+        self.landed(envelope, || Landing::Done);
+        Ok(done)
     }
 
     async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
@@ -294,15 +311,20 @@ impl Sink for InboxSink {
             }
         };
         // Without a session the attempt cannot have come as far as posting: the session is saved before.
-        match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
-            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await,
-            None => Ok(None),
+        let found = match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
+            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await?,
+            None => None,
+        };
+        if found.is_some() {
+            self.landed(envelope, || Landing::Done);
         }
+        Ok(found)
     }
 
-    fn buried(&self, envelope: &Envelope, _reason: &str, _now_millis: i64) -> Vec<Group> {
+    fn buried(&self, envelope: &Envelope, reason: &str, _now_millis: i64) -> Vec<Group> {
         // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
+        self.landed(envelope, || Landing::Dead(reason.to_owned()));
         Vec::new()
     }
 

@@ -1,7 +1,7 @@
 //! What a network reports and what agents see of it: order, files, changes and signs.
 
 use axum::http::Method;
-use bridge_api::{Attachment, Fault, File, Holder, Inbound, Report};
+use bridge_api::{Attachment, Fault, File, Holder, Inbound, Landing, Report};
 use bytes::Bytes;
 use deskbridge::sandbox::{RouteClass, RouteFault, RouteRule};
 use futures_util::StreamExt;
@@ -187,4 +187,19 @@ async fn what_stands_before_the_inbox_may_take_no_file_of_this_size_and_the_word
         "{text}"
     );
     assert_eq!(world.row(1, 0)["attachments"].as_array().map_or(0, Vec::len), 0);
+}
+
+#[tokio::test]
+async fn a_bridge_is_told_where_its_messages_landed() {
+    let world = World::new().await;
+    world.sandbox.faults().add(RouteRule::next(1, RouteClass::Messages, &Method::POST, RouteFault::CommitThenDrop));
+    world.write("ada", "found by asking", "hello").await;
+    // Longer than any inbox takes.
+    world.write("ada", "too long", &"x".repeat(150_001)).await;
+    world.write("ada", "at once", "the end").await;
+    let landed = world.network.wait_for_landings(3).await;
+    let words: Vec<_> = landed.iter().map(|(event, landing)| (event.as_str(), landing == &Landing::Done)).collect();
+    assert_eq!(words, [("found by asking", true), ("too long", false), ("at once", true)]);
+    let Landing::Dead(reason) = &landed[1].1 else { panic!("it cannot be there") };
+    assert!(reason.contains("150000"), "{reason}");
 }
