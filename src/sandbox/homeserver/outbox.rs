@@ -71,7 +71,11 @@ impl Outbox {
 
     /// Takes these away: they were delivered, as far as anybody here knows.
     pub(super) fn settle(&mut self, ids: &[u64]) {
-        self.waiting.retain(|transaction| !ids.contains(&transaction.id));
+        // Nearly always those at the front.
+        while self.waiting.pop_front_if(|first| ids.contains(&first.id)).is_some() {}
+        if self.waiting.front().is_some_and(|first| ids.iter().any(|id| *id > first.id)) {
+            self.waiting.retain(|transaction| !ids.contains(&transaction.id));
+        }
     }
 }
 
