@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Dialect;
 use super::errors::MatrixError;
 use super::history::token;
+use super::push;
 use super::routes::{Answer, At, Cores, Parsed, Requester, Search, empty, ok, token_of};
 use super::state::Core;
 use super::sync::Asked;
@@ -149,9 +150,12 @@ async fn sync(State(core): Cores, requester: Requester, Query(query): Search) ->
 }
 
 /// The homeserver asks the appservice through the proxy. wsproxy knows no such path.
-async fn ping(State(core): Cores, requester: Requester, At(id): At<String>) -> Answer {
+async fn ping(State(core): Cores, requester: Requester, At(id): At<String>, Parsed(body): Parsed) -> Answer {
     if !requester.by_appservice || id != core.settings.appservice_id {
         return Err(MatrixError::forbidden("Provided access token is not for this appservice"));
+    }
+    if let Some(url) = core.pusher.url() {
+        return ok(&push::ping(&core, &url, &body["transaction_id"]).await?);
     }
     let connected = core.look(|house| house.outbox.connected);
     let status = match core.settings.dialect {

@@ -72,6 +72,9 @@ impl House {
             outbox: Outbox::new(settings.dialect, FIRST_TRANSACTION),
             settings,
         };
+        house.outbox.pushes = house.settings.push_url.is_some();
+        // An address is taken to answer until it does not.
+        house.outbox.connected = house.outbox.pushes;
         // Synapse knows an appservice's sender without a registration.
         let sender = house.settings.sender();
         house
