@@ -233,6 +233,29 @@ fn two_tabs_are_two_customers_and_a_reload_keeps_each() {
 }
 
 #[test]
+fn a_page_comes_back_by_itself_when_the_sandbox_does() {
+    if !Browser::present() {
+        return;
+    }
+    let folder = peers::folder();
+    let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
+    let browser = Browser::start();
+    let mut support = Support::new(&sandbox);
+    let mut page = customer(&browser, &sandbox, "Kim");
+    let room = support.room();
+    support.call(Method::POST, &format!("join/{room}"), Some(SUPPORT), &json!({}));
+    support.say(&room, SUPPORT, "before");
+    page.shows(".bubble", "before");
+    sandbox.down(1);
+    page.shows("#live.lost", "reconnecting");
+    until("the sandbox to be back", || http::get(&sandbox.url).map(drop));
+    support.say(&room, SUPPORT, "after");
+    page.shows(".bubble", "after");
+    page.shows("#live", "live");
+    assert_eq!(page.evaluate("document.querySelectorAll('.msg').length"), json!(2), "nothing twice");
+}
+
+#[test]
 fn foreign_markup_is_inert_on_the_customers_page() {
     if !Browser::present() {
         return;

@@ -23,6 +23,8 @@ pub(super) struct User {
     pub(super) avatar_url: Option<String>,
     pub(super) password: Option<String>,
     pub(super) filters: Vec<Value>,
+    /// By room (none for the account itself) and type.
+    pub(super) account_data: BTreeMap<(String, String), Value>,
 }
 
 #[derive(Debug, Clone)]
