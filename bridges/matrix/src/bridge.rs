@@ -194,22 +194,27 @@ async fn pushed(
     }
 }
 
-/// True when the homeserver cannot reach us.
+/// True when the homeserver says that it cannot reach us.
 async fn knock(hub: &Hub, id: &str) -> bool {
-    match hub.client.ping_appservice(id).await {
+    let fault = match hub.client.ping_appservice(id).await {
         Ok(()) => {
             hub.host.state(BridgeState::Up);
-            false
+            return false;
         }
-        // A server that does not know the call, or is away itself, says nothing about us.
-        Err(fault) if fault.status() == Some(404) => false,
-        Err(fault) => {
-            let reason = format!("the homeserver cannot reach us: {fault}");
-            tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
-            hub.host.state(BridgeState::Degraded { reason });
-            true
-        }
+        Err(fault) => fault,
+    };
+    let reason = fault.to_string();
+    let about_us = ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"].iter().any(|code| reason.contains(code))
+        || fault.is("M_URL_NOT_SET");
+    if about_us {
+        let reason = format!("the homeserver cannot reach us, so nothing comes in: {reason}");
+        tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
+        hub.host.state(BridgeState::Degraded { reason });
+    } else {
+        // It does not know the call, or the registration has another id than `appservice_id`, or it is away itself.
+        tracing::debug!(reason = reason.as_str(), "the homeserver does not say whether it can reach us");
     }
+    about_us
 }
 
 #[async_trait]
