@@ -232,7 +232,7 @@ pub(super) enum Event {
         conversation: u64,
         on: bool,
         private: bool,
-        member: u64,
+        by: Sender,
     },
     /// Never leaves the sandbox: Chatwoot tells no API inbox about a deletion. The page wants to know.
     ConversationGone {
