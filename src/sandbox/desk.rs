@@ -45,6 +45,8 @@ pub(super) struct Contact {
     pub(super) custom_attributes: Attributes,
     pub(super) created_ms: i64,
     pub(super) last_activity_ms: Option<i64>,
+    /// The signed id of its picture's blob.
+    pub(super) avatar: Option<String>,
     pub(super) links: Vec<u64>,
 }
 

@@ -54,6 +54,7 @@ impl Desk {
         json!({
             "id": conversation.id, "inbox_id": conversation.inbox, "contact_id": conversation.contact,
             "name": contact.map_or("deleted contact", |contact| contact.name.as_str()),
+            "picture": contact.map(|contact| self.picture_path(contact)).filter(|path| !path.is_empty()),
             "identifier": contact.and_then(|contact| contact.identifier.as_deref()),
             "blocked": contact.is_some_and(|contact| contact.blocked),
             "source_id": self.links.get(&conversation.link).map(|link| link.source_id.as_str()),

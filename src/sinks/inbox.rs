@@ -11,21 +11,25 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    BridgeName, BridgeState, EventId, Fault, Holder, Key, Landing, Message, Resend, Speaker, Target, ThreadId,
+    Attachment, BridgeName, BridgeState, EventId, Fault, FaultKind, Holder, Key, Landing, Message, Resend, Speaker,
+    Target, ThreadId,
 };
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::{
     Bridges, Done, Sink,
     files::{Carried, Opener, not_shown},
+    picture,
 };
 use crate::{
     chatwoot::{
-        self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted, safe_name,
+        self, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted,
+        safe_name,
     },
-    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
+    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, orders},
     policy::{Rules, WhenInDoubt},
-    sessions::{Sessions, into_fault},
+    sessions::{Ensured, Sessions, into_fault},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
@@ -38,6 +42,9 @@ const BEGUN_AHEAD: usize = 4;
 /// A whole attempt may need five calls, each with its own limit within the client, and with files wait for its turn and
 /// for them.
 const ATTEMPT_LIMIT: Duration = Duration::from_mins(8);
+
+/// The next message of the thread waits no longer than this for a picture.
+const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 
 /// What an [`InboxSink`] stands on.
 pub struct InboxSinkParts {
@@ -87,7 +94,16 @@ impl InboxSink {
         thread: &ThreadId,
         message: &Message,
     ) -> Result<Done, Fault> {
-        let session = self.sessions.ensure(bridge, thread, message).await?;
+        let Ensured { session, shows_anew } = self.sessions.ensure(bridge, thread, message).await?;
+        let done = self.post_in(&session, envelope, message).await?;
+        if let (true, Some(picture)) = (shows_anew, &message.peer.picture) {
+            self.show_picture(session, picture).await;
+        }
+        Ok(done)
+    }
+
+    async fn post_in(&self, session: &Session, envelope: &Envelope, message: &Message) -> Result<Done, Fault> {
+        let Session { bridge, thread, .. } = session;
         let conversation = ConversationId(session.conversation);
         let new = |lines: &[String]| NewMessage {
             content: match message.speaker {
@@ -126,6 +142,22 @@ impl InboxSink {
             }
         }
         self.create(bridge, thread, session.conversation, &new(&lines)).await
+    }
+
+    /// After the message, which waits for no picture and does not fail for one.
+    async fn show_picture(&self, session: Session, picture: &Attachment) {
+        let Some(bridge) = self.bridges.get(&session.bridge) else { return };
+        let contact = ContactId(session.contact);
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture)).await;
+        let (reason, again) = match shown {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
+            Err(_) => ("it took too long".to_owned(), false),
+        };
+        tracing::info!(contact = contact.0, reason, again, "the contact's picture is not shown");
+        if again && let Err(fault) = self.sessions.show_again(session).await {
+            tracing::debug!(fault = fault.reason, "the contact's picture is not tried again");
+        }
     }
 
     async fn note(
