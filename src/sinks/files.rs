@@ -20,8 +20,9 @@ use crate::{
 /// The bridges by their names: who can open a file, and who is told where a message landed.
 pub type Bridges = HashMap<BridgeName, Arc<dyn Bridge>>;
 
-/// Attempts after which a file that its network cannot give now is passed over, half an hour of waiting in all: the text
-/// beside it is worth more. From then on files are read before they are sent, so that none can spoil another attempt.
+/// Attempts after which a file that its network cannot give now is passed over, some minutes of waiting in all: the text
+/// beside it, and what follows in its conversation, is worth more. From then on files are read before they are sent, so
+/// that none can spoil another attempt.
 const PATIENT_ATTEMPTS_MAX: u32 = 6;
 /// Attempts after which a message goes without its files, since they may be what the inbox stumbles over.
 const ATTEMPTS_WITH_FILES_MAX: u32 = 12;
