@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     chatwoot::{
-        self, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted,
-        safe_name,
+        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType,
+        NewMessage, Posted,
     },
     model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, orders},
     policy::{Rules, WhenInDoubt},
@@ -128,11 +128,12 @@ impl InboxSink {
         };
         let Carried { uploads, mut lines, broke } = opener.open_all(message).await?;
         if let (Some(place), false) = (place, uploads.is_empty()) {
+            let names: Vec<String> = uploads.iter().map(|upload| upload.name().to_owned()).collect();
             match self.client.post_with_files(conversation, &new(&lines), uploads, place).await {
                 // Something in front of the inbox may take no files of this size; the words can go all the same.
                 Err(CallFault::Invalid { reason }) => {
                     tracing::info!(key = envelope.key.as_str(), reason, "posted without its files");
-                    lines.extend(refused_lines(message, &reason));
+                    lines.extend(names.iter().map(|name| not_shown(name, &reason)));
                 }
                 Err(CallFault::Doubtful { call, reason }) => {
                     let reason = broke.get().map_or(reason, |why| format!("a file broke off on its way: {why}"));
@@ -366,18 +367,42 @@ impl Sink for InboxSink {
     }
 }
 
-/// The text, and the lines in place of what is not sent along.
+/// The text, and the lines in place of what is not sent along, as far as a message has room for them: a text that just
+/// fits is not lost for a line.
 fn content_of(text: &str, lines: &[String]) -> String {
-    let words = std::iter::once(text).filter(|text| !text.is_empty());
-    words.chain(lines.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
-}
-
-fn refused_lines(message: &Message, reason: &str) -> Vec<String> {
-    let files = message.attachments.iter().filter(|attachment| attachment.holder == Holder::Network);
-    files.map(|attachment| not_shown(&safe_name(&attachment.name), reason)).collect()
+    let mut content = text.to_owned();
+    let mut chars = text.chars().count();
+    for line in lines {
+        chars += line.chars().count() + 1;
+        if chars > CONTENT_CHARS_MAX {
+            break;
+        }
+        if !content.is_empty() {
+            content.push('\n');
+        }
+        content.push_str(line);
+    }
+    content
 }
 
 /// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
 fn without_liquid(text: &str) -> String {
     text.replace("{{", "{ {").replace("{%", "{ %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stand_behind_the_text_as_far_as_there_is_room() {
+        let lines = ["a: gone".to_owned(), "b: gone".to_owned()];
+        assert_eq!(content_of("look", &lines), "look\na: gone\nb: gone");
+        assert_eq!(content_of("", &lines), "a: gone\nb: gone");
+        for (spare, expected) in [(7, 0), (8, 1), (15, 1), (16, 2)] {
+            let content = content_of(&"ä".repeat(CONTENT_CHARS_MAX - spare), &lines);
+            assert_eq!(content.lines().count() - 1, expected, "{spare}");
+            assert!(content.chars().count() <= CONTENT_CHARS_MAX);
+        }
+    }
 }
