@@ -13,4 +13,5 @@ mod outbound;
 mod sandbox;
 mod settings;
 mod signs;
+mod typing;
 mod world;
