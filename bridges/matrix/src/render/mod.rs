@@ -8,9 +8,13 @@ mod line;
 mod link;
 mod name;
 mod sheet;
+mod split;
 mod style;
 mod to_markdown;
+#[cfg(test)]
+mod tests;
 
 pub use from_markdown::{Rendered, edited, from_markdown};
 pub use name::display_name;
+pub use split::{TEXT_BYTES_MAX, split};
 pub use to_markdown::{Content, to_markdown};

@@ -36,10 +36,6 @@ enum Block {
 pub(super) const BLOCKS_SHOWN_MAX: usize = 8;
 
 impl Sheet {
-    pub(super) fn is_empty(&self) -> bool {
-        self.out.is_empty()
-    }
-
     pub(super) fn len(&self) -> usize {
         self.out.len()
     }

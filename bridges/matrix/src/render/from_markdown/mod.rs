@@ -5,7 +5,7 @@ mod body;
 mod element;
 mod markup;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeWithOffset};
 

@@ -13,7 +13,11 @@ fn check(markdown: &str, body: &str, formatted: &str) {
 fn marks_become_elements() {
     for (markdown, body, formatted) in [
         ("plain", "plain", ""),
-        ("a **b** _c_ *d* ~~e~~ `f<`", "a **b** _c_ _d_ ~~e~~ `f<`", "a <strong>b</strong> <em>c</em> <em>d</em> <del>e</del> <code>f&lt;</code>"),
+        (
+            "a **b** _c_ *d* ~~e~~ `f<`",
+            "a **b** _c_ _d_ ~~e~~ `f<`",
+            "a <strong>b</strong> <em>c</em> <em>d</em> <del>e</del> <code>f&lt;</code>",
+        ),
         ("***a***", "_**a**_", "<em><strong>a</strong></em>"),
         ("2 \\* 3 \\_x\\_ snake_case &lt; &amp;amp;", "2 * 3 _x_ snake_case < &amp;", ""),
         ("a\nb\\\nc  \nd", "a\nb\nc\nd", ""),
@@ -21,7 +25,11 @@ fn marks_become_elements() {
         ("**a**\\\nb\\\n", "**a**\nb", "<strong>a</strong><br>b"),
         ("a\n\nb **c**", "a\n\nb **c**", "<p>a</p><p>b <strong>c</strong></p>"),
         ("# Head *x*\ntext", "# Head _x_\n\ntext", "<h1>Head <em>x</em></h1><p>text</p>"),
-        ("```sh\nls  -l\n\n\n  <x>\n```", "ls  -l\n\n\n  <x>", "<pre><code class=\"language-sh\">ls  -l\n\n\n  &lt;x&gt;\n</code></pre>"),
+        (
+            "```sh\nls  -l\n\n\n  <x>\n```",
+            "ls  -l\n\n\n  <x>",
+            "<pre><code class=\"language-sh\">ls  -l\n\n\n  &lt;x&gt;\n</code></pre>",
+        ),
         ("    indented", "indented", "<pre><code>indented</code></pre>"),
         ("``` a\"b\nc\n```", "c", "<pre><code>c\n</code></pre>"),
         ("a\n\n---\nb", "a\n\n---\n\nb", "<p>a</p><hr><p>b</p>"),
@@ -33,10 +41,18 @@ fn marks_become_elements() {
 #[test]
 fn blocks_nest_in_both_forms() {
     for (markdown, body, formatted) in [
-        ("- a\n- b\n  c\n  - d\n- e", "- a\n- b\n  c\n  - d\n- e", "<ul><li>a</li><li>b<br>c<ul><li>d</li></ul></li><li>e</li></ul>"),
+        (
+            "- a\n- b\n  c\n  - d\n- e",
+            "- a\n- b\n  c\n  - d\n- e",
+            "<ul><li>a</li><li>b<br>c<ul><li>d</li></ul></li><li>e</li></ul>",
+        ),
         ("3. a\n4. b\n\nx", "3. a\n4. b\n\nx", "<ol start=\"3\"><li>a</li><li>b</li></ol><p>x</p>"),
         ("1. a\n\n   b\n2. c", "1. a\n\n   b\n\n2. c", "<ol><li><p>a</p><p>b</p></li><li><p>c</p></li></ol>"),
-        ("> a\n> b\n>\n> > c\n\nd", "> a\n> b\n>\n> > c\n\nd", "<blockquote><p>a<br>b</p><blockquote><p>c</p></blockquote></blockquote><p>d</p>"),
+        (
+            "> a\n> b\n>\n> > c\n\nd",
+            "> a\n> b\n>\n> > c\n\nd",
+            "<blockquote><p>a<br>b</p><blockquote><p>c</p></blockquote></blockquote><p>d</p>",
+        ),
         (
             "| A | B |\n|---|---|\n| 1 | **2** |\n| 3 |",
             "A | B\n1 | **2**\n3 |",
@@ -53,20 +69,36 @@ fn blocks_nest_in_both_forms() {
 fn links_keep_their_address_and_lead_only_where_allowed() {
     for (markdown, body, formatted) in [
         ("see https://x.y/a_b?c=1&d.", "see https://x.y/a_b?c=1&d.", ""),
-        ("**see** (https://x.y/a_(b)).", "**see** (https://x.y/a_(b)).", "<strong>see</strong> (<a href=\"https://x.y/a_%28b%29\">https://x.y/a_(b)</a>)."),
-        ("[t](https://x.y/?a=1&b=\"2\")", "t (https://x.y/?a=1&b=\"2\")", "<a href=\"https://x.y/?a=1&amp;b=%222%22\">t</a>"),
+        (
+            "**see** (https://x.y/a_(b)).",
+            "**see** (https://x.y/a_(b)).",
+            "<strong>see</strong> (<a href=\"https://x.y/a_%28b%29\">https://x.y/a_(b)</a>).",
+        ),
+        (
+            "[t](https://x.y/?a=1&b=\"2\")",
+            "t (https://x.y/?a=1&b=\"2\")",
+            "<a href=\"https://x.y/?a=1&amp;b=%222%22\">t</a>",
+        ),
         ("<https://x.y> <a@b.c> [https://x.y](https://x.y)", "https://x.y a@b.c https://x.y", ""),
         ("**<a@b.c>**", "**a@b.c**", "<strong><a href=\"mailto:a@b.c\">a@b.c</a></strong>"),
         ("[](https://x.y)", "https://x.y", ""),
         ("![alt](https://x.y/i.png)", "alt (https://x.y/i.png)", "<a href=\"https://x.y/i.png\">alt</a>"),
-        ("[![alt](https://x.y/i.png)](https://x.y)", "alt (https://x.y/i.png) (https://x.y)", "<a href=\"https://x.y/\">alt</a>"),
+        (
+            "[![alt](https://x.y/i.png)](https://x.y)",
+            "alt (https://x.y/i.png) (https://x.y)",
+            "<a href=\"https://x.y/\">alt</a>",
+        ),
         ("[x](javascript:alert(1)) [y](data:text/html,z)", "x (javascript:alert(1)) y (data:text/html,z)", ""),
         ("*[x](javascript:y)*", "_x (javascript:y)_", "<em>x (javascript:y)</em>"),
         ("[@Sam](mention://user/1/Sam) look", "@Sam look", ""),
         ("[call](tel:+49123) [doc](/a/b)", "call (tel:+49123) doc (/a/b)", ""),
         ("[t][r]\n\n[r]: https://x.y", "t (https://x.y)", "<a href=\"https://x.y/\">t</a>"),
         ("[note]: call-me", "[note]: call-me", ""),
-        ("`https://x.y` https:// xhttps://y", "`https://x.y` https:// xhttps://y", "<code>https://x.y</code> https:// xhttps://y"),
+        (
+            "`https://x.y` https:// xhttps://y",
+            "`https://x.y` https:// xhttps://y",
+            "<code>https://x.y</code> https:// xhttps://y",
+        ),
     ] {
         check(markdown, body, formatted);
     }
@@ -77,7 +109,11 @@ fn html_is_text_and_nothing_hidden_gets_through() {
     for (markdown, body, formatted) in [
         ("a <b>c</b> &lt;", "a <b>c</b> <", ""),
         ("*a* <img src=x onerror=y>", "_a_ <img src=x onerror=y>", "<em>a</em> &lt;img src=x onerror=y&gt;"),
-        ("<script>\nalert(1)\n</script>\n\n*x*", "<script>\nalert(1)\n</script>\n\n_x_", "<p>&lt;script&gt;<br>alert(1)<br>&lt;/script&gt;</p><p><em>x</em></p>"),
+        (
+            "<script>\nalert(1)\n</script>\n\n*x*",
+            "<script>\nalert(1)\n</script>\n\n_x_",
+            "<p>&lt;script&gt;<br>alert(1)<br>&lt;/script&gt;</p><p><em>x</em></p>",
+        ),
         ("<!-- c -->", "<!-- c -->", ""),
         ("a\0b\u{1}c\u{202e}d &#x202e;&#1;&#10;x\u{2028}y", "abcd\nx\ny", ""),
         ("\\\n\nx", "x", ""),
@@ -114,8 +150,27 @@ fn what_grows_without_bounds_is_sent_as_it_was_typed() {
 fn strictly(html: &str) -> Result<(), String> {
     const ALONE: [&str; 2] = ["br", "hr"];
     const NESTED: [&str; 21] = [
-        "p", "h1", "h2", "h3", "h4", "h5", "h6", "blockquote", "pre", "code", "ul", "ol", "li", "table", "tr", "th",
-        "td", "strong", "em", "del", "a",
+        "p",
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "blockquote",
+        "pre",
+        "code",
+        "ul",
+        "ol",
+        "li",
+        "table",
+        "tr",
+        "th",
+        "td",
+        "strong",
+        "em",
+        "del",
+        "a",
     ];
     let mut open: Vec<&str> = Vec::new();
     let mut rest = html;

@@ -66,6 +66,7 @@ fn push_named(out: &mut String, text: &str) -> Option<usize> {
 
 /// Markdown knows the same two thousand names.
 fn other(reference: &str) -> Option<String> {
-    let found = Parser::new(reference).find_map(|event| if let Event::Text(text) = event { Some(text) } else { None })?;
+    let found =
+        Parser::new(reference).find_map(|event| if let Event::Text(text) = event { Some(text) } else { None })?;
     (*found != *reference && !found.starts_with('&')).then(|| found.into_string())
 }

@@ -93,7 +93,9 @@ impl Page {
             Tag::Reply => self.hidden = 1,
             Tag::Unknown | Tag::Nothing | Tag::Hidden => {}
             _ if self.in_cell() => self.open_in_cell(tag),
-            Tag::Paragraph | Tag::Division => self.start_block(if tag == Tag::Paragraph { Gap::Blank } else { Gap::Line }),
+            Tag::Paragraph | Tag::Division => {
+                self.start_block(if tag == Tag::Paragraph { Gap::Blank } else { Gap::Line })
+            }
             Tag::Heading(level) => {
                 self.end_block(Gap::Blank);
                 self.heading = Some(level);
@@ -270,6 +272,7 @@ impl Page {
 
     fn end_anchor(&mut self) {
         if let Some(untold) = self.anchor.as_mut().and_then(|anchor| anchor.untold.take()) {
+            self.blank();
             self.text(&cleaned(&untold));
         }
         self.anchor = None;

@@ -56,8 +56,14 @@ fn blocks_of_clients_become_blocks() {
             "<pre><code class=\"language-sh\">ls  -l\n\n  <b>x</b> &lt;y&gt; ``` {{ z }}\n</code></pre>after",
             "````sh\nls  -l\n\n  x <y> ``` {{ z }}\n````\n\nafter",
         ),
-        ("<pre>\na<br>b</pre><pre><code class=\"language-a`b\">c</code></pre><pre> </pre>", "```\na\nb\n```\n\n```\nc\n```"),
-        ("1. one<br># two<br>- three<br>&gt; four<br>+ five<br>===<br>---", "1\\. one\n\\# two\n\\- three\n\\> four\n\\+ five\n\\===\n\\---"),
+        (
+            "<pre>\na<br>b</pre><pre><code class=\"language-a`b\">c</code></pre><pre> </pre>",
+            "```\na\nb\n```\n\n```\nc\n```",
+        ),
+        (
+            "1. one<br># two<br>- three<br>&gt; four<br>+ five<br>===<br>---",
+            "1\\. one\n\\# two\n\\- three\n\\> four\n\\+ five\n\\===\n\\---",
+        ),
     ] {
         check(formatted, markdown);
     }
@@ -73,7 +79,10 @@ fn lists_keep_their_shape() {
         ("<ol start=\"99999999999\"><li>a</ol><ol start=\"-1\"><li>b</ol>", "999999999. a\n\n1. b"),
         ("<ul><li><p>a</p><p>b</p></li><li><p>c</p></li></ul>", "- a\n\n  b\n\n- c"),
         ("<ul><li>a<ul><li>b</li></ul>tail</li></ul>", "- a\n  - b\n\n  tail"),
-        ("<ul><li></li><li>a<blockquote>q</blockquote></li><li><pre>x\ny</pre></li></ul>", "- a\n\n  > q\n\n- ```\n  x\n  y\n  ```"),
+        (
+            "<ul><li></li><li>a<blockquote>q</blockquote></li><li><pre>x\ny</pre></li></ul>",
+            "- a\n\n  > q\n\n- ```\n  x\n  y\n  ```",
+        ),
         ("<blockquote><ul><li>a<br>b</li></ul></blockquote>c", "> - a\n>   b\n\nc"),
         ("<li>alone</li>", "- alone"),
     ] {
@@ -104,9 +113,15 @@ fn links_lead_where_they_say() {
         ("<a href=\"https://x.y/a_(b)?c=1&amp;d\">text</a>", "[text](https://x.y/a_%28b%29?c=1&d)"),
         ("<b>see <a href=\"https://x.y/\">the <i>page</i></a></b>!", "**see** [**the _page_**](https://x.y/)!"),
         ("wow!<a href=\"https://x.y\">z</a>", "wow\\![z](https://x.y/)"),
-        ("<a href=\"https://x.y/a\">https://x.y/a</a>, <a href=\"https://x.y\">x.y</a>", "https://x.y/a, [x.y](https://x.y/)"),
+        (
+            "<a href=\"https://x.y/a\">https://x.y/a</a>, <a href=\"https://x.y\">x.y</a>",
+            "https://x.y/a, [x.y](https://x.y/)",
+        ),
         ("<a href=\"mailto:a@x.y\">a@x.y</a> <a href=\"MAGNET:?xt=urn:a\">m</a>", "a@x.y [m](magnet:?xt=urn:a)"),
-        ("<a href=\"https://evil.example/\">https://bank.example</a> now", "<https://bank.example> <https://evil.example/> now"),
+        (
+            "<a href=\"https://evil.example/\">https://bank.example</a> now",
+            "<https://bank.example> <https://evil.example/> now",
+        ),
         ("<a href=\"https://evil.example/\">bank.example</a>", "bank.example <https://evil.example/>"),
         ("<a href=\"https://x.y/\"></a> <a href=\"https://x.y/\"> </a>", "https://x.y/ https://x.y/"),
         ("<a href=\"https://x.y/&amp;lt;{{a}}|`\">[t](u)</a>", "[\\[t\\](u)](https://x.y/&lt%3B%7B%7Ba%7D%7D%7C%60)"),
@@ -167,9 +182,15 @@ fn an_emote_names_who_does_it() {
 fn what_the_writer_typed_stays_text() {
     for (body, markdown) in [
         ("*a* _b_ `c` ~~d~~ [e](f) <g> [h]: i", r"\*a\* \_b\_ \`c\` \~\~d\~\~ [e\](f) \<g> [h\]: i"),
-        ("2 * 3 < 7, a | b, [12:30] kim: snake_case -5 ~5 C:\\Users\\me #42 &c", "2 * 3 < 7, a | b, [12:30] kim: snake_case -5 ~5 C:\\Users\\me #42 &c"),
+        (
+            "2 * 3 < 7, a | b, [12:30] kim: snake_case -5 ~5 C:\\Users\\me #42 &c",
+            "2 * 3 < 7, a | b, [12:30] kim: snake_case -5 ~5 C:\\Users\\me #42 &c",
+        ),
         ("a\\*b \\", r"a\\\*b \\"),
-        ("# a\n- b\n12. c\n3) d\n> e\n===\n--\n+ f\n* g", "\\# a\n\\- b\n12\\. c\n3\\) d\n\\> e\n\\===\n\\--\n\\+ f\n\\* g"),
+        (
+            "# a\n- b\n12. c\n3) d\n> e\n===\n--\n+ f\n* g",
+            "\\# a\n\\- b\n12\\. c\n3\\) d\n\\> e\n\\===\n\\--\n\\+ f\n\\* g",
+        ),
         ("a | b\n--- | ---\n|:-|:-|\n1 | 2", "a | b\n\\--- | ---\n\\|:-|:-|\n1 | 2"),
         ("&lt; & &#1; a&b", r"\&lt; & \&#1; a&b"),
         ("{{ x }} {% y %}", r"{\{ x }} {\% y %}"),
@@ -203,7 +224,10 @@ fn what_html_hides_or_breaks_does_no_harm() {
         ("<b><b><b>x", "**x**"),
         ("a\0b\u{202e}c&#x202e;&#0;&#27;d&#xD800;&#x110000;&#99999999999;", "abc\u{fffd}d\u{fffd}\u{fffd}\u{fffd}"),
         ("<svg><title>t</title><a xlink:href=\"javascript:x\">s</a></svg>", "s"),
-        ("<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">", "-->\\<img src=1 onerror=alert(1)>"),
+        (
+            "<math><mtext><table><mglyph><style><!--</style><img title=\"--&gt;&lt;img src=1 onerror=alert(1)&gt;\">",
+            "-->\\<img src=1 onerror=alert(1)>",
+        ),
         ("<p>a<p>b<li>c<td>d", "a\n\nb\n\n- cd"),
         ("[x](javascript:alert(1)) &#91;y](https://e)", r"[x\](javascript:alert(1)) [y\](https://e)"),
     ] {
@@ -213,7 +237,8 @@ fn what_html_hides_or_breaks_does_no_harm() {
 
 #[test]
 fn html_wins_over_a_body_that_says_something_else_unless_it_shows_nothing() {
-    let of = |formatted| to_markdown(&Content { body: "the *body*", formatted_body: Some(formatted), ..Content::default() });
+    let of =
+        |formatted| to_markdown(&Content { body: "the *body*", formatted_body: Some(formatted), ..Content::default() });
     assert_eq!(of("the html"), "the html");
     for nothing in ["", " \n", "<p> </p>", "<b></b>", "<!-- x", "<script>x</script>", "<mx-reply>a", "&#x202e;&nbsp;"] {
         assert_eq!(of(nothing), r"the \*body\*", "{nothing}");
@@ -277,7 +302,8 @@ fn html_text() -> impl Strategy<Value = String> {
     let tag = "</?(b|i|del|code|p|br|div|blockquote|ul|ol|li|h2|pre|table|tr|td|hr|u|x|mx-reply)>";
     prop_oneof![
         proptest::string::string_regex(&format!("({word}|{tag}){{0,40}}")).unwrap(),
-        proptest::string::string_regex(&format!("({word}|{tag}|<a href=\"https://x.y/[a_&;]{{0,3}}\">|</a>){{0,40}}")).unwrap(),
+        proptest::string::string_regex(&format!("({word}|{tag}|<a href=\"https://x.y/[a_&;]{{0,3}}\">|</a>){{0,40}}"))
+            .unwrap(),
     ]
 }
 
