@@ -50,8 +50,6 @@ const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 pub fn from_markdown(markdown: &str) -> Rendered {
     let source = cleaned(markdown);
     let parser = Parser::new_ext(&source, Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES);
-    // The definition of a link shows nothing, but "[note]: call me" looks like one.
-    let defines = parser.reference_definitions().iter().next().is_some();
     let mut page = Page::default();
     for (event, range) in TextMergeWithOffset::new(parser.into_offset_iter()) {
         page.take(event, &source[range]);
@@ -61,9 +59,17 @@ pub fn from_markdown(markdown: &str) -> Rendered {
     }
     let body = page.body.finish();
     if body.is_empty() {
-        return Rendered { body: if defines { source.trim().to_owned() } else { body }, formatted: None };
+        return Rendered { body: typed(&source).to_owned(), formatted: None };
     }
     Rendered { formatted: page.markup.finish().filter(|html| html.len() <= OUTPUT_BYTES_MAX), body }
+}
+
+/// What was typed, where Markdown shows nothing of it: "1." is an empty list, "[note]: see below" defines a link. Not
+/// what the agent's editor makes of empty lines.
+fn typed(source: &str) -> &str {
+    let source = source.trim();
+    let left = source.replace("&nbsp;", "").replace('\\', "");
+    if left.trim().is_empty() { "" } else { source }
 }
 
 /// Tells both forms of each event.

@@ -58,7 +58,7 @@ fn blocks_nest_in_both_forms() {
             "A | B\n1 | **2**\n3 |",
             "<table><tr><th>A</th><th>B</th></tr><tr><td>1</td><td><strong>2</strong></td></tr><tr><td>3</td><td></td></tr></table>",
         ),
-        ("- \n", "", ""),
+        ("- \n", "-", ""),
         ("- a\\\n", "- a", "<ul><li>a</li></ul>"),
     ] {
         check(markdown, body, formatted);
@@ -117,6 +117,8 @@ fn html_is_text_and_nothing_hidden_gets_through() {
         ("<!-- c -->", "<!-- c -->", ""),
         ("a\0b\u{1}c\u{202e}d &#x202e;&#1;&#10;x\u{2028}y", "abcd\nx\ny", ""),
         ("\\\n\nx", "x", ""),
+        ("\\\n\\", "", ""),
+        ("1.", "1.", ""),
         ("", "", ""),
         ("  \n\n&nbsp;", "", ""),
     ] {

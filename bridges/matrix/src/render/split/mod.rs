@@ -14,6 +14,9 @@ use super::{clean::cleaned, escape::block_marker, from_markdown};
 /// carries both forms twice.
 pub const TEXT_BYTES_MAX: usize = 28 * 1024;
 
+/// A piece need not be filled to the last byte; each halving renders it once.
+const REACH_STEPS: usize = 1024;
+
 /// Less room might not hold one character with all that may stand around it.
 const BYTES_LEAST: usize = 512;
 
@@ -67,7 +70,7 @@ impl Cutter<'_> {
         if self.fits(at, over) {
             return over;
         }
-        while fits < over {
+        while over - fits > self.bytes_max / REACH_STEPS {
             let middle = self.boundary(fits.midpoint(over));
             if middle == fits {
                 break;
