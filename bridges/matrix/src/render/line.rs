@@ -49,7 +49,9 @@ fn pieces_of(runs: &[Run], links: &[String]) -> Vec<Piece> {
                 pieces.push(Piece::Text(Vec::new()));
             }
             if let Some(Piece::Text(runs)) = pieces.last_mut() {
-                group.iter().for_each(|run| push(runs, &run.text, run.style, None));
+                for run in group {
+                    push(runs, &run.text, run.style, None);
+                }
             }
             continue;
         };

@@ -100,7 +100,7 @@ impl Link {
 impl Page {
     fn take(&mut self, event: Event<'_>, source: &str) {
         match event {
-            Event::Start(tag) => self.start(tag),
+            Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag, source),
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
             Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => self.code_span(&text),
@@ -114,14 +114,14 @@ impl Page {
         }
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
-        if let Tag::Link { link_type: LinkType::Email, dest_url, .. } = &tag {
+    fn start(&mut self, tag: &Tag<'_>) {
+        if let Tag::Link { link_type: LinkType::Email, dest_url, .. } = tag {
             return self.start_link(&format!("mailto:{dest_url}"));
         }
-        if let Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } = &tag {
+        if let Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } = tag {
             return self.start_link(dest_url);
         }
-        if let Tag::CodeBlock(kind) = &tag {
+        if let Tag::CodeBlock(kind) = tag {
             self.code = true;
             self.markup.start_code_block(match kind {
                 CodeBlockKind::Fenced(info) => info,
@@ -129,7 +129,7 @@ impl Page {
             });
             return self.body.start(Element::CodeBlock);
         }
-        if let Some(element) = Element::of(&tag) {
+        if let Some(element) = Element::of(tag) {
             self.body.start(element);
             self.markup.start(element);
         }
