@@ -366,7 +366,11 @@ impl Page {
             return self.blank();
         };
         table.in_cell = false;
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        // Readers do not agree on how code with a pipe is written in a table.
+        for run in line.iter_mut().filter(|run| run.text.contains('|')) {
+            run.style = run.style.without(Mark::Code);
+        }
         table.push(&line_to_markdown(&line, &self.links));
     }
 

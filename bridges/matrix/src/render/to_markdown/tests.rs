@@ -101,7 +101,7 @@ fn a_table_is_a_table() {
     );
     check(
         "<table><caption>Cap</caption><tr><td>a<td><code>b|c</code><tr><td>d<td>e<td>f</table>",
-        "Cap\n\n| a | `b\\|c` |  |\n| --- | --- | --- |\n| d | e | f |",
+        "Cap\n\n| a | b\\|c |  |\n| --- | --- | --- |\n| d | e | f |",
     );
     check("<table><tr><td>o<table><tr><td>i</td></tr></table>p</td></tr></table>x", "| o i p |\n| --- |\n\nx");
     check("<td>a</td><tr>b</tr><table></table>", "a b");
