@@ -68,12 +68,22 @@ pub struct Client {
     token: HeaderValue,
     places: Arc<Semaphore>,
     download_places: Arc<Semaphore>,
+    upload_places: Arc<Semaphore>,
 }
+
+/// The right to send files now. Asked for before a file is opened, so that none waits half read.
+#[derive(Debug)]
+pub struct UploadPlace(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit);
 
 /// The dashed form: nginx drops header names with underscores.
 static TOKEN_HEADER: HeaderName = HeaderName::from_static("api-access-token");
 /// Files under way at once.
 const DOWNLOADS_MAX: usize = 2;
+/// Messages with files under way at once. Not among the other requests: Puma takes a body in before it gives it one of
+/// its threads, so that a slow file delays nobody there, and should not here.
+const UPLOADS_MAX: usize = 2;
+/// The whole of one request with files.
+const UPLOAD_LIMIT: Duration = Duration::from_mins(3);
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Puma closes an idle connection after 20 s. Staying below keeps a request from meeting the closing half-way, which
 /// would leave its outcome in doubt.
@@ -113,6 +123,7 @@ impl Client {
             token,
             places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
+            upload_places: Arc::new(Semaphore::new(UPLOADS_MAX)),
         })
     }
 
@@ -140,6 +151,11 @@ impl Client {
     /// Downloads are long: they have places of their own, so that messages never wait for files.
     pub(super) async fn download_place(&self) -> OwnedSemaphorePermit {
         place(&self.download_places).await
+    }
+
+    /// Waits until files may be sent.
+    pub async fn upload_place(&self) -> UploadPlace {
+        UploadPlace(place(&self.upload_places).await)
     }
 }
 
@@ -179,7 +195,7 @@ pub(super) const LIST_BYTES_MAX: usize = 64 << 20;
 enum Body {
     Empty,
     Json(Value),
-    Form(Form),
+    Form(Form, UploadPlace),
 }
 
 /// One request being put together. It is consumed by sending: nothing here can send twice.
@@ -204,8 +220,8 @@ impl Request<'_> {
         self
     }
 
-    pub(super) fn form(mut self, form: Form) -> Self {
-        self.body = Body::Form(form);
+    pub(super) fn form(mut self, form: Form, place: UploadPlace) -> Self {
+        self.body = Body::Form(form, place);
         self
     }
 
@@ -234,15 +250,22 @@ impl Request<'_> {
     /// Sends and returns whatever came back. Waiting for a place is not part of the request's limit.
     pub(super) async fn send(self) -> Result<Reply, CallFault> {
         let Self { client, call, method, url, body, with_token, bytes_max } = self;
-        let _place = place(&client.places).await;
+        let _place = match &body {
+            Body::Form(..) => None,
+            Body::Empty | Body::Json(_) => Some(place(&client.places).await),
+        };
         let mut request = client.http.request(method, url).header(ACCEPT, "application/json");
         if with_token {
             request = request.header(&TOKEN_HEADER, &client.token);
         }
+        let mut _upload_place = None;
         request = match body {
             Body::Empty => request,
             Body::Json(body) => request.json(&body),
-            Body::Form(form) => request.multipart(form),
+            Body::Form(form, place) => {
+                _upload_place = Some(place);
+                request.timeout(UPLOAD_LIMIT).multipart(form)
+            }
         };
         let response = request.send().await.map_err(|fault| not_answered(call, &fault))?;
         Reply::read(call, response, bytes_max).await

@@ -27,6 +27,7 @@ pub enum Call {
     PostMessage,
     SetMessageStatus,
     DeleteMessage,
+    ListAgents,
     ReadInbox,
     CreateInbox,
     UpdateInbox,
@@ -55,6 +56,7 @@ impl Call {
             Self::PostMessage => "post the message",
             Self::SetMessageStatus => "set the message's status",
             Self::DeleteMessage => "delete the message",
+            Self::ListAgents => "list the agents",
             Self::ReadInbox => "read the inbox",
             Self::CreateInbox => "create the inbox",
             Self::UpdateInbox => "change the inbox",
@@ -76,6 +78,7 @@ impl Call {
             | Self::FindConversations
             | Self::ReadConversation
             | Self::ListMessages
+            | Self::ListAgents
             | Self::ReadInbox
             | Self::ReadAccount
             | Self::ReadProfile

@@ -7,7 +7,7 @@ use super::{
     client::{Client, LIST_BYTES_MAX},
     fault::{Call, CallFault},
     ids::{AccountId, InboxId},
-    wire::{Account, Health, Inbox, Payload, Profile, Version},
+    wire::{Account, AgentRow, Health, Inbox, Payload, Profile, Version},
 };
 
 /// What provisioning sets on an inbox; `None` stays as it is.
@@ -42,6 +42,11 @@ impl Client {
     pub async fn update_inbox(&self, inbox: InboxId, change: &InboxChange) -> Result<Inbox, CallFault> {
         let request = self.ask(Call::UpdateInbox, Method::PATCH, &format!("inboxes/{inbox}"));
         request.json(body(change)).read().await
+    }
+
+    /// Everybody who signs in to the account, with their pictures. Agents may ask too.
+    pub async fn agents(&self) -> Result<Vec<AgentRow>, CallFault> {
+        self.ask(Call::ListAgents, Method::GET, "agents").up_to(LIST_BYTES_MAX).read().await
     }
 
     /// The account: its language, and features that matter to a bridge.

@@ -1,15 +1,16 @@
 //! Calls on messages.
 
 use bytes::Bytes;
+use futures_util::Stream;
 use reqwest::{
-    Method,
+    Body, Method,
     multipart::{Form, Part},
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    client::{Client, LIST_BYTES_MAX},
+    client::{Client, LIST_BYTES_MAX, UploadPlace},
     fault::{Call, CallFault},
     ids::{ConversationId, MessageId},
     wire::{MessageRow, MessageStatus, MessageType, Payload},
@@ -18,7 +19,7 @@ use super::{
 /// A message to be posted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NewMessage {
-    /// At most [`CONTENT_CHARS_MAX`] characters. May be empty only beside attachments.
+    /// At most [`CONTENT_CHARS_MAX`] characters. May be empty only beside files.
     pub content: String,
     /// In what is not incoming, Chatwoot evaluates Liquid (`{{ … }}`): never put a peer's words there.
     pub message_type: MessageType,
@@ -28,17 +29,38 @@ pub struct NewMessage {
     pub source_id: String,
     /// For example `in_reply_to` (a message id) or `in_reply_to_external_id` (a source id of the same conversation).
     pub content_attributes: Map<String, Value>,
-    /// At most [`ATTACHMENTS_MAX`].
-    pub attachments: Vec<Upload>,
 }
 
-/// A file sent along with a message.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A file on its way to Chatwoot.
+#[derive(Debug)]
 pub struct Upload {
-    pub name: String,
-    /// Chatwoot tells images, video and audio apart by this.
-    pub content_type: String,
-    pub bytes: Bytes,
+    name: String,
+    content_type: String,
+    length: u64,
+    body: Body,
+}
+
+impl Upload {
+    /// A file that is whole already. Chatwoot tells images, video and audio apart by the content type.
+    pub fn whole(name: String, content_type: String, bytes: Bytes) -> Self {
+        Self { name, content_type, length: bytes.len() as u64, body: bytes.into() }
+    }
+
+    /// A file that is read while it is sent. The pieces must come to just `length` bytes, or end with an error: the
+    /// request then breaks off before its end, so Chatwoot never sees half a file.
+    pub fn streamed<S, E>(name: String, content_type: String, length: u64, pieces: S) -> Self
+    where
+        S: Stream<Item = Result<Bytes, E>> + Send + 'static,
+        E: std::error::Error + Send + Sync + 'static,
+    {
+        Self { name, content_type, length, body: Body::wrap_stream(pieces) }
+    }
+
+    pub(super) fn into_part(self) -> Result<Part, CallFault> {
+        let part = Part::stream_with_length(self.body, self.length).file_name(self.name);
+        part.mime_str(&self.content_type)
+            .map_err(|_| CallFault::Invalid { reason: "the attachment's content type is malformed".to_owned() })
+    }
 }
 
 /// Rows in a full answer of [`Client::messages_after`] (Chatwoot 4.15, `message_finder.rb`).
@@ -83,10 +105,22 @@ impl Client {
 
     /// Posts one message. Chatwoot does not recognise a second copy: after `Doubtful`, list before trying again.
     pub async fn post_message(&self, conversation: ConversationId, new: &NewMessage) -> Result<Posted, CallFault> {
-        check(new)?;
+        check(new, 0)?;
         let request = self.ask(Call::PostMessage, Method::POST, &format!("conversations/{conversation}/messages"));
-        let request = if new.attachments.is_empty() { request.json(json_body(new)) } else { request.form(form(new)?) };
-        request.read().await
+        request.json(json_body(new)).read().await
+    }
+
+    /// The same with files, at most [`ATTACHMENTS_MAX`], all in one message.
+    pub async fn post_with_files(
+        &self,
+        conversation: ConversationId,
+        new: &NewMessage,
+        files: Vec<Upload>,
+        place: UploadPlace,
+    ) -> Result<Posted, CallFault> {
+        check(new, files.len())?;
+        let request = self.ask(Call::PostMessage, Method::POST, &format!("conversations/{conversation}/messages"));
+        request.form(form(new, files)?, place).read().await
     }
 
     /// Sets what became of a message (Chatwoot 4.2, API inboxes only). Chatwoot keeps `external_error` only with
@@ -115,12 +149,12 @@ impl Client {
 }
 
 /// What Chatwoot would refuse in the account's language, or take although nobody wants it.
-fn check(new: &NewMessage) -> Result<(), CallFault> {
+fn check(new: &NewMessage, files: usize) -> Result<(), CallFault> {
     let reason = if new.content.chars().count() > CONTENT_CHARS_MAX {
         format!("the message is longer than the {CONTENT_CHARS_MAX} characters chatwoot takes")
-    } else if new.attachments.len() > ATTACHMENTS_MAX {
+    } else if files > ATTACHMENTS_MAX {
         format!("the message has more than the {ATTACHMENTS_MAX} attachments chatwoot takes")
-    } else if new.content.is_empty() && new.attachments.is_empty() {
+    } else if new.content.is_empty() && files == 0 {
         "the message has neither text nor attachment".to_owned()
     } else {
         return Ok(());
@@ -141,7 +175,7 @@ fn json_body(new: &NewMessage) -> Value {
     body
 }
 
-fn form(new: &NewMessage) -> Result<Form, CallFault> {
+fn form(new: &NewMessage, files: Vec<Upload>) -> Result<Form, CallFault> {
     let mut form = Form::new()
         .text("content", new.content.replace('\0', ""))
         .text("message_type", new.message_type.as_str())
@@ -151,12 +185,8 @@ fn form(new: &NewMessage) -> Result<Form, CallFault> {
         // In a form Chatwoot takes the object as a JSON text.
         form = form.text("content_attributes", Value::from(new.content_attributes.clone()).to_string());
     }
-    for upload in &new.attachments {
-        let part = Part::stream_with_length(upload.bytes.clone(), upload.bytes.len() as u64)
-            .file_name(upload.name.clone())
-            .mime_str(&upload.content_type)
-            .map_err(|_| CallFault::Invalid { reason: "the attachment's content type is malformed".to_owned() })?;
-        form = form.part("attachments[]", part);
+    for file in files {
+        form = form.part("attachments[]", file.into_part()?);
     }
     Ok(form)
 }

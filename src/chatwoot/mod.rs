@@ -20,7 +20,7 @@ pub mod callback;
 pub mod fault;
 pub mod wire;
 
-pub use client::{Client, ClientSettings};
+pub use client::{Client, ClientSettings, UploadPlace};
 pub use contacts::{ContactChange, NewContact};
 pub use conversations::NewConversation;
 pub use fault::{Call, CallFault};
@@ -28,7 +28,8 @@ pub use files::File;
 pub use ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
 pub use inboxes::InboxChange;
 pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
+pub use text::safe_name;
 pub use wire::{
-    Account, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType, Profile,
-    Version,
+    Account, AgentRow, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType,
+    Profile, Version,
 };

@@ -47,7 +47,6 @@ fn greeting() -> NewMessage {
         private: false,
         source_id: "libera/01J9/0".to_owned(),
         content_attributes: Map::new(),
-        attachments: Vec::new(),
     }
 }
 
@@ -78,8 +77,8 @@ async fn a_file_travels_in_a_form_beside_the_same_fields() {
     new.content.clear();
     new.content_attributes.insert("in_reply_to".to_owned(), json!(9000));
     let (name, content_type) = ("cät \"1\".png".to_owned(), "image/png".to_owned());
-    new.attachments = vec![Upload { name, content_type, bytes: Bytes::from_static(b"PNG bytes") }];
-    client.post_message(CONVERSATION, &new).await.unwrap();
+    let files = vec![Upload::whole(name, content_type, Bytes::from_static(b"PNG bytes"))];
+    client.post_with_files(CONVERSATION, &new, files, client.upload_place().await).await.unwrap();
     let seen = only(&far);
     assert!(seen.header("content-type").unwrap().starts_with("multipart/form-data; boundary="));
     for part in
@@ -90,16 +89,31 @@ async fn a_file_travels_in_a_form_beside_the_same_fields() {
 }
 
 #[tokio::test]
+async fn a_file_that_breaks_off_is_never_sent_whole() {
+    let (client, far) = far_end([Step::json(200, fixture!("message_create_attachment"))]).await;
+    let broken = || std::io::Error::other("the network broke off");
+    let pieces = futures_util::stream::iter([Ok(Bytes::from_static(b"PNG")), Err(broken())]);
+    let file = Upload::streamed("cat.png".to_owned(), "image/png".to_owned(), 9, pieces);
+    let posted = client.post_with_files(CONVERSATION, &greeting(), vec![file], client.upload_place().await).await;
+    assert!(matches!(posted, Err(CallFault::Doubtful { call: Call::PostMessage, .. })), "{posted:?}");
+    assert!(far.seen().is_empty(), "half a request was taken for one");
+}
+
+#[tokio::test]
 async fn what_chatwoot_would_refuse_is_not_sent() {
     let (client, far) = far_end([]).await;
-    let file = Upload { name: "a".to_owned(), content_type: "a/b".to_owned(), bytes: Bytes::new() };
+    let file = |content_type: &str| Upload::whole("a".to_owned(), content_type.to_owned(), Bytes::new());
     let too_long = NewMessage { content: "ä".repeat(150_001), ..greeting() };
     let empty = NewMessage { content: String::new(), ..greeting() };
-    let too_many = NewMessage { attachments: vec![file.clone(); 16], ..greeting() };
-    let malformed =
-        NewMessage { attachments: vec![Upload { content_type: "\r\nX: y".to_owned(), ..file }], ..greeting() };
-    for new in [too_long, empty, too_many, malformed] {
-        let fault = client.post_message(CONVERSATION, &new).await.unwrap_err();
+    let too_many = (greeting(), (0..16).map(|_| file("a/b")).collect());
+    let malformed = (greeting(), vec![file("\r\nX: y")]);
+    for (new, files) in [(too_long, Vec::new()), (empty, Vec::new()), too_many, malformed] {
+        let posted = if files.is_empty() {
+            client.post_message(CONVERSATION, &new).await
+        } else {
+            client.post_with_files(CONVERSATION, &new, files, client.upload_place().await).await
+        };
+        let fault = posted.unwrap_err();
         assert!(matches!(fault, CallFault::Invalid { .. }), "{fault:?}");
     }
     assert!(far.seen().is_empty());

@@ -50,13 +50,17 @@ pub(super) fn cut(text: &str, chars_max: usize) -> &str {
 /// Longest file name handed on, in bytes.
 const NAME_BYTES_MAX: usize = 120;
 
-/// The last part of an address's path as a file name: percent signs resolved, no separators, controls or direction
-/// marks, no leading dot, at most [`NAME_BYTES_MAX`] bytes with the extension kept. `file` when nothing is left.
+/// The last part of an address's path as a [`safe_name`], percent signs resolved.
 pub(super) fn file_name(url: &str) -> String {
     let path = url.split(['?', '#']).next().unwrap_or_default();
     let encoded = path.rsplit('/').next().unwrap_or_default();
-    let decoded = percent_decoded(encoded);
-    let last = decoded.rsplit(['/', '\\']).next().unwrap_or_default();
+    safe_name(&percent_decoded(encoded))
+}
+
+/// A remote file name as one that may be handed on: its last part, no separators, controls or direction marks, no
+/// leading dot, at most [`NAME_BYTES_MAX`] bytes with the extension kept. `file` when nothing is left.
+pub fn safe_name(name: &str) -> String {
+    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = last.chars().filter(|&c| !c.is_control() && !turns_text(c)).collect();
     let clean = clean.trim().trim_start_matches('.');
     if clean.is_empty() {

@@ -10,7 +10,7 @@ mod inbox;
 
 use super::ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
 pub(super) use inbox::Health;
-pub use inbox::{API_CHANNEL, Account, Inbox, Profile, ProfileAccount, Version};
+pub use inbox::{API_CHANNEL, Account, AgentRow, Inbox, Profile, ProfileAccount, Version};
 
 /// A person in Chatwoot with the links that tie them to inboxes.
 #[derive(Clone, Debug, Deserialize)]

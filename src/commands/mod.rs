@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod healthcheck;
+mod matrix;
 pub mod outbox;
 pub mod run;
 pub mod sandbox;
@@ -51,6 +52,13 @@ enum Command {
         settings: SettingsArgs,
         #[command(flatten)]
         outbox: outbox::OutboxArgs,
+    },
+    /// For bridges to Matrix
+    Matrix {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(subcommand)]
+        command: matrix::MatrixCommand,
     },
     /// Print the settings' JSON Schema, for editors
     Schema,
@@ -138,6 +146,7 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
             let settings = settings.load(registry)?;
             print(&wait_for(outbox::run(&outbox, &settings))?)
         }
+        Command::Matrix { settings, command } => print(&matrix::run(&command, &settings.load(registry)?)?),
         Command::Schema => print(&schema::run(registry)),
         Command::Healthcheck(args) => print(&wait_for(healthcheck::run(&args, registry))?),
         Command::Completions(args) => {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
+use crate::sandbox::homeserver::{Dialect, HomeserverSettings};
 use crate::sandbox::{Sandbox, SandboxSettings};
 
 /// The stand-in API inbox alone, with its agent page
@@ -25,6 +26,18 @@ pub struct SandboxArgs {
     /// One conversation a person for ever, instead of a new one after each resolve
     #[arg(long)]
     pub lock: bool,
+    /// Also a stand-in Matrix homeserver, with a customer's page at /customer and an appservice websocket
+    #[arg(long, value_name = "DIALECT", num_args = 0..=1, default_missing_value = "asmux")]
+    pub homeserver: Option<Habits>,
+}
+
+/// Whose websocket the stand-in homeserver speaks.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Habits {
+    /// Transactions are numbered, and repeated until they are acknowledged
+    Asmux,
+    /// Nothing is acknowledged: what was written is forgotten
+    Wsproxy,
 }
 
 /// Without the token and the key.
@@ -42,9 +55,18 @@ impl SandboxArgs {
             callback_url: self.callback_url,
             callback_secret: self.callback_secret,
             lock_to_single_conversation: self.lock,
+            homeserver: self.homeserver.map(homeserver),
             ..SandboxSettings::default()
         }
     }
+}
+
+fn homeserver(habits: Habits) -> HomeserverSettings {
+    let dialect = match habits {
+        Habits::Asmux => Dialect::Asmux,
+        Habits::Wsproxy => Dialect::Wsproxy,
+    };
+    HomeserverSettings { dialect, ..HomeserverSettings::default() }
 }
 
 /// Runs until a signal.
@@ -65,6 +87,24 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
 }
 
 fn introduction(sandbox: &Sandbox, callback_url: Option<&str>) -> String {
+    let mut text = inbox(sandbox, callback_url);
+    if let Some(home) = sandbox.homeserver() {
+        let settings = home.settings();
+        let lines = [
+            ("customer page", format!("{}/customer", sandbox.url())),
+            ("homeserver_url", sandbox.url()),
+            ("server_name", settings.server_name.clone()),
+            ("as_token", settings.as_token.clone()),
+            ("hs_token", settings.hs_token.clone()),
+            ("user", settings.support_localpart.clone()),
+            ("namespace", settings.namespace_prefix.clone()),
+        ];
+        text.extend(lines.map(|(name, value)| format!("{name:<18}{value}\n")));
+    }
+    text
+}
+
+fn inbox(sandbox: &Sandbox, callback_url: Option<&str>) -> String {
     format!(
         "agent page        {url}/\n\
          url               {url}\n\
@@ -88,13 +128,23 @@ mod tests {
 
     #[tokio::test]
     async fn the_introduction_names_all_that_a_gateway_needs() {
-        let settings =
-            SandboxSettings { callback_secret: Some("demo-secret".to_owned()), ..SandboxSettings::default() };
+        let settings = SandboxSettings {
+            callback_secret: Some("demo-secret".to_owned()),
+            homeserver: Some(homeserver(Habits::Wsproxy)),
+            ..SandboxSettings::default()
+        };
         let sandbox = Sandbox::start(settings).await.unwrap();
         let text = introduction(&sandbox, None);
-        for wanted in
-            [sandbox.url().as_str(), "sandbox-token", "demo-secret", "account_id        1", "inbox_id          7"]
-        {
+        for wanted in [
+            sandbox.url().as_str(),
+            "sandbox-token",
+            "demo-secret",
+            "account_id        1",
+            "inbox_id          7",
+            "/customer\n",
+            "as_token          sandbox-as-token",
+            "user              _desk_support",
+        ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
         sandbox.stop().await;

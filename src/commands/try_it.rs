@@ -1,5 +1,6 @@
 //! `deskbridge try`: the whole product in one process, with nothing to set up. The gateway, the sandbox inbox
-//! and its agent's page on loopback; with `--irc` also a real IRC network.
+//! with its agent's page, and the sandbox homeserver with its customer's page, on loopback; with `--irc` also a
+//! real IRC network.
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -19,13 +20,15 @@ use crate::{
     gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
     model::InboxName,
     policy::WhenInDoubt,
-    sandbox::{Sandbox, SandboxSettings},
+    sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings},
     settings::Kinds,
     store::{Place, SqliteStore, Store},
 };
 
 const INBOX: &str = "sandbox";
-const BRIDGE: &str = "irc";
+/// Names of the bridges.
+const IRC: &str = "irc";
+const MATRIX: &str = "matrix";
 /// Where the agent's page usually is.
 const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8700);
 
@@ -58,7 +61,10 @@ struct IrcPlace {
 /// Runs until a signal.
 pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let irc = args.irc.as_deref().map(irc_place).transpose()?;
-    let bridge = irc.as_ref().map(|place| irc_bridge(place, &args.nick, registry)).transpose()?;
+    let mut bridges = Vec::new();
+    if let Some(place) = &irc {
+        bridges.push((IRC, irc_bridge(place, &args.nick, registry)?));
+    }
     let temporary = match args.data_dir {
         Some(_) => None,
         None => Some(tempfile::tempdir().map_err(|error| Failure::new(format!("no temporary folder: {error}")))?),
@@ -71,7 +77,8 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
     let store = opened.map_err(|error| Failure::new(error.to_string()))?;
     let store: Arc<dyn Store> = Arc::new(store.map_err(|error| Failure::new(error.to_string()))?);
-    let plan = plan(&sandbox, bridge, &data_dir)?;
+    bridges.push((MATRIX, matrix_bridge(&sandbox, registry)?));
+    let plan = plan(&sandbox, bridges, &data_dir)?;
     let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
     println!("{}", welcome(&sandbox, &gateway, irc.as_ref(), args, &data_dir));
@@ -82,7 +89,10 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
 
 /// A first look must not fail because something else has the usual port.
 async fn start_sandbox(listen: Option<SocketAddr>) -> Result<Sandbox, Failure> {
-    let start = |listen| Sandbox::start(SandboxSettings { listen, ..SandboxSettings::default() });
+    let homeserver = Some(HomeserverSettings::default());
+    let start = |listen| {
+        Sandbox::start(SandboxSettings { listen, homeserver: homeserver.clone(), ..SandboxSettings::default() })
+    };
     let failed = |error| Failure::new(format!("{error}; choose another address by --listen"));
     match listen {
         Some(listen) => start(listen).await.map_err(failed),
@@ -93,7 +103,7 @@ async fn start_sandbox(listen: Option<SocketAddr>) -> Result<Sandbox, Failure> {
     }
 }
 
-fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> Result<Plan, Failure> {
+fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Path) -> Result<Plan, Failure> {
     let url = Url::parse(&sandbox.url()).map_err(|error| Failure::new(error.to_string()))?;
     let settings = SandboxSettings::default();
     let (account, inbox) = (AccountId(settings.account_id as i64), InboxId(settings.inbox_id as i64));
@@ -105,9 +115,10 @@ fn plan(sandbox: &Sandbox, bridge: Option<Arc<dyn Bridge>>, data_dir: &Path) -> 
         send_templates: true,
         settle: Duration::from_secs(20),
         callback_grace: Duration::from_millis(250),
+        attachment_bytes_max: 40 << 20,
     };
-    let bridges = bridge.into_iter().map(|bridge| BridgePlan {
-        name: BridgeName::from(BRIDGE),
+    let bridges = bridges.into_iter().map(|(name, bridge)| BridgePlan {
+        name: BridgeName::from(name),
         inbox: InboxName::new(INBOX),
         when_in_doubt: WhenInDoubt::Repeat,
         bridge,
@@ -134,7 +145,32 @@ fn irc_bridge(place: &IrcPlace, nick: &str, registry: &Registry) -> Result<Arc<d
         let channel = toml::Table::from_iter([("name".to_owned(), toml::Value::from(channel.as_str()))]);
         table.insert("channels".into(), vec![toml::Value::Table(channel)].into());
     }
-    let built = registry.build(&BridgeName::from(BRIDGE), "irc", table);
+    built(registry, IRC, table)
+}
+
+/// The customer's side: the sandbox's own homeserver, over its appservice websocket.
+fn matrix_bridge(sandbox: &Sandbox, registry: &Registry) -> Result<Arc<dyn Bridge>, Failure> {
+    let home = sandbox.homeserver().ok_or_else(|| Failure::new("the sandbox has no homeserver"))?;
+    let settings = home.settings();
+    let mut table = toml::Table::new();
+    for (key, value) in [
+        ("mode", "websocket"),
+        ("homeserver_url", &sandbox.url()),
+        ("server_name", &settings.server_name),
+        ("as_token", &settings.as_token),
+        ("hs_token", &settings.hs_token),
+        ("user", &settings.support_localpart),
+        ("namespace", &settings.namespace_prefix),
+        ("appservice_id", &settings.appservice_id),
+        ("display_name", "Support"),
+    ] {
+        table.insert(key.to_owned(), value.into());
+    }
+    built(registry, MATRIX, table)
+}
+
+fn built(registry: &Registry, kind: &str, table: toml::Table) -> Result<Arc<dyn Bridge>, Failure> {
+    let built = registry.build(&BridgeName::from(kind), kind, table);
     built.map_err(|faults| Failure::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
@@ -162,16 +198,17 @@ fn irc_place(url: &str) -> Result<IrcPlace, Failure> {
 
 fn welcome(sandbox: &Sandbox, gateway: &Gateway, irc: Option<&IrcPlace>, args: &TryArgs, data_dir: &Path) -> String {
     let people = match irc {
-        None => "people        none yet: add --irc irc://HOST/CHANNEL to join an IRC network".to_owned(),
+        None => "irc           add --irc irc://HOST/CHANNEL to join a network".to_owned(),
         Some(place) => {
             let nick = &args.nick;
             let channel = place.channel.as_deref();
             let channel = channel.map_or_else(String::new, |name| format!(", or say `{nick}: hello` in {name}"));
-            format!("people        write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
+            format!("irc           write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
         }
     };
     format!(
-        "agent's page  {}/\n{people}\ngateway       http://{}/readyz\ndata          {}\n\nCtrl-C stops it.",
+        "customer      {}/customer\nagent         {}/\n{people}\ngateway       http://{}/readyz\ndata          {}\n\nCtrl-C stops it.",
+        sandbox.url(),
         sandbox.url(),
         gateway.address(),
         data_dir.display(),

@@ -1,5 +1,7 @@
 //! Builds the parts, owns every task, starts and stops them in order. Nothing else spawns.
 
+mod desk;
+mod host;
 mod network;
 mod plan;
 mod serve;
@@ -21,6 +23,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::{desk::Desk, host::BridgeHost};
 use crate::{
     chatwoot::Client,
     clock::Clock,
@@ -29,7 +32,7 @@ use crate::{
     model::SinkName,
     pump::{self, Pump},
     sessions::Sessions,
-    sinks::{InboxSink, NetworkSink, Sink},
+    sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
     store::{Store, StoreError},
     telemetry::StateBoard,
 };
@@ -82,6 +85,7 @@ struct InboxParts {
     client: Arc<Client>,
     sessions: Arc<Sessions>,
     sink: Arc<InboxSink>,
+    desk: Arc<Desk>,
     secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
 }
 
@@ -98,8 +102,10 @@ impl Gateway {
         let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
         let mut doors = HashMap::new();
         let mut inboxes = Vec::new();
+        let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
+        let bridges: Arc<Bridges> = Arc::new(bridges.collect());
         for inbox in &plan.inboxes {
-            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, &board)?;
+            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, (&board, &bridges))?;
             parts.sink.saw(upkeep::newest(&*store, &inbox.name).await?);
             sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
@@ -140,7 +146,13 @@ impl Gateway {
         gateway.open(listener, Arc::new(front));
         gateway.run_pump(pump, fail);
         for bridge in plan.bridges {
-            let host = intake::BridgeHost { bridge: bridge.name.clone(), intake: intake.clone(), board: board.clone() };
+            let desk = inboxes.iter().find(|(name, _)| *name == bridge.inbox).map(|(_, parts)| parts.desk.clone());
+            let host = BridgeHost {
+                bridge: bridge.name.clone(),
+                intake: intake.clone(),
+                board: board.clone(),
+                desk: desk.expect("each bridge's inbox was looked for when its route was built"),
+            };
             gateway.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
         }
         gateway.keep_up(inboxes, plan.retention);
@@ -236,19 +248,22 @@ fn build_inbox(
     plan: &InboxPlan,
     count: usize,
     store: &Arc<dyn Store>,
-    board: &Arc<StateBoard>,
+    (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
     let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), SESSIONS_MAX / count.max(1)));
-    let sink = Arc::new(InboxSink::new(
-        plan.name.clone(),
-        client.clone(),
-        sessions.clone(),
-        store.clone(),
-        board.clone(),
-        (plan.client.concurrency, plan.settle),
-    ));
+    let sink = Arc::new(InboxSink::new(InboxSinkParts {
+        name: plan.name.clone(),
+        client: client.clone(),
+        sessions: sessions.clone(),
+        store: store.clone(),
+        board: board.clone(),
+        bridges: bridges.clone(),
+        concurrency: plan.client.concurrency,
+        settle: plan.settle,
+        attachment_bytes_max: plan.attachment_bytes_max,
+    }));
     board.inbox(plan.name.as_str(), BridgeState::Connecting);
     let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
         (Some(secret), _) => (Proof::Signature(watch::channel(vec![secret.clone()]).1), None),
@@ -265,7 +280,8 @@ fn build_inbox(
         send_templates: plan.send_templates,
         grace_millis: plan.callback_grace.as_millis() as i64,
     };
-    Ok((InboxParts { client, sessions, sink, secrets }, Door { door, proof }))
+    let desk = Arc::new(Desk::new(client.clone(), plan.attachment_bytes_max));
+    Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))
 }
 
 fn build_routes(

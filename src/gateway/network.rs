@@ -7,7 +7,7 @@ use bridge_api::{Bridge, BridgeState, Host, HostPort};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use crate::intake::BridgeHost;
+use super::host::BridgeHost;
 
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_mins(5);

@@ -40,6 +40,8 @@ pub struct InboxPlan {
     pub settle: Duration,
     /// How long a fresh reply waits for an elder one.
     pub callback_grace: Duration,
+    /// How large a file may be, and all files of one message together.
+    pub attachment_bytes_max: u64,
 }
 
 pub struct BridgePlan {
@@ -78,6 +80,7 @@ impl InboxPlan {
             send_templates: inbox.send_templates,
             settle: Duration::from_secs(inbox.settle_seconds),
             callback_grace: Duration::from_millis(inbox.callback_grace_millis),
+            attachment_bytes_max: inbox.attachment_bytes_max,
         }
     }
 }

@@ -5,11 +5,7 @@ mod to_its_end;
 
 use std::{collections::HashMap, sync::Arc};
 
-use async_trait::async_trait;
-use bridge_api::{
-    AcceptError, Agent, AgentId, Attachment, Bridge, BridgeName, BridgeState, Cursor, EventId, Holder, HostPort,
-    Inbound, Key, Reply, ThreadId,
-};
+use bridge_api::{Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, Holder, Inbound, Key, Reply, ThreadId};
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -22,7 +18,6 @@ use crate::{
     clock::Clock,
     model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, Waiting, orders},
     store::{Accepted, Batch, Store, StoreError},
-    telemetry::StateBoard,
 };
 
 const NO_ADDRESS: &str =
@@ -249,47 +244,38 @@ fn reply_of(outgoing: &PublicOutgoing<'_>, bridge: &BridgeName) -> Reply {
         text: outgoing.content.to_owned(),
         agent: agent_of(outgoing),
         attachments: outgoing.attachments.iter().map(attachment).collect(),
-        reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| event_of(id, bridge)),
+        reply_to: outgoing.attributes.in_reply_to_external_id.as_deref().and_then(|id| orders::event_of(bridge, id)),
     }
 }
 
 /// `None` for the inbox's own texts.
 fn agent_of(outgoing: &PublicOutgoing<'_>) -> Option<Agent> {
     let sender = outgoing.sender?;
-    Some(Agent { id: AgentId::from(sender.id?.to_string()), name: sender.name.as_deref()?.to_owned() })
+    let name = sender.name.as_deref()?.to_owned();
+    Some(Agent { id: agent_id(sender.kind.as_deref(), sender.id?), name })
 }
 
-/// The network's event behind one of our source ids on a message.
-fn event_of(source_id: &str, bridge: &BridgeName) -> Option<EventId> {
-    let event = source_id.strip_prefix(bridge.as_str())?.strip_prefix('/')?.strip_suffix("/0")?;
-    Some(EventId::from(event))
+/// People and robots are numbered apart in the inbox. Of letters, digits and hyphens only, so that a network can make a
+/// name of it.
+fn agent_id(kind: Option<&str>, id: i64) -> AgentId {
+    let kind = match kind {
+        Some("user") => USER,
+        Some("agent_bot") => "bot",
+        Some("captain_assistant") => "assistant",
+        Some(_) | None => "other",
+    };
+    AgentId::from(format!("{kind}-{id}"))
+}
+
+const USER: &str = "user";
+
+/// The number of the person behind an agent's id; robots have none.
+pub fn user_of(agent: &AgentId) -> Option<i64> {
+    agent.as_str().strip_prefix(USER)?.strip_prefix('-')?.parse().ok()
 }
 
 fn message_ref(inbox: &InboxName, conversation: ConversationId, message: MessageId) -> MessageRef {
     MessageRef { inbox: inbox.clone(), conversation: conversation.0, message: message.0 }
-}
-
-/// What one bridge is given as its [`Host`](bridge_api::Host).
-pub struct BridgeHost {
-    pub bridge: BridgeName,
-    pub intake: Arc<Intake>,
-    pub board: Arc<StateBoard>,
-}
-
-#[async_trait]
-impl HostPort for BridgeHost {
-    async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
-        self.intake.inbound(&self.bridge, events, cursors).await.map_err(|error| AcceptError(error.to_string()))
-    }
-    async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError> {
-        self.intake.cursors(&self.bridge, prefix).await.map_err(|error| AcceptError(error.to_string()))
-    }
-    fn state(&self, state: BridgeState) {
-        if matches!(state, BridgeState::Up | BridgeState::Degraded { .. }) {
-            self.intake.back(&self.bridge);
-        }
-        self.board.bridge(self.bridge.as_str(), state);
-    }
 }
 
 #[cfg(test)]

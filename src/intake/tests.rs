@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bridge_api::{Message, Peer, Report, Speaker};
 
 use super::*;
@@ -57,4 +58,12 @@ async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     assert!(matches!(pump.recv().await, Some(Feed::Back(_))));
     let told = tokio::time::timeout(Duration::from_secs(1), pump.recv()).await;
     assert!(matches!(told, Ok(Some(Feed::Waiting(waiting))) if waiting.len() == 1));
+}
+
+#[test]
+fn agents_of_different_kinds_never_share_an_id() {
+    let kinds = [Some("user"), Some("agent_bot"), Some("captain_assistant"), Some("../x"), None];
+    let ids = kinds.map(|kind| agent_id(kind, 3).to_string());
+    assert_eq!(ids, ["user-3", "bot-3", "assistant-3", "other-3", "other-3"]);
+    assert_eq!((user_of(&"user-3".into()), user_of(&"bot-3".into()), user_of(&"user-x".into())), (Some(3), None, None));
 }

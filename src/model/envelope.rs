@@ -1,6 +1,6 @@
 //! Envelopes: one durable order to cause one effect.
 
-use bridge_api::{Agent, BridgeName, EventId, Key, Message, Part, ThreadId};
+use bridge_api::{Agent, BridgeName, EventId, Key, Message, Part, Target, ThreadId};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{EnvelopeId, InboxName, Lane};
@@ -12,7 +12,14 @@ pub enum Order {
     /// Towards the inbox: somebody's message.
     Post { bridge: BridgeName, thread: ThreadId, message: Message },
     /// Towards the inbox: a private note for the agents.
-    Note { bridge: BridgeName, thread: ThreadId, text: String },
+    Note {
+        bridge: BridgeName,
+        thread: ThreadId,
+        text: String,
+        /// What it speaks of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<Target>,
+    },
     /// Towards the inbox: the author took a message back.
     Withdrawn { bridge: BridgeName, thread: ThreadId, event: EventId },
     /// Towards the inbox: what became of an agent's message.

@@ -6,9 +6,11 @@ mod ids;
 mod lane;
 pub mod orders;
 mod session;
+mod words;
 
 pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
 pub use feed::Feed;
 pub use ids::{EnvelopeId, InboxName, SinkName};
 pub use lane::{Lane, LaneId, PARTITIONS, PARTS_MAX, rank_of};
 pub use session::Session;
+pub use words::plain;

@@ -3,10 +3,11 @@
 //! A network's event has the key `BRIDGE/EVENT/0`; what an agent's message causes has a key that begins
 //! with `INBOX:MESSAGE/`. Names of bridges and inboxes hold neither slash nor colon, so the two never meet.
 
-use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Part, Report, ThreadId};
+use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Target, ThreadId};
 
 use crate::model::{
-    Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, rank_of,
+    Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, plain,
+    rank_of,
 };
 
 /// The key of a network's event, and its `source_id` in the inbox.
@@ -14,9 +15,27 @@ pub fn event_key(bridge: &BridgeName, event: &EventId) -> Key {
     Key::new(format!("{bridge}/{event}/0"))
 }
 
+/// The network's event behind a key or source id of [`event_key`].
+pub fn event_of(bridge: &BridgeName, key: &str) -> Option<EventId> {
+    let event = key.strip_prefix(bridge.as_str())?.strip_prefix('/')?.strip_suffix("/0")?;
+    Some(EventId::from(event))
+}
+
 /// The lane of what one thread brings to its inbox.
 fn inbound_lane(inbox: &InboxName, bridge: &BridgeName, thread: &ThreadId) -> Lane {
     Lane::new(SinkName::inbox(inbox), "in", bridge.as_str(), thread.as_str())
+}
+
+/// The furthest that a network's clock may be ahead of ours before its stamps are not believed.
+const AHEAD_MAX_MILLIS: i64 = 5 * 60 * 1000;
+
+/// The place of what happened then among what its thread brings: by time, so that what a network hands over out
+/// of order is put in order while it waits. A stamp that can be none, or lies too far ahead, counts as now, so that
+/// one odd event gets neither before nor behind everything.
+///
+/// These ranks never meet those of an agent's message, whose low bits are a part's number: other lanes.
+fn rank_at(at_millis: i64, now_millis: i64) -> i64 {
+    if at_millis <= 0 || at_millis > now_millis.saturating_add(AHEAD_MAX_MILLIS) { now_millis } else { at_millis }
 }
 
 /// What a network reports, as an order to the inbox. `None` for news that concerns no envelope of ours.
@@ -27,7 +46,13 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
     let bridge = bridge.clone();
     let order = match report {
         Report::Message(message) => Order::Post { bridge, thread, message },
-        Report::Note { text } => Order::Note { bridge, thread, text },
+        Report::Edited { event, message } => Order::Post { bridge, thread, message: edited(event, message) },
+        // A note, so that a thumbs-up opens no resolved conversation.
+        Report::Reacted { to, by, sign } => {
+            let text = format!("{} reacted with {}", plain(&by), plain(&sign));
+            Order::Note { bridge, thread, text, reply_to: Some(to) }
+        }
+        Report::Note { text } => Order::Note { bridge, thread, text, reply_to: None },
         Report::Withdrawn { event } => Order::Withdrawn { bridge, thread, event },
         Report::Receipt { key: of, receipt } => {
             let message = message_of(inbox, &of)?;
@@ -42,7 +67,17 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
         }
         _ => return None,
     };
-    Some(Group::one(NewEnvelope { key, at_millis, lane, rank: 0, due_millis: now_millis, order }))
+    let rank = rank_at(at_millis, now_millis);
+    Some(Group::one(NewEnvelope { key, at_millis, lane, rank, due_millis: now_millis, order }))
+}
+
+/// The inbox cannot change a message, so what it says now comes as one more, which points to the first.
+fn edited(event: EventId, message: Message) -> Message {
+    // What begins a block of Markdown has to stand at the beginning of a line.
+    let is_words = !message.text.contains('\n') && message.text.starts_with(char::is_alphanumeric);
+    let between = if is_words { " " } else { "\n\n" };
+    let text = format!("*edited:*{between}{}", message.text);
+    Message { text, reply_to: Some(Target::Event(event)), ..message }
 }
 
 /// An agent's message as parts towards a network, each its own envelope.
@@ -133,9 +168,9 @@ pub fn note(
         key,
         at_millis: now_millis,
         lane: inbound_lane(inbox, bridge, thread),
-        rank: 0,
+        rank: now_millis,
         due_millis: now_millis,
-        order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text },
+        order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text, reply_to: None },
     })
 }
 
@@ -151,7 +186,7 @@ pub fn resolved(
         key: Key::new(format!("{inbox}:conversation/{conversation}/resolved@{updated_millis}")),
         at_millis: updated_millis,
         lane: inbound_lane(inbox, &bridge, &thread),
-        rank: 0,
+        rank: rank_at(updated_millis, now_millis),
         due_millis: now_millis,
         order: Order::Resolved { bridge, thread, conversation },
     })
@@ -167,12 +202,13 @@ fn moment_of(message: i64, created_millis: i64) -> i64 {
     }
 }
 
-fn part_key(message: &MessageRef, part: usize) -> Key {
+/// The key of one part of an agent's message.
+pub fn part_key(message: &MessageRef, part: usize) -> Key {
     Key::new(format!("{}:{}/{}/{part}", message.inbox, message.message, message.conversation))
 }
 
 /// The message that a key of [`part_key`] stands for.
-fn message_of(inbox: &InboxName, key: &Key) -> Option<MessageRef> {
+pub fn message_of(inbox: &InboxName, key: &Key) -> Option<MessageRef> {
     let rest = key.as_str().strip_prefix(inbox.as_str())?.strip_prefix(':')?;
     let mut numbers = rest.split('/');
     let message = numbers.next()?.parse().ok()?;
@@ -187,7 +223,9 @@ fn status_lane(message: &MessageRef) -> Lane {
 
 #[cfg(test)]
 mod tests {
-    use bridge_api::Receipt;
+    use std::collections::BTreeMap;
+
+    use bridge_api::{Peer, Receipt, Speaker};
 
     use super::*;
 
@@ -221,6 +259,67 @@ mod tests {
         assert_ne!(moment_of(9001, 7_200_000), moment_of(9001, 7_201_000));
         assert_eq!(moment_of(9001, 0), moment_of(9001, 0));
         assert!(moment_of(9001, 0) > moment_of(9001, 1_800_000_000_000), "no pruning may reach it");
+    }
+
+    #[test]
+    fn what_a_thread_brings_is_ordered_by_time_and_odd_stamps_count_as_now() {
+        const NOW: i64 = 1_800_000_000_000;
+        let rank_of_event = |at_millis| {
+            let report = Report::Note { text: "x".into() };
+            let event = Inbound { event: "1".into(), at_millis, thread: "a:ada".into(), report };
+            inbound(&InboxName::new("support"), &"libera".into(), event, NOW).unwrap().envelopes[0].rank
+        };
+        let cases = [
+            (NOW - 1, NOW - 1),
+            (NOW + AHEAD_MAX_MILLIS, NOW + AHEAD_MAX_MILLIS),
+            (NOW + AHEAD_MAX_MILLIS + 1, NOW),
+            (i64::MAX, NOW),
+            (i64::MIN, NOW),
+            (-1, NOW),
+            (0, NOW),
+            (1, 1),
+        ];
+        for (at_millis, expected) in cases {
+            assert_eq!(rank_of_event(at_millis), expected, "{at_millis}");
+        }
+        let place = || (BridgeName::from("libera"), ThreadId::from("a:ada"));
+        let end = |at| resolved(&InboxName::new("support"), place(), 42, (at, NOW)).envelopes[0].rank;
+        assert_eq!((end(NOW - 7), end(0)), (NOW - 7, NOW));
+    }
+
+    #[test]
+    fn a_changed_message_says_so_and_points_to_what_it_replaces() {
+        for (text, expected) in [
+            ("hi there", "*edited:* hi there"),
+            ("one\ntwo", "*edited:*\n\none\ntwo"),
+            ("> quote", "*edited:*\n\n> quote"),
+        ] {
+            let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), picture: None };
+            let message = Message {
+                peer,
+                speaker: Speaker::Peer,
+                text: text.into(),
+                attachments: Vec::new(),
+                reply_to: Some(Target::Event("another".into())),
+                thread_facts: BTreeMap::new(),
+            };
+            let report = Report::Edited { event: "1".into(), message };
+            let event = Inbound { event: "2".into(), at_millis: 7, thread: "a:ada".into(), report };
+            let group = inbound(&InboxName::new("support"), &"libera".into(), event, 7).unwrap();
+            assert_eq!(group.envelopes[0].key.as_str(), "libera/2/0");
+            let Order::Post { message, .. } = &group.envelopes[0].order else { panic!("another order") };
+            assert_eq!((message.text.as_str(), &message.reply_to), (expected, &Some(Target::Event("1".into()))));
+        }
+    }
+
+    #[test]
+    fn a_sign_is_a_note_in_plain_words() {
+        let (to, by) = (Target::Event("1".into()), "*ada*\n".to_owned());
+        let report = Report::Reacted { to: to.clone(), by, sign: "👍".into() };
+        let event = Inbound { event: "2".into(), at_millis: 7, thread: "a:ada".into(), report };
+        let group = inbound(&InboxName::new("support"), &"libera".into(), event, 7).unwrap();
+        let Order::Note { text, reply_to, .. } = &group.envelopes[0].order else { panic!("another order") };
+        assert_eq!((text.as_str(), reply_to), ("\\*ada\\* reacted with 👍", &Some(to)));
     }
 
     #[test]

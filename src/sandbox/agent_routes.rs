@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Shared;
-use super::desk::{AGENT, Desk, Event, Status};
+use super::desk::{Desk, Event, Status};
 use super::faults::{FaultSheet, ROUTE_RULES_MAX};
+use super::members::{AGENT, AGENTS, at_the_page};
 use super::params::Params;
 use super::refusal::{Refusal, body};
 use super::routes::{Answer, At, Desks, Search, ok, ok_empty};
@@ -53,7 +54,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 
 /// Refuses requests that another web page could make a browser send: from a foreign origin, or under a name that
 /// somebody's DNS points here.
-async fn guard(request: Request, next: Next) -> Response {
+pub(super) async fn guard(request: Request, next: Next) -> Response {
     if is_from_here(request.headers()) {
         return next.run(request).await;
     }
@@ -78,6 +79,11 @@ fn is_local_name(host: &str) -> bool {
 }
 
 async fn page() -> Response {
+    shown(PAGE)
+}
+
+/// A page that can load nothing from elsewhere and run nothing but its own script.
+pub(super) fn shown(page: &str) -> Response {
     let nonce = super::desk::token(&mut fastrand::Rng::new());
     let policy = format!(
         "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
@@ -90,7 +96,7 @@ async fn page() -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, PAGE.replace("{{nonce}}", &nonce)).into_response()
+    (headers, page.replace("{{nonce}}", &nonce)).into_response()
 }
 
 async fn state(State(shared): Desks) -> Answer {
@@ -106,7 +112,11 @@ async fn summaries(State(shared): Desks) -> Answer {
     let inbox = shared.settings.inbox_id;
     ok(&shared.change(|desk| {
         let name = desk.inboxes.get(&inbox).map(|inbox| inbox.name.clone());
-        json!({"inbox": name, "agent": AGENT.name, "agent_id": AGENT.id, "conversations": desk.summaries_json()})
+        let agents: Vec<Value> = AGENTS.iter().map(|agent| json!({"id": agent.id, "name": agent.name})).collect();
+        json!({
+            "inbox": name, "agent": AGENT.name, "agent_id": AGENT.id, "agents": agents,
+            "conversations": desk.summaries_json(),
+        })
     }))
 }
 
@@ -139,9 +149,10 @@ async fn seen(State(shared): Desks, At(id): At<u64>) -> Answer {
 
 async fn typing(State(shared): Desks, At(id): At<u64>, params: Params) -> Answer {
     let (on, private) = (params.flag("on").unwrap_or(true), params.flag("private").unwrap_or(false));
+    let member = at_the_page(params.id("agent_id"));
     shared.change(|desk| {
         desk.conversation(id)?;
-        desk.events.push(Event::Typing { conversation: id, on, private, member: AGENT.id });
+        desk.events.push(Event::Typing { conversation: id, on, private, member });
         Ok::<_, Refusal>(())
     })?;
     ok_empty()

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::desk::{AGENT, Attachment, Contact, Conversation, Desk, Inbox, Link, Message, MessageType, Sender, member};
+use super::desk::{Attachment, Contact, Conversation, Desk, Inbox, Link, Message, MessageType, Sender};
+use super::members::{AGENTS, member};
 use super::messages::iso;
 use super::refusal::Refusal;
 
@@ -231,7 +232,7 @@ fn channel_id(inbox: &Inbox) -> u64 {
 
 pub(super) fn member_json(id: u64) -> Value {
     let name = member(id).name;
-    let availability = if id == AGENT.id { "online" } else { "offline" };
+    let availability = if AGENTS.iter().any(|agent| agent.id == id) { "online" } else { "offline" };
     json!({
         "id": id, "name": name, "available_name": name, "avatar_url": "", "type": "user",
         "availability_status": availability, "thumbnail": "",

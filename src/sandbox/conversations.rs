@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::desk::{AGENT, Attributes, Change, Conversation, Desk, Event, MessageType, Sender, Status};
+use super::desk::{Attributes, Change, Conversation, Desk, Event, MessageType, Sender, Status};
+use super::members::AGENT;
 use super::messages::NewMessage;
 use super::params::Params;
 use super::refusal::Refusal;

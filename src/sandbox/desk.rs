@@ -8,6 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::SandboxSettings;
+use super::members::{AGENTS, Member};
 use super::refusal::Refusal;
 
 /// Conversations have two numbers in Chatwoot. They start far apart, so that mixing them up is noticed.
@@ -206,22 +207,6 @@ pub(super) struct Blob {
     pub(super) bytes: Bytes,
 }
 
-/// Someone who signs in to the help desk.
-pub(super) struct Member {
-    pub(super) id: u64,
-    pub(super) name: &'static str,
-    pub(super) email: &'static str,
-}
-
-/// Owner of the API token: sender of what a gateway posts as outgoing.
-pub(super) const TOKEN_OWNER: Member = Member { id: 3, name: "Bridge", email: "bridge@harbor.example" };
-/// The person at the page.
-pub(super) const AGENT: Member = Member { id: 5, name: "Grace", email: "grace@harbor.example" };
-
-pub(super) fn member(id: u64) -> &'static Member {
-    if id == AGENT.id { &AGENT } else { &TOKEN_OWNER }
-}
-
 /// Something that Chatwoot's listeners are told after a commit.
 #[derive(Clone)]
 pub(super) enum Event {
@@ -322,7 +307,7 @@ impl Desk {
             links_by_source: HashMap::new(),
             conversations: BTreeMap::new(),
             messages: Vec::new(),
-            blobs: HashMap::new(),
+            blobs: AGENTS.iter().map(Member::picture).collect(),
             purges: Vec::new(),
             events: Vec::new(),
             contact_next: CONTACT_FIRST,

@@ -7,7 +7,8 @@ use serde_json::{Map, Value, json};
 use std::sync::Arc;
 
 use super::Shared;
-use super::desk::{Desk, Inbox, TOKEN_OWNER, token};
+use super::desk::{Desk, Inbox, token};
+use super::members::{AGENTS, Member, TOKEN_OWNER};
 use super::messages::iso;
 use super::params::Params;
 use super::refusal::Refusal;
@@ -37,6 +38,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/api", get(version))
         .route("/api/v1/profile", get(profile))
         .route("/api/v1/accounts/{account}", get(account))
+        .route("/api/v1/accounts/{account}/agents", get(agents))
         .route("/api/v1/accounts/{account}/inboxes", get(list).post(create))
         .route("/api/v1/accounts/{account}/inboxes/{id}", get(show).patch(update).put(update))
         .route("/api/v1/accounts/{account}/inboxes/{id}", delete(remove))
@@ -80,6 +82,21 @@ async fn account(State(shared): Desks) -> Answer {
         "support_email": "support@harbor.example", "features": {}, "settings": {}, "status": "active",
         "latest_chatwoot_version": VERSION,
     }))
+}
+
+/// Everybody who signs in, with either role's token.
+async fn agents(State(shared): Desks) -> Answer {
+    let (frontend, account) = (shared.look(|desk| desk.frontend_url.clone()), shared.settings.account_id);
+    let row = |member: &Member, role: &str, thumbnail: String| {
+        json!({
+            "id": member.id, "account_id": account, "availability_status": "online", "auto_offline": true,
+            "confirmed": true, "email": member.email, "provider": "email", "available_name": member.name,
+            "name": member.name, "role": role, "thumbnail": thumbnail, "custom_role_id": null,
+        })
+    };
+    let mut rows = vec![row(&TOKEN_OWNER, shared.settings.role.name(), String::new())];
+    rows.extend(AGENTS.iter().map(|agent| row(agent, "agent", agent.picture_url(&frontend))));
+    ok(&Value::Array(rows))
 }
 
 async fn list(State(shared): Desks) -> Answer {

@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::desk::{
-    Attachment, Attributes, Blob, Change, Delivery, Desk, Event, Message, MessageType, Sender, Status, TOKEN_OWNER,
-};
+use super::desk::{Attachment, Attributes, Blob, Change, Delivery, Desk, Event, Message, MessageType, Sender, Status};
+use super::members::TOKEN_OWNER;
 use super::params::{FilePart, Params};
 use super::refusal::Refusal;
 

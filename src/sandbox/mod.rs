@@ -1,4 +1,5 @@
-//! A stand-in for Chatwoot's API inbox, in memory, with an agent's page, signed callbacks and a fault switch.
+//! A stand-in for Chatwoot's API inbox, in memory, with an agent's page, signed callbacks and a fault switch; and
+//! beside it, on request, a stand-in homeserver with a customer's page.
 //!
 //! It is the second reading of the contract and uses nothing of the gateway's, so that it cannot share its mistakes.
 
@@ -14,7 +15,9 @@ mod conversations;
 mod desk;
 mod faults;
 mod file_routes;
+pub mod homeserver;
 mod inbox_routes;
+mod members;
 mod messages;
 mod params;
 mod payload;
@@ -38,6 +41,7 @@ use tokio_util::task::TaskTracker;
 pub use contact_fields::Locale;
 pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
+use homeserver::{Homeserver, HomeserverSettings};
 use refusal::Refusal;
 use shared::Shared;
 
@@ -101,6 +105,8 @@ pub struct SandboxSettings {
     pub flat_contacts: bool,
     /// Language of validation texts.
     pub locale: Locale,
+    /// A Matrix homeserver with a customer's page, on the same address.
+    pub homeserver: Option<HomeserverSettings>,
     /// Seeds tokens, UUIDs and the chances of faults.
     pub seed: u64,
 }
@@ -128,6 +134,7 @@ impl Default for SandboxSettings {
             deletion_window: Duration::from_secs(1),
             flat_contacts: false,
             locale: Locale::default(),
+            homeserver: None,
             seed: fastrand::u64(..),
         }
     }
@@ -228,6 +235,11 @@ impl Sandbox {
         });
     }
 
+    /// The customers' side, when the settings have one.
+    pub fn homeserver(&self) -> Option<Homeserver> {
+        self.shared.homeserver.clone().map(Homeserver::new)
+    }
+
     pub fn faults(&self) -> &Faults {
         &self.shared.faults
     }
@@ -281,12 +293,34 @@ impl Sandbox {
 
     /// The agent writes; returns the message id.
     pub fn reply(&self, conversation: u64, content: &str) -> Result<u64, Refused> {
-        self.shared.change(|desk| desk.agent_message(conversation, content, false)).map_err(Refused)
+        self.reply_as(members::AGENT.id, conversation, content)
+    }
+
+    /// The agent of this id writes; returns the message id.
+    pub fn reply_as(&self, agent: u64, conversation: u64, content: &str) -> Result<u64, Refused> {
+        self.shared.change(|desk| desk.agent_message(agent, conversation, content, false)).map_err(Refused)
+    }
+
+    /// The agent sends a file; returns the message id.
+    pub fn reply_with_file(
+        &self,
+        conversation: u64,
+        name: &str,
+        media_type: &str,
+        bytes: &[u8],
+    ) -> Result<u64, Refused> {
+        let file = params::FilePart {
+            name: name.to_owned(),
+            content_type: media_type.to_owned(),
+            bytes: bytes::Bytes::copy_from_slice(bytes),
+        };
+        let params = params::Params { files: vec![("attachments[]".to_owned(), file)], ..params::Params::default() };
+        self.shared.change(|desk| desk.agent_form(conversation, params)).map_err(Refused)
     }
 
     /// The agent writes a private note; returns the message id.
     pub fn note(&self, conversation: u64, content: &str) -> Result<u64, Refused> {
-        self.shared.change(|desk| desk.agent_message(conversation, content, true)).map_err(Refused)
+        self.shared.change(|desk| desk.agent_message(members::AGENT.id, conversation, content, true)).map_err(Refused)
     }
 
     /// The agent presses Retry on a failed message.

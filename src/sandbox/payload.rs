@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::api::{object, seconds};
-use super::desk::{Change, Contact, Conversation, Desk, Event, Message, MessageType, Sender, member};
+use super::desk::{Change, Contact, Conversation, Desk, Event, Message, MessageType, Sender};
+use super::members::member;
 use super::messages::iso;
 
 /// A callback before it is addressed: which inbox's URL it goes to, and what it says.

@@ -12,13 +12,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::refusal::{Refusal, body};
-use super::{Shared, agent_routes, contact_routes, conversation_routes, file_routes, inbox_routes};
+use super::{Shared, agent_routes, contact_routes, conversation_routes, file_routes, homeserver, inbox_routes};
 
 pub(super) type Desks = State<Arc<Shared>>;
 pub(super) type Answer = Result<Response, Refusal>;
 pub(super) type Search = axum::extract::Query<HashMap<String, String>>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
+    let customers = shared.homeserver.clone().map(homeserver::customer_routes).unwrap_or_default();
     Router::new()
         .merge(contact_routes::routes())
         .merge(conversation_routes::routes())
@@ -29,6 +30,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         // The server has read the body already, and limited it.
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(shared)
+        .merge(customers.layer(axum::extract::DefaultBodyLimit::disable()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the last word of calls that may be refused")]

@@ -17,7 +17,7 @@ use tower::ServiceExt;
 
 use super::faults::{RouteClass, RouteFault};
 use super::refusal::{self, Refusal};
-use super::{Shared, routes};
+use super::{Shared, homeserver, routes};
 
 /// Connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 1_024;
@@ -30,6 +30,13 @@ const CALLBACK_FIRST_WAIT: Duration = Duration::from_secs(5);
 /// Pause before the listener is tried again, when its address is taken or descriptors have run out.
 const LISTEN_AGAIN: Duration = Duration::from_millis(20);
 
+/// The two tables of paths.
+#[derive(Clone)]
+struct Routers {
+    desk: Router,
+    homeserver: Option<Router>,
+}
+
 /// Ends the connection without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("the connection is cut on purpose")]
@@ -37,7 +44,8 @@ struct HangUp;
 
 /// Accepts connections while it is wanted, for ever.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
-    let router = routes::router(shared.clone());
+    let routers =
+        Routers { desk: routes::router(shared.clone()), homeserver: shared.homeserver.clone().map(homeserver::router) };
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut wanted = shared.wanted.subscribe();
     let mut listener = Some(listener);
@@ -55,7 +63,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
         let era = shared.stop.child_token();
         shared.listening.send_replace(true);
         tokio::select! {
-            () = accept(&shared, &open, &router, &places, &era) => {}
+            () = accept(&shared, &open, &routers, &places, &era) => {}
             _ = wanted.wait_for(|wanted| !*wanted) => {}
         }
         drop(open);
@@ -67,7 +75,7 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
 async fn accept(
     shared: &Arc<Shared>,
     listener: &TcpListener,
-    router: &Router,
+    routers: &Routers,
     places: &Arc<Semaphore>,
     era: &CancellationToken,
 ) {
@@ -75,7 +83,7 @@ async fn accept(
         let Ok(place) = places.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, _)) => {
-                let connection = converse(shared.clone(), router.clone(), stream, place);
+                let connection = converse(shared.clone(), routers.clone(), era.clone(), stream, place);
                 shared.tasks.spawn(era.clone().run_until_cancelled_owned(connection));
             }
             Err(_) => tokio::time::sleep(LISTEN_AGAIN).await,
@@ -83,16 +91,38 @@ async fn accept(
     }
 }
 
-async fn converse(shared: Arc<Shared>, router: Router, stream: TcpStream, place: OwnedSemaphorePermit) {
+async fn converse(
+    shared: Arc<Shared>,
+    routers: Routers,
+    era: CancellationToken,
+    stream: TcpStream,
+    place: OwnedSemaphorePermit,
+) {
     // Answers are small and whole: waiting to fill a segment only costs time. Failure costs only that.
     drop(stream.set_nodelay(true));
-    let service = hyper::service::service_fn(move |request| answer(shared.clone(), router.clone(), request));
+    let service =
+        hyper::service::service_fn(move |request| choose(shared.clone(), routers.clone(), era.clone(), request));
     let mut http = hyper::server::conn::http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_WAIT);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         tracing::debug!(error = error.to_string(), "a connection ended");
     }
     drop(place);
+}
+
+/// Sends what is the homeserver's there: it has its own faults and limits, and connections that become websockets.
+async fn choose(
+    shared: Arc<Shared>,
+    routers: Routers,
+    era: CancellationToken,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, HangUp> {
+    match (&shared.homeserver, routers.homeserver) {
+        (Some(core), Some(router)) if request.uri().path().starts_with("/_matrix/") => {
+            homeserver::answer(core.clone(), router, request, era).await.ok_or(HangUp)
+        }
+        _ => answer(shared, routers.desk, request).await,
+    }
 }
 
 async fn answer(shared: Arc<Shared>, router: Router, request: Request<Incoming>) -> Result<Response<Body>, HangUp> {

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{broadcast, watch};
@@ -13,6 +13,7 @@ use super::SandboxSettings;
 use super::callbacks::Callbacks;
 use super::desk::{Desk, Event, token};
 use super::faults::Faults;
+use super::homeserver::Core;
 
 /// Changes a page may be behind before it has to load everything again.
 const FEED_BACKLOG_MAX: usize = 1_024;
@@ -23,6 +24,8 @@ pub(super) struct Shared {
     pub(super) callbacks: Callbacks,
     pub(super) faults: Faults,
     pub(super) client: reqwest::Client,
+    /// The customers' side, if there is one.
+    pub(super) homeserver: Option<Arc<Core>>,
     /// Every change, for pages that are open.
     pub(super) feed: broadcast::Sender<Event>,
     /// Signs download links.
@@ -53,12 +56,15 @@ impl Shared {
     ) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed ^ 0x5ec1);
         let secret = settings.callback_secret.clone().unwrap_or_else(|| token(&mut random));
+        let homeserver = settings.homeserver.clone().map(|settings| Core::new(settings, tasks.clone()));
+        let homeserver = homeserver.map(Arc::new);
         let frontend_url = settings.frontend_url.clone().unwrap_or_else(|| format!("http://{address}"));
         Self {
             address,
             callbacks: Callbacks::default(),
             faults: Faults::new(settings.seed),
             client,
+            homeserver,
             feed: broadcast::Sender::new(FEED_BACKLOG_MAX),
             file_key: token(&mut random),
             stop,

@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::desk::{AGENT, Conversation, Desk, MessageType, Sender, Status};
+use super::desk::{Conversation, Desk, MessageType, Sender, Status};
+use super::members::at_the_page;
 use super::messages::NewMessage;
 use super::params::Params;
 use super::refusal::Refusal;
@@ -79,17 +80,18 @@ impl Desk {
     }
 
     /// The agent writes a reply or a note.
-    pub(super) fn agent_message(&mut self, id: u64, content: &str, private: bool) -> Result<u64, Refusal> {
+    pub(super) fn agent_message(&mut self, by: u64, id: u64, content: &str, private: bool) -> Result<u64, Refusal> {
         self.seen(id)?;
         let new = NewMessage { content: Some(content.to_owned()), private, ..NewMessage::default() };
-        self.create_message(id, NewMessage { sender: Some(Sender::Member(AGENT.id)), ..new })
+        self.create_message(id, NewMessage { sender: Some(Sender::Member(at_the_page(Some(by)))), ..new })
     }
 
-    /// The same from a form or JSON, in any of the ways the help desk itself writes: `kind` is `agent` (default),
-    /// `automation`, `template` or `csat`.
+    /// The same from a form or JSON, in any of the ways the help desk itself writes: `kind` is `agent` (default, of them
+    /// `agent_id`), `automation`, `template` or `csat`.
     pub(super) fn agent_form(&mut self, id: u64, params: Params) -> Result<u64, Refusal> {
         self.conversation(id)?;
         let kind = params.text("kind").unwrap_or("agent").to_owned();
+        let by = at_the_page(params.id("agent_id"));
         let mut new = NewMessage::read_with_files(params)?;
         new.message_type = MessageType::Outgoing;
         new.sender = Some(Sender::Nobody);
@@ -97,7 +99,7 @@ impl Desk {
             "agent" => {
                 // Who writes in the dashboard has read what is above.
                 self.seen(id)?;
-                new.sender = Some(Sender::Member(AGENT.id));
+                new.sender = Some(Sender::Member(by));
             }
             "automation" => {
                 new.content_attributes = Map::from_iter([("automation_rule_id".to_owned(), json!(12))]);

@@ -151,6 +151,10 @@ pub struct Inbox {
     #[serde(default = "defaults::callback_grace_millis")]
     #[schemars(range(min = 0, max = 10000))]
     pub callback_grace_millis: u64,
+    /// How large a file from a network may be, and all files of one message together.
+    #[serde(default = "defaults::attachment_bytes_max")]
+    #[schemars(range(min = 0, max = 1_073_741_824))]
+    pub attachment_bytes_max: u64,
 }
 
 mod defaults {
@@ -165,6 +169,10 @@ mod defaults {
     }
     pub(super) fn callback_grace_millis() -> u64 {
         250
+    }
+    /// Chatwoot's usual limit.
+    pub(super) fn attachment_bytes_max() -> u64 {
+        40 << 20
     }
 }
 

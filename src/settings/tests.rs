@@ -62,6 +62,7 @@ fn a_good_file_becomes_the_settings_it_says() {
     assert_eq!(inbox.api_access_token.expose(), "c4nary-one");
     assert_eq!((inbox.concurrency, inbox.send_templates), (4, true));
     assert_eq!((inbox.settle_seconds, inbox.callback_grace_millis), (20, 250));
+    assert_eq!(inbox.attachment_bytes_max, 41_943_040);
     let entry = &settings.bridges[&"libera".into()];
     assert_eq!((entry.kind.as_str(), entry.inbox.as_str()), ("irc", "support"));
     assert_eq!(entry.when_in_doubt, WhenInDoubt::Repeat);

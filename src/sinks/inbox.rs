@@ -1,6 +1,7 @@
 //! Effects on the inbox: post a message, a note, a status; take a message back.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicI64, Ordering},
@@ -9,12 +10,19 @@ use std::{
 };
 
 use async_trait::async_trait;
-use bridge_api::{BridgeName, BridgeState, EventId, Fault, Key, Message, Resend, Speaker, Target, ThreadId};
+use bridge_api::{
+    BridgeName, BridgeState, EventId, Fault, Holder, Key, Landing, Message, Resend, Speaker, Target, ThreadId,
+};
 use serde_json::{Map, Value};
 
-use super::{Done, Sink};
+use super::{
+    Bridges, Done, Sink,
+    files::{Carried, Opener, not_shown},
+};
 use crate::{
-    chatwoot::{self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage},
+    chatwoot::{
+        self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted, safe_name,
+    },
     model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
     policy::{Rules, WhenInDoubt},
     sessions::{Sessions, into_fault},
@@ -27,32 +35,44 @@ const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
 const BEGUN_AHEAD: usize = 4;
-/// A whole attempt may need five calls, each with its own limit within the client.
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(150);
+/// A whole attempt may need five calls, each with its own limit within the client, and with files wait for its turn and
+/// for them.
+const ATTEMPT_LIMIT: Duration = Duration::from_mins(8);
+
+/// What an [`InboxSink`] stands on.
+pub struct InboxSinkParts {
+    pub name: InboxName,
+    pub client: Arc<Client>,
+    pub sessions: Arc<Sessions>,
+    pub store: Arc<dyn Store>,
+    pub board: Arc<StateBoard>,
+    pub bridges: Arc<Bridges>,
+    /// Requests to the inbox at once.
+    pub concurrency: usize,
+    /// How long the inbox may still work on a request that nobody waits for.
+    pub settle: Duration,
+    /// For each file of a message, and for all of them together.
+    pub attachment_bytes_max: u64,
+}
 
 /// One inbox.
 pub struct InboxSink {
-    name: InboxName,
-    client: Arc<Client>,
-    sessions: Arc<Sessions>,
-    store: Arc<dyn Store>,
-    board: Arc<StateBoard>,
-    concurrency: usize,
-    settle: Duration,
+    parts: InboxSinkParts,
     /// The highest message id that we have seen: whatever an attempt makes is above it.
     newest: AtomicI64,
 }
 
+impl std::ops::Deref for InboxSink {
+    type Target = InboxSinkParts;
+
+    fn deref(&self) -> &InboxSinkParts {
+        &self.parts
+    }
+}
+
 impl InboxSink {
-    pub fn new(
-        name: InboxName,
-        client: Arc<Client>,
-        sessions: Arc<Sessions>,
-        store: Arc<dyn Store>,
-        board: Arc<StateBoard>,
-        (concurrency, settle): (usize, Duration),
-    ) -> Self {
-        Self { name, client, sessions, store, board, concurrency, settle, newest: AtomicI64::new(0) }
+    pub fn new(parts: InboxSinkParts) -> Self {
+        Self { parts, newest: AtomicI64::new(0) }
     }
 
     /// A message with this id exists.
@@ -60,35 +80,92 @@ impl InboxSink {
         self.newest.fetch_max(message, Ordering::Relaxed);
     }
 
-    async fn post(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Done, Fault> {
+    async fn post(
+        &self,
+        envelope: &Envelope,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        message: &Message,
+    ) -> Result<Done, Fault> {
         let session = self.sessions.ensure(bridge, thread, message).await?;
-        let new = NewMessage {
-            content: content_of(message),
+        let conversation = ConversationId(session.conversation);
+        let new = |lines: &[String]| NewMessage {
+            content: match message.speaker {
+                Speaker::Peer => content_of(&message.text, lines),
+                Speaker::Ourselves => without_liquid(&content_of(&message.text, lines)),
+            },
             message_type: match message.speaker {
                 Speaker::Peer => MessageType::Incoming,
                 Speaker::Ourselves => MessageType::Outgoing,
             },
             private: false,
-            source_id: key.to_string(),
-            content_attributes: reply_attributes(bridge, message.reply_to.as_ref()),
-            attachments: Vec::new(),
+            source_id: envelope.key.to_string(),
+            content_attributes: self.reply_attributes(bridge, session.conversation, message.reply_to.as_ref()),
         };
-        self.create(bridge, thread, session.conversation, &new).await
+        // Before anything is opened, so that no file waits half read.
+        let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
+        let place = if has_files { Some(self.client.upload_place().await) } else { None };
+        let opener = Opener {
+            bridge: self.bridges.get(bridge),
+            bytes_max: self.attachment_bytes_max,
+            attempts: envelope.attempts,
+        };
+        let Carried { uploads, mut lines, broke } = opener.open_all(message).await?;
+        if let (Some(place), false) = (place, uploads.is_empty()) {
+            match self.client.post_with_files(conversation, &new(&lines), uploads, place).await {
+                // Something in front of the inbox may take no files of this size; the words can go all the same.
+                Err(CallFault::Invalid { reason }) => {
+                    tracing::info!(key = envelope.key.as_str(), reason, "posted without its files");
+                    lines.extend(refused_lines(message, &reason));
+                }
+                Err(CallFault::Doubtful { call, reason }) => {
+                    let reason = broke.get().map_or(reason, |why| format!("a file broke off on its way: {why}"));
+                    return self.posted(bridge, thread, Err(CallFault::Doubtful { call, reason })).await;
+                }
+                posted => return self.posted(bridge, thread, posted).await,
+            }
+        }
+        self.create(bridge, thread, session.conversation, &new(&lines)).await
     }
 
-    async fn note(&self, key: &Key, bridge: &BridgeName, thread: &ThreadId, text: &str) -> Result<Done, Fault> {
+    async fn note(
+        &self,
+        key: &Key,
+        (bridge, thread): (&BridgeName, &ThreadId),
+        text: &str,
+        reply_to: Option<&Target>,
+    ) -> Result<Done, Fault> {
         let Some(session) = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? else {
             return Ok(Done::default());
         };
         let new = NewMessage {
-            content: text.to_owned(),
+            content: without_liquid(text),
             message_type: MessageType::Outgoing,
             private: true,
             source_id: key.to_string(),
-            content_attributes: Map::new(),
-            attachments: Vec::new(),
+            content_attributes: self.reply_attributes(bridge, session.conversation, reply_to),
         };
         self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    /// What it answers, by the inbox's own names for messages.
+    fn reply_attributes(
+        &self,
+        bridge: &BridgeName,
+        conversation: i64,
+        reply_to: Option<&Target>,
+    ) -> Map<String, Value> {
+        let attribute = match reply_to {
+            Some(Target::Event(event)) => {
+                Some(("in_reply_to_external_id", orders::event_key(bridge, event).as_str().into()))
+            }
+            // A message of another conversation cannot be pointed to.
+            Some(Target::Effect(key)) => orders::message_of(&self.name, key)
+                .filter(|message| message.conversation == conversation)
+                .map(|message| ("in_reply_to", message.message.into())),
+            None => None,
+        };
+        attribute.into_iter().map(|(name, id): (_, Value)| (name.to_owned(), id)).collect()
     }
 
     async fn create(
@@ -98,7 +175,17 @@ impl InboxSink {
         conversation: i64,
         new: &NewMessage,
     ) -> Result<Done, Fault> {
-        match self.client.post_message(ConversationId(conversation), new).await {
+        let posted = self.client.post_message(ConversationId(conversation), new).await;
+        self.posted(bridge, thread, posted).await
+    }
+
+    async fn posted(
+        &self,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        posted: Result<Posted, CallFault>,
+    ) -> Result<Done, Fault> {
+        match posted {
             Ok(posted) => {
                 self.saw(posted.id.0);
                 Ok(Done { result: Some(posted.id.to_string()), follow: Vec::new() })
@@ -137,6 +224,18 @@ impl InboxSink {
         match self.client.delete_message(ConversationId(session.conversation), MessageId(id)).await {
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
             Err(fault) => Err(into_fault(fault)),
+        }
+    }
+
+    /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
+    /// process die in between, the message is found by asking, and the bridge is told once more.
+    fn landed(&self, envelope: &Envelope, landing: impl FnOnce() -> Landing) {
+        let Order::Post { bridge, .. } = &envelope.order else { return };
+        let Some(event) = orders::event_of(bridge, envelope.key.as_str()) else { return };
+        let Some(bridge) = self.bridges.get(bridge) else { return };
+        // What happened has happened: a bridge that stumbles over the news cannot take it back.
+        if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
+            tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");
         }
     }
 
@@ -186,9 +285,11 @@ impl Sink for InboxSink {
     }
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
-        match &envelope.order {
-            Order::Post { bridge, thread, message } => self.post(&envelope.key, bridge, thread, message).await,
-            Order::Note { bridge, thread, text } => self.note(&envelope.key, bridge, thread, text).await,
+        let done = match &envelope.order {
+            Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
+            Order::Note { bridge, thread, text, reply_to } => {
+                self.note(&envelope.key, (bridge, thread), text, reply_to.as_ref()).await
+            }
             Order::Withdrawn { bridge, thread, event } => self.withdraw(bridge, thread, event).await,
             Order::Status { message, status, reason } => self.status(message, *status, reason.as_deref()).await,
             Order::Resolved { bridge, thread, conversation } => {
@@ -196,7 +297,9 @@ impl Sink for InboxSink {
                 Ok(Done::default())
             }
             Order::Send { .. } => Err(Fault::refused("an inbox takes no orders for a network")),
-        }
+        }?;
+        self.landed(envelope, || Landing::Done);
+        Ok(done)
     }
 
     async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
@@ -208,15 +311,20 @@ impl Sink for InboxSink {
             }
         };
         // Without a session the attempt cannot have come as far as posting: the session is saved before.
-        match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
-            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await,
-            None => Ok(None),
+        let found = match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
+            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await?,
+            None => None,
+        };
+        if found.is_some() {
+            self.landed(envelope, || Landing::Done);
         }
+        Ok(found)
     }
 
-    fn buried(&self, envelope: &Envelope, _reason: &str, _now_millis: i64) -> Vec<Group> {
+    fn buried(&self, envelope: &Envelope, reason: &str, _now_millis: i64) -> Vec<Group> {
         // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
+        self.landed(envelope, || Landing::Dead(reason.to_owned()));
         Vec::new()
     }
 
@@ -226,16 +334,18 @@ impl Sink for InboxSink {
     }
 }
 
-/// The text, and a line for each attachment that the network only links to.
-fn content_of(message: &Message) -> String {
-    let links = message.attachments.iter().map(|a| format!("{}: {}", a.name, a.url));
-    std::iter::once(message.text.clone()).filter(|text| !text.is_empty()).chain(links).collect::<Vec<_>>().join("\n")
+/// The text, and the lines in place of what is not sent along.
+fn content_of(text: &str, lines: &[String]) -> String {
+    let words = std::iter::once(text).filter(|text| !text.is_empty());
+    words.chain(lines.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
 }
 
-fn reply_attributes(bridge: &BridgeName, reply_to: Option<&Target>) -> Map<String, Value> {
-    let external = match reply_to {
-        Some(Target::Event(event)) => Some(Value::from(orders::event_key(bridge, event).as_str())),
-        Some(Target::Effect(_)) | None => None,
-    };
-    external.into_iter().map(|id| ("in_reply_to_external_id".to_owned(), id)).collect()
+fn refused_lines(message: &Message, reason: &str) -> Vec<String> {
+    let files = message.attachments.iter().filter(|attachment| attachment.holder == Holder::Network);
+    files.map(|attachment| not_shown(&safe_name(&attachment.name), reason)).collect()
+}
+
+/// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
+fn without_liquid(text: &str) -> String {
+    text.replace("{{", "{ {").replace("{%", "{ %")
 }

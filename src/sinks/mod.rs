@@ -1,6 +1,7 @@
 //! Where effects happen: on the inbox, or on a network. A sink does one thing once and says what came of
 //! it; it never repeats.
 
+mod files;
 mod inbox;
 mod network;
 
@@ -14,7 +15,8 @@ use crate::{
     policy::Rules,
 };
 
-pub use inbox::InboxSink;
+pub use files::Bridges;
+pub use inbox::{InboxSink, InboxSinkParts};
 pub use network::NetworkSink;
 
 /// One far side.

@@ -3,12 +3,12 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bridge_api::{Bridge, BridgeName, Fault, Key, Outbound, Part, Sent};
+use bridge_api::{Bridge, BridgeName, EventId, Fault, Key, Outbound, Part, Sent};
 
 use super::{Done, Sink};
 use crate::{
     clock,
-    model::{Envelope, Group, MessageRef, MessageStatus, OpenAttempt, Order, orders},
+    model::{Envelope, Group, MessageRef, MessageStatus, OpenAttempt, Order, PARTS_MAX, orders},
     policy::{Rules, WhenInDoubt},
     store::{EnvelopeState, Store},
 };
@@ -29,11 +29,43 @@ impl NetworkSink {
         Self { name, bridge, store, when_in_doubt }
     }
 
-    /// Only what was sent can be taken back.
-    async fn nothing_to_withdraw(&self, part: &Part) -> Result<bool, Fault> {
-        let Part::Withdraw { key, .. } = part else { return Ok(false) };
-        let history = self.store.history(key).await.map_err(|error| Fault::retry(error.to_string()))?;
-        Ok(!matches!(history.map(|h| h.state), Some(EnvelopeState::Done { .. })))
+    /// The order as the bridge is given it. `None` when an agent takes back what was never sent.
+    async fn outbound(&self, envelope: &Envelope) -> Result<Option<Outbound>, Fault> {
+        let Order::Send { thread, part, agent, message, .. } = &envelope.order else {
+            return Err(Fault::refused("a network takes no orders for an inbox"));
+        };
+        let part = match part {
+            Part::Withdraw { key, .. } => match self.sent_parts(message).await? {
+                Some(events) => Part::Withdraw { key: key.clone(), events },
+                None => return Ok(None),
+            },
+            other @ (Part::Text { .. } | Part::Attachment(_) | _) => other.clone(),
+        };
+        Ok(Some(Outbound {
+            key: envelope.key.clone(),
+            thread: thread.clone(),
+            part,
+            agent: agent.clone(),
+            earlier_attempts: envelope.attempts.saturating_sub(1),
+        }))
+    }
+
+    /// What the network called the parts of a message, as far as it named them; `None` when nothing of it was sent. Parts
+    /// that still waited stood before the withdrawal in its lane, so all of them are settled by now.
+    async fn sent_parts(&self, message: &MessageRef) -> Result<Option<Vec<EventId>>, Fault> {
+        let mut events = None;
+        for part in 0..PARTS_MAX {
+            let history = self.store.history(&orders::part_key(message, part)).await;
+            let Some(history) = history.map_err(|error| Fault::retry(error.to_string()))? else { break };
+            match history.state {
+                EnvelopeState::Done { result, .. } => {
+                    events.get_or_insert_with(Vec::new).extend(result.map(EventId::from));
+                }
+                // Never sent, or given up.
+                EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => {}
+            }
+        }
+        Ok(events)
     }
 
     /// The message is delivered when its last part is. A remark of the network becomes a private note.
@@ -71,16 +103,14 @@ impl Sink for NetworkSink {
     }
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
-        let out = outbound(envelope)?;
-        if self.nothing_to_withdraw(&out.part).await? {
-            return Ok(Done::default());
-        }
+        let Some(out) = self.outbound(envelope).await? else { return Ok(Done::default()) };
         let sent = self.bridge.send(&out).await?;
         Ok(self.done(envelope, sent))
     }
 
     async fn probe(&self, envelope: &Envelope, _attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
-        let sent = self.bridge.probe(&outbound(envelope)?).await?;
+        let Some(out) = self.outbound(envelope).await? else { return Ok(None) };
+        let sent = self.bridge.probe(&out).await?;
         Ok(sent.map(|sent| self.done(envelope, sent)))
     }
 
@@ -101,17 +131,4 @@ fn message_of(order: &Order) -> Option<&MessageRef> {
         | Order::Status { .. }
         | Order::Resolved { .. } => None,
     }
-}
-
-fn outbound(envelope: &Envelope) -> Result<Outbound, Fault> {
-    let Order::Send { thread, part, agent, .. } = &envelope.order else {
-        return Err(Fault::refused("a network takes no orders for an inbox"));
-    };
-    Ok(Outbound {
-        key: envelope.key.clone(),
-        thread: thread.clone(),
-        part: part.clone(),
-        agent: agent.clone(),
-        earlier_attempts: envelope.attempts.saturating_sub(1),
-    })
 }

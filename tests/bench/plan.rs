@@ -58,6 +58,7 @@ pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Br
         send_templates: true,
         settle: Duration::from_secs(20),
         callback_grace: Duration::from_millis(250),
+        attachment_bytes_max: 40 << 20,
     };
     let name = InboxName::new("support");
     let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, bridge };

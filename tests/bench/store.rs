@@ -177,7 +177,12 @@ impl Subject {
                 lane: lane(of_lane),
                 rank: number,
                 due_millis: 0,
-                order: Order::Note { bridge: "irc".into(), thread: "ann".into(), text: self.text.clone() },
+                order: Order::Note {
+                    bridge: "irc".into(),
+                    thread: "ann".into(),
+                    text: self.text.clone(),
+                    reply_to: None,
+                },
             })
         };
         let groups = (first..first + BATCH as i64).map(envelope).collect();

@@ -14,6 +14,11 @@ static CLIENT: LazyLock<(Runtime, reqwest::Client)> = LazyLock::new(|| {
     (runtime, builder.build().expect("a client is built"))
 });
 
+/// Where servers of the tests' own live.
+pub(crate) fn runtime() -> &'static Runtime {
+    &CLIENT.0
+}
+
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -45,6 +50,16 @@ pub(crate) fn request(
         let answer = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = answer.status().as_u16();
         Ok(Answer { status, body: answer.text().await.map_err(|error| format!("{error:?}"))? })
+    })
+}
+
+/// The body as it is, after redirects.
+pub(crate) fn bytes(url: &str) -> Result<Vec<u8>, String> {
+    let (runtime, client) = &*CLIENT;
+    runtime.block_on(async {
+        let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+        let bytes = answer.map_err(|error| format!("{error:?}"))?.bytes().await;
+        bytes.map(Vec::from).map_err(|error| format!("{error:?}"))
     })
 }
 

@@ -1,11 +1,14 @@
-//! The real binary against real peers: ngIRCd, InspIRCd with services, and the sandbox inbox as a process of its own.
+//! The real binary against real peers: ngIRCd, InspIRCd with services, a browser, and the sandbox inbox as a process
+//! of its own.
 //!
 //! Everything is driven from outside: settings files, signals, HTTP, and bytes on an IRC connection. It uses nothing
 //! of the library. A missing server is a loud skip on a laptop, and a failure where `CI` is set.
 
+mod browser;
 mod gateway;
 mod http;
 mod irc;
+mod matrix;
 mod peers;
 mod process;
 mod sandbox;
@@ -19,6 +22,7 @@ mod crashes;
 mod crowd;
 mod identity;
 mod outages;
+mod pages;
 mod process_life;
 mod repeats;
 mod try_out;

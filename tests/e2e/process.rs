@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio},
     sync::atomic::{AtomicU16, Ordering},
     thread,
 };
@@ -28,9 +28,22 @@ pub(crate) struct Process {
 impl Process {
     /// Output is appended to `NAME.out` and `NAME.err` in `folder`, so that restarts share them.
     pub(crate) fn spawn(mut command: Command, name: &str, folder: &Path) -> Self {
+        let out = folder.join(format!("{name}.out"));
+        command.stdin(Stdio::null()).stdout(append_to(&out));
+        Self::start(command, name, folder)
+    }
+
+    /// One that is talked with. It is expected to end when its input does, as it does when this process is killed.
+    pub(crate) fn spawn_talking(mut command: Command, name: &str, folder: &Path) -> (Self, ChildStdin, ChildStdout) {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Self::start(command, name, folder);
+        let (input, output) = (process.child.stdin.take(), process.child.stdout.take());
+        (process, input.expect("it is piped"), output.expect("it is piped"))
+    }
+
+    fn start(mut command: Command, name: &str, folder: &Path) -> Self {
         let (out, err) = (folder.join(format!("{name}.out")), folder.join(format!("{name}.err")));
-        let append = |path: &Path| File::options().create(true).append(true).open(path).expect("a log file opens");
-        command.process_group(0).stdin(Stdio::null()).stdout(append(&out)).stderr(append(&err));
+        command.process_group(0).stderr(append_to(&err));
         let child = command.spawn().unwrap_or_else(|error| panic!("{name} does not start: {error}"));
         Self { child, name: name.to_owned(), out, err, ended: None }
     }
@@ -87,6 +100,10 @@ impl Drop for Process {
 fn send(signal: &str, to: &str) {
     // A process that is gone already is as good as signalled.
     Command::new("kill").args([&format!("-{signal}"), "--", to]).stderr(Stdio::null()).status().expect("kill runs");
+}
+
+fn append_to(path: &Path) -> File {
+    File::options().create(true).append(true).open(path).expect("a log file opens")
 }
 
 fn read(path: &Path) -> String {

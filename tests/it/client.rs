@@ -43,7 +43,6 @@ fn incoming(source_id: &str) -> NewMessage {
         private: false,
         source_id: source_id.to_owned(),
         content_attributes: Map::new(),
-        attachments: Vec::new(),
     }
 }
 
@@ -89,9 +88,10 @@ async fn a_conversation_is_opened_posted_to_listed_and_resolved() {
     let client = client(&sandbox);
     let conversation = opened(&client).await;
     let posted = client.post_message(conversation.id, &incoming("libera/01/0")).await.unwrap();
-    let file = Upload { name: "cat.png".to_owned(), content_type: "image/png".to_owned(), bytes: "PNG".into() };
-    let with_file = NewMessage { attachments: vec![file], content: String::new(), ..incoming("libera/01/1") };
-    client.post_message(conversation.id, &with_file).await.unwrap();
+    let file = Upload::whole("cat.png".to_owned(), "image/png".to_owned(), "PNG".into());
+    let beside = NewMessage { content: String::new(), ..incoming("libera/01/1") };
+    let place = client.upload_place().await;
+    client.post_with_files(conversation.id, &beside, vec![file], place).await.unwrap();
     let rows = client.messages_after(conversation.id, MessageId(posted.id.0 - 1)).await.unwrap();
     let marks: Vec<_> = rows.iter().filter_map(|row| row.source_id.as_deref()).collect();
     assert_eq!(marks, ["libera/01/0", "libera/01/1"]);

@@ -8,8 +8,8 @@ use std::{
 };
 
 use bridge_api::{
-    Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, Fault, Host, Inbound, Message, Outbound, Part,
-    Peer, Report, Secret, Sent, Speaker, async_trait,
+    Attachment, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File, Host, Inbound,
+    Landing, Message, Outbound, Part, Peer, Report, Secret, Sent, Speaker, async_trait,
 };
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
@@ -32,11 +32,30 @@ pub(crate) struct Played {
     host: watch::Sender<Option<Host>>,
     sent: watch::Sender<Vec<Outbound>>,
     script: Mutex<VecDeque<Result<Sent, Fault>>>,
+    files: Mutex<VecDeque<Result<File, Fault>>>,
+    landed: watch::Sender<Vec<(String, Landing)>>,
 }
 
 impl Played {
     fn new() -> Arc<Self> {
-        Arc::new(Self { host: watch::channel(None).0, sent: watch::channel(Vec::new()).0, script: Mutex::default() })
+        Arc::new(Self {
+            host: watch::channel(None).0,
+            sent: watch::channel(Vec::new()).0,
+            script: Mutex::default(),
+            files: Mutex::default(),
+            landed: watch::channel(Vec::new()).0,
+        })
+    }
+
+    /// The next file that is asked for is this one.
+    pub(crate) fn will_open(&self, file: Result<File, Fault>) {
+        self.files.lock().unwrap().push_back(file);
+    }
+
+    pub(crate) async fn wait_for_landings(&self, count: usize) -> Vec<(String, Landing)> {
+        let mut landed = self.landed.subscribe();
+        let there = tokio::time::timeout(DEADLINE, landed.wait_for(|landed| landed.len() >= count)).await;
+        there.expect("the bridge is told where its messages landed").unwrap().clone()
     }
 
     /// The next effect ends so.
@@ -53,6 +72,18 @@ impl Played {
     /// Texts that were sent to a thread.
     pub(crate) fn texts(&self, thread: &str) -> Vec<String> {
         self.sent.borrow().iter().filter(|out| out.thread.as_str() == thread).map(text_of).collect()
+    }
+
+    /// Keys of what was sent, whatever the thread.
+    pub(crate) async fn wait_for_keys(&self, count: usize) -> Vec<String> {
+        let sent = self.wait_for_sent(count).await;
+        sent.iter().map(|out| out.key.to_string()).collect()
+    }
+
+    pub(crate) async fn wait_for_sent(&self, count: usize) -> Vec<Outbound> {
+        let mut sent = self.sent.subscribe();
+        let there = tokio::time::timeout(DEADLINE, sent.wait_for(|sent| sent.len() >= count)).await;
+        there.expect("so many effects").unwrap().clone()
     }
 
     pub(crate) async fn wait_for_texts(&self, thread: &str, count: usize) -> Vec<String> {
@@ -92,6 +123,13 @@ impl Bridge for Played {
     }
     async fn probe(&self, _out: &Outbound) -> Result<Option<Sent>, Fault> {
         Err(Fault::unknown("this network keeps no history"))
+    }
+    async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        let scripted = self.files.lock().unwrap().pop_front();
+        scripted.unwrap_or_else(|| Err(Fault::refused(format!("{} is gone", attachment.url))))
+    }
+    fn landed(&self, event: &EventId, landing: Landing) {
+        self.landed.send_modify(|landed| landed.push((event.to_string(), landing)));
     }
 }
 
@@ -141,6 +179,13 @@ impl World {
         let messages = conversation["messages"].as_array().unwrap().clone();
         let kind = |m: &&Value| m["message_type"] == kind && m["private"] == false;
         messages.iter().filter(kind).map(|m| m["content"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// A message of a conversation, by its place there.
+    pub(crate) fn row(&self, conversation: u64, place: usize) -> Value {
+        let conversations = self.conversations();
+        let found = conversations.iter().find(|c| c["id"] == conversation).expect("a conversation of this number");
+        found["messages"][place].clone()
     }
 
     pub(crate) async fn wait_for_incoming(&self, conversation: u64, count: usize) -> Vec<String> {
@@ -211,6 +256,7 @@ async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::
             send_templates: true,
             settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
+            attachment_bytes_max: 40 << 20,
         }],
         bridges: vec![BridgePlan {
             name: BridgeName::from("net"),

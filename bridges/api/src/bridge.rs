@@ -47,6 +47,11 @@ pub trait Bridge: Send + Sync + 'static {
     /// once and never kept.
     async fn typing(&self, _thread: &ThreadId, _typing: bool) {}
 
+    /// What the network's operator has to install for this bridge, as the text of a file.
+    fn registration(&self) -> Result<String, Fault> {
+        Err(Fault::refused("this kind of bridge needs no registration"))
+    }
+
     /// Says what became of a reported message on its way to the inbox. Cheap; may be told more than once
     /// or, after a crash, not at all.
     fn landed(&self, _event: &EventId, _landing: Landing) {}

@@ -37,6 +37,15 @@ impl Inbox {
     }
 }
 
+/// Somebody who signs in to the account.
+#[derive(Clone, Debug, Deserialize)]
+pub struct AgentRow {
+    pub id: i64,
+    /// Where their picture is, as [`Client::download`](crate::chatwoot::Client::download) takes it; empty without one.
+    #[serde(default, deserialize_with = "lenient")]
+    pub thumbnail: String,
+}
+
 /// The account that an inbox is in.
 #[derive(Clone, Debug, Deserialize)]
 pub struct Account {

@@ -1,9 +1,16 @@
 //! Real servers, each a private instance in a folder of its own on a loopback port.
 
+pub(crate) mod as_proxy;
+pub(crate) mod customer;
+pub(crate) mod faulty;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod scripted;
+pub(crate) mod server;
+pub(crate) mod synapse;
+pub(crate) mod websocket;
 
 use std::{
     ffi::OsStr,
@@ -26,13 +33,13 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope)");
+    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium)");
     assert!(std::env::var_os("CI").is_none(), "{text}");
     eprintln!("\n*** SKIPPED: {text} ***\n");
     false
 }
 
-fn find(program: &str) -> Option<PathBuf> {
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // Where Debian keeps daemons, which is not in everybody's path.
     let more = ["/usr/sbin", "/usr/local/sbin"].map(PathBuf::from);
@@ -105,6 +112,7 @@ mod tests {
         peers::{
             inspircd::Inspircd,
             ngircd::{Flood, Ngircd},
+            synapse::Synapse,
         },
     };
 
@@ -132,5 +140,27 @@ mod tests {
         server.trust_certificate("alice", "wonderland");
         alice.send("WHOIS alice alice");
         alice.until("the account", |line| line.command == "330" && line.params.contains(&"alice".to_owned()));
+    }
+
+    #[test]
+    fn synapse_keeps_what_it_has_through_a_kill_and_answers_again_after_a_hang() {
+        if !Synapse::present() {
+            return;
+        }
+        let mut server = Synapse::start();
+        let account = server.register("alice");
+        server.go_down();
+        server.come_up();
+        let who = |server: &Synapse| {
+            let path = "/_matrix/client/v3/account/whoami";
+            server.call(reqwest::Method::GET, path, Some(&account.token), None).json()["user_id"].clone()
+        };
+        assert_eq!(who(&server), account.user);
+        server.hang();
+        server.wake();
+        assert_eq!(who(&server), account.user);
+        server.stop();
+        server.come_up();
+        assert_eq!(who(&server), account.user);
     }
 }

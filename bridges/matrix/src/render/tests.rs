@@ -4,7 +4,7 @@ use std::thread;
 
 use proptest::prelude::*;
 
-use super::*;
+use super::{from_markdown::Rendered, *};
 
 /// What a worker of the runtime has.
 const STACK_BYTES: usize = 2 * 1024 * 1024;

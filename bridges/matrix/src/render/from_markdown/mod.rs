@@ -17,15 +17,15 @@ use super::{
 
 /// What goes into an event's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rendered {
-    pub body: String,
+pub(crate) struct Rendered {
+    pub(crate) body: String,
     /// HTML, where it says more than the body.
-    pub formatted: Option<String>,
+    pub(crate) formatted: Option<String>,
 }
 
 impl Rendered {
     /// How many bytes of an event both take, in JSON.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         json_bytes(&self.body) + self.formatted.as_deref().map_or(0, json_bytes)
     }
 }
@@ -34,20 +34,13 @@ fn json_bytes(text: &str) -> usize {
     text.bytes().map(|byte| if matches!(byte, b'"' | b'\\' | b'\n' | b'\t') { 2 } else { 1 }).sum()
 }
 
-/// What old clients are to show of a message that replaces an earlier one.
-#[must_use]
-pub fn edited(new: &Rendered) -> Rendered {
-    let mark = |text: &String| format!("* {text}");
-    Rendered { body: mark(&new.body), formatted: new.formatted.as_ref().map(mark) }
-}
-
 /// Either form may be at most this large; a few kilobytes of Markdown can ask for megabytes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// `CommonMark` with `~~` and tables, as the inbox shows it to the agent: bare addresses are links, and every line end
 /// is one that is seen. What grows beyond all bounds is sent as it was typed.
 #[must_use]
-pub fn from_markdown(markdown: &str) -> Rendered {
+pub(crate) fn from_markdown(markdown: &str) -> Rendered {
     let source = cleaned(markdown);
     let parser = Parser::new_ext(&source, Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES);
     let mut page = Page::default();

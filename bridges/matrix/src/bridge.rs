@@ -1,0 +1,304 @@
+//! The gateway's side: `Kind` and `Bridge` over the parts. Holds no protocol.
+
+use std::{
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bridge_api::{
+    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File,
+    Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
+    async_trait,
+};
+
+use crate::{
+    catch_up::catch_up,
+    client::{CallFault, Client, MediaRef},
+    desk::Desk,
+    ghosts::Ghosts,
+    hub::{Courtesy, Ends, Hub, News},
+    ids::{EventRef, RoomId},
+    machine::{Machine, Me},
+    receive::{pacing::Pacing, push, sync, websocket::Link},
+    render, sending,
+    settings::{Account, Appservice, Checked, Entrance, Settings},
+};
+
+/// The kind `matrix`.
+#[derive(Debug)]
+pub struct Matrix;
+
+impl Kind for Matrix {
+    const NAME: &'static str = "matrix";
+    type Settings = Settings;
+
+    fn build(name: BridgeName, settings: Settings) -> Result<Arc<dyn Bridge>, SettingsFault> {
+        let registration = settings.registration(name.as_str()).map_err(|fault| fault.to_string());
+        let settings = settings.check(name.as_str())?;
+        let client = match &settings.account {
+            Account::Appservice(appservice) => {
+                Client::new(settings.homeserver.clone(), &appservice.token, Some(appservice.user.clone()))?
+            }
+            Account::Bot { token } => Client::new(settings.homeserver.clone(), token, None)?,
+        };
+        let upload_bytes_max = AtomicU64::new(UPLOAD_BYTES_USUAL);
+        Ok(Arc::new(Homeserver { name, settings, registration, client, hub: RwLock::new(None), upload_bytes_max }))
+    }
+}
+
+/// What Synapse takes when nobody has told it otherwise.
+const UPLOAD_BYTES_USUAL: u64 = 50 << 20;
+/// Replies under way at once, over all rooms.
+const IN_FLIGHT_MAX: usize = 64;
+/// Between two looks at what pushes may have missed: a homeserver that was restarted may sit on them.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+
+struct Homeserver {
+    name: BridgeName,
+    settings: Checked,
+    registration: Result<String, String>,
+    client: Client,
+    /// While it runs.
+    hub: RwLock<Option<Arc<Hub>>>,
+    upload_bytes_max: AtomicU64,
+}
+
+impl Homeserver {
+    fn hub(&self) -> Result<Arc<Hub>, Fault> {
+        let hub = self.hub.read().unwrap_or_else(PoisonError::into_inner).clone();
+        hub.ok_or_else(|| Fault::down(format!("the bridge {} has not reached its homeserver yet", self.name)))
+    }
+
+    fn known_hub(&self) -> Option<Arc<Hub>> {
+        self.hub.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Who we are, asked until the homeserver says so. `None` when told to stop.
+    async fn enter(&self, host: &Host, stop: &CancellationToken) -> Option<Me> {
+        let mut pacing = Pacing::default();
+        loop {
+            let fault = match stop.run_until_cancelled(self.introduce()).await? {
+                Ok(me) => return Some(me),
+                Err(fault) => fault,
+            };
+            let pause = pacing.broke(Instant::now(), fastrand::f64());
+            let after = if let CallFault::Limited { after } = &fault { *after } else { Duration::ZERO };
+            let reason = fault.to_string();
+            tracing::warn!(reason = reason.as_str(), "the homeserver cannot be used yet");
+            host.state(BridgeState::Down { reason });
+            stop.run_until_cancelled(tokio::time::sleep(pause.max(after))).await?;
+        }
+    }
+
+    async fn introduce(&self) -> Result<Me, CallFault> {
+        let me = match &self.settings.account {
+            Account::Appservice(appservice) => {
+                self.client.register(appservice.user.localpart()).await?;
+                Me { user: appservice.user.clone(), namespace: Some(appservice.namespace.clone()) }
+            }
+            Account::Bot { .. } => Me { user: self.client.whoami().await?, namespace: None },
+        };
+        if let Some(name) = &self.settings.display_name {
+            let known = self.client.profile(&me.user).await?.name;
+            if known.as_ref() != Some(name) {
+                self.client.set_name(&me.user, name).await?;
+            }
+        }
+        match self.client.upload_bytes_max().await {
+            Ok(Some(bytes_max)) => self.upload_bytes_max.store(bytes_max, Ordering::Relaxed),
+            Ok(None) => {}
+            Err(fault) if !fault.may_pass() => {}
+            Err(fault) => return Err(fault),
+        }
+        Ok(me)
+    }
+
+    async fn open_hub(&self, host: &Host, me: Me) -> Result<(Arc<Hub>, Ends), Fault> {
+        let kept = host.cursors("").await.map_err(|error| Fault::retry(error.to_string()))?;
+        let ghosts = match (&self.settings.account, &me.namespace) {
+            (Account::Appservice(appservice), Some(namespace)) => {
+                Some(Ghosts::new(namespace, &appservice.server_name, &kept))
+            }
+            _ => None,
+        };
+        let machine = Machine::new(me, self.settings.invites.clone(), &kept);
+        let tells =
+            matches!(&self.settings.account, Account::Appservice(Appservice { entrance: Entrance::Websocket(_), .. }));
+        Ok(Hub::new(self.settings.clone(), self.client.clone(), machine, host.clone(), ghosts, tells))
+    }
+
+    async fn receive(&self, hub: Arc<Hub>, ends: Ends, stop: CancellationToken) -> Result<(), Fault> {
+        let desk = Desk::new(hub.clone(), ends.inputs).run();
+        let receiving = async {
+            match &self.settings.account {
+                Account::Bot { .. } => sync::run(&hub, stop).await,
+                Account::Appservice(appservice) => match &appservice.entrance {
+                    Entrance::Websocket(url) => {
+                        let (token, id) = (appservice.token.clone(), appservice.id.clone());
+                        let underway = Vec::new();
+                        let news = ends.news;
+                        Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway }
+                            .run(stop)
+                            .await
+                    }
+                    Entrance::Push { listen, hs_token } => {
+                        pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await
+                    }
+                },
+            }
+        };
+        // The desk ends by being dropped: what it has not kept, nobody has acknowledged.
+        tokio::select! {
+            () = desk => Err(Fault::retry("the desk ended by itself")),
+            ended = receiving => ended,
+        }
+    }
+}
+
+/// What was missed first, then the listener, then the homeserver is asked to knock.
+async fn pushed(
+    hub: Arc<Hub>,
+    listen: std::net::SocketAddr,
+    hs_token: bridge_api::Secret,
+    id: &str,
+    stop: CancellationToken,
+) -> Result<(), Fault> {
+    let mut pacing = Pacing::default();
+    loop {
+        let Some(caught_up) = stop.run_until_cancelled(catch_up(&hub)).await else { return Ok(()) };
+        let Err(reason) = caught_up else { break };
+        hub.host.state(BridgeState::Down { reason });
+        let pause = pacing.broke(Instant::now(), fastrand::f64());
+        if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+            return Ok(());
+        }
+    }
+    let listener = push::listen(listen).await.map_err(Fault::retry)?;
+    hub.host.state(BridgeState::Up);
+    let looking = async {
+        let mut problem = knock(&hub, id).await;
+        loop {
+            tokio::time::sleep(if problem { Duration::from_secs(5) } else { LOOK_EVERY }).await;
+            if let Err(reason) = catch_up(&hub).await {
+                tracing::info!(reason, "what may have been missed cannot be read now");
+            }
+            problem = knock(&hub, id).await;
+        }
+    };
+    tokio::select! {
+        () = push::serve(hub.clone(), listener, hs_token, stop) => Ok(()),
+        never = looking => never,
+    }
+}
+
+/// True when the homeserver cannot reach us.
+async fn knock(hub: &Hub, id: &str) -> bool {
+    match hub.client.ping_appservice(id).await {
+        Ok(()) => {
+            hub.host.state(BridgeState::Up);
+            false
+        }
+        // A server that does not know the call, or is away itself, says nothing about us.
+        Err(fault) if fault.status() == Some(404) => false,
+        Err(fault) => {
+            let reason = format!("the homeserver cannot reach us: {fault}");
+            tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
+            hub.host.state(BridgeState::Degraded { reason });
+            true
+        }
+    }
+}
+
+#[async_trait]
+impl Bridge for Homeserver {
+    fn capabilities(&self) -> Capabilities {
+        let mut capabilities = Capabilities::cautious();
+        capabilities.resend = Resend::Askable;
+        capabilities.placement = match &self.settings.account {
+            Account::Appservice(Appservice { entrance: Entrance::Push { .. }, .. }) => Placement::EveryReplica,
+            Account::Appservice(_) | Account::Bot { .. } => Placement::OneReplica,
+        };
+        capabilities.text_bytes_max = render::TEXT_BYTES_MAX;
+        capabilities.text_form = TextForm::Html;
+        capabilities.attachments = Attachments::Native { bytes_max: self.upload_bytes_max.load(Ordering::Relaxed) };
+        capabilities.receipts = Receipts::Read;
+        capabilities.replies = true;
+        capabilities.withdraw = true;
+        capabilities.in_flight_max = IN_FLIGHT_MAX;
+        capabilities
+    }
+
+    fn parts(&self, _thread: &ThreadId, reply: Reply) -> Vec<Part> {
+        let mut reply_to = reply.reply_to;
+        let texts = render::split(&reply.text, render::TEXT_BYTES_MAX);
+        let mut parts: Vec<Part> =
+            texts.into_iter().map(|text| Part::Text { text, reply_to: reply_to.take() }).collect();
+        parts.extend(reply.attachments.into_iter().map(Part::Attachment));
+        parts
+    }
+
+    async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
+        let Some(me) = self.enter(&host, &stop).await else { return Ok(()) };
+        let (hub, ends) = self.open_hub(&host, me).await?;
+        *self.hub.write().unwrap_or_else(PoisonError::into_inner) = Some(hub.clone());
+        let _running = Running(&self.hub);
+        self.receive(hub, ends, stop).await
+    }
+
+    async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
+        let hub = self.hub()?;
+        sending::send(&hub, self.upload_bytes_max.load(Ordering::Relaxed), out).await
+    }
+
+    async fn probe(&self, out: &Outbound) -> Result<Option<Sent>, Fault> {
+        sending::probe(&*self.hub()?, out).await
+    }
+
+    async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        let media = MediaRef::parse(&attachment.url).ok_or_else(|| Fault::refused("the file has no usable address"))?;
+        self.client.download(&media).await.map_err(|fault| match fault {
+            CallFault::Limited { after } => Fault::retry_after(after, "the homeserver asks for a pause"),
+            fault if fault.may_pass() => Fault::retry(fault.to_string()),
+            fault => Fault::refused(fault.to_string()),
+        })
+    }
+
+    fn registration(&self) -> Result<String, Fault> {
+        self.registration.clone().map_err(Fault::refused)
+    }
+
+    async fn typing(&self, thread: &ThreadId, typing: bool) {
+        let Some(hub) = self.known_hub() else { return };
+        let (room, seen) = {
+            let machine = hub.machine();
+            let room = machine.rooms.place_of(&RoomId::of_thread(thread)).clone();
+            let seen = machine.newest_of_theirs(&room);
+            (room, seen)
+        };
+        hub.courtesy(Courtesy::Typing(room.clone(), typing));
+        if let Some(seen) = seen.filter(|_| typing) {
+            hub.courtesy(Courtesy::Read(room, seen));
+        }
+    }
+
+    fn landed(&self, event: &EventId, landing: Landing) {
+        let Some(hub) = self.known_hub() else { return };
+        let reason = match landing {
+            Landing::Done => None,
+            Landing::Dead(reason) => Some(reason),
+        };
+        hub.news(News::Landed { event: EventRef::from(event.as_str()), reason });
+    }
+}
+
+/// Takes the hub away also when `run` is dropped.
+struct Running<'a>(&'a RwLock<Option<Arc<Hub>>>);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}

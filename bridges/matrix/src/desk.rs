@@ -1,0 +1,345 @@
+//! The one place where transactions are handled, however they come: asks what must be asked, lets the machine
+//! judge, hands the result to the host, and only then lets anybody acknowledge. Everything that changes what is
+//! known of rooms goes through here, one after another.
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use bridge_api::Cursor;
+use futures_util::{FutureExt, StreamExt, stream};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::Instant,
+};
+
+use crate::{
+    client::Profile,
+    duties::{self, Performed},
+    hub::{Change, Courtesy, Hub, Input, News},
+    ids::{EventRef, RoomId, UserId},
+    machine::{Answers, Duty, Found, Room, Staged, Standing, Wants, Why, place_cursor, room_cursor},
+    wire::Transaction,
+};
+
+/// Questions to the homeserver must not hold a transaction up for longer: what is not known by then is done without.
+const ASK_LIMIT: Duration = Duration::from_secs(2);
+const ASKS_AT_ONCE: usize = 16;
+/// What is handed to the host at once.
+const EVENTS_AT_ONCE: usize = 500;
+const DUTIES_AT_ONCE: usize = 16;
+const COURTESIES_AT_ONCE: usize = 16;
+/// Typing that nobody confirms is over after this time, since servers do not say so.
+const TYPING_LIMIT: Duration = Duration::from_secs(30);
+const AGAIN_FIRST: Duration = Duration::from_secs(2);
+const AGAIN_MAX: Duration = Duration::from_mins(5);
+
+pub(crate) struct Desk {
+    hub: Arc<Hub>,
+    inputs: mpsc::Receiver<Input>,
+    duties: JoinSet<(RoomId, Duty, Performed)>,
+    /// Rooms with a duty under way or waiting for its next try.
+    busy: HashSet<RoomId>,
+    queue: VecDeque<(RoomId, Duty)>,
+    again: HashMap<RoomId, Again>,
+    courtesies: JoinSet<()>,
+    typing: HashMap<RoomId, Instant>,
+}
+
+struct Again {
+    at: Instant,
+    pause: Duration,
+    duty: Duty,
+    waits: bool,
+}
+
+type Done = oneshot::Sender<Result<(), String>>;
+
+impl Desk {
+    pub(crate) fn new(hub: Arc<Hub>, inputs: mpsc::Receiver<Input>) -> Self {
+        Self {
+            hub,
+            inputs,
+            duties: JoinSet::new(),
+            busy: HashSet::new(),
+            queue: VecDeque::new(),
+            again: HashMap::new(),
+            courtesies: JoinSet::new(),
+            typing: HashMap::new(),
+        }
+    }
+
+    /// Works until it is dropped.
+    pub(crate) async fn run(mut self) {
+        let open = self.hub.machine().rooms.duties();
+        open.into_iter().for_each(|(room, duty)| self.enlist(room, duty));
+        let mut tick = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            self.begin_duties();
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(input) => self.work(input).await,
+                    None => return,
+                },
+                Some(performed) = self.duties.join_next() => {
+                    if let Ok((room, duty, performed)) = performed {
+                        self.performed(room, duty, performed).await;
+                    }
+                }
+                Some(_) = self.courtesies.join_next() => {}
+                _ = tick.tick() => self.look_at_the_clock(),
+            }
+        }
+    }
+
+    /// Takes whatever else waits along, since one sync of the disk serves all of it.
+    async fn work(&mut self, first: Input) {
+        let mut transaction = Transaction::default();
+        let mut waiting: Vec<Done> = Vec::new();
+        let mut next = Some(first);
+        while let Some(input) = next.take() {
+            match input {
+                Input::Transaction { transaction: more, done } => {
+                    transaction.events.extend(more.events);
+                    transaction.ephemeral.extend(more.ephemeral);
+                    waiting.push(done);
+                }
+                Input::Courtesy(courtesy) => self.courtesy(courtesy),
+                Input::Change { change, done } => {
+                    // In the order of arrival: what came before goes first.
+                    self.transaction(std::mem::take(&mut transaction), &mut waiting).await;
+                    let kept = self.change(change).await;
+                    drop(done.send(kept));
+                }
+            }
+            if transaction.events.len() < EVENTS_AT_ONCE {
+                next = self.inputs.try_recv().ok();
+            }
+        }
+        self.transaction(transaction, &mut waiting).await;
+    }
+
+    async fn transaction(&mut self, transaction: Transaction, waiting: &mut Vec<Done>) {
+        if waiting.is_empty() {
+            return;
+        }
+        let wants = self.hub.machine().wants(&transaction);
+        let answers = ask(&self.hub, wants).await;
+        let staged = self.hub.machine().take(transaction, &answers, now_millis());
+        let kept = self.keep(staged).await;
+        for done in waiting.drain(..) {
+            drop(done.send(kept.clone()));
+        }
+    }
+
+    async fn keep(&mut self, mut staged: Staged) -> Result<(), String> {
+        let mut cursors: Vec<Cursor> = staged.rooms.iter().map(|(id, room)| room_cursor(id, room)).collect();
+        cursors.extend(staged.places.iter().map(|(base, place)| place_cursor(base, place)));
+        let inbound = std::mem::take(&mut staged.inbound);
+        if !inbound.is_empty() || !cursors.is_empty() {
+            self.hub.host.accept(inbound, cursors).await.map_err(|error| error.to_string())?;
+        }
+        let duties: Vec<_> = staged.rooms.iter().filter_map(|(id, room)| Some((id.clone(), room.duty()?))).collect();
+        let typing = std::mem::take(&mut staged.typing);
+        let checkpoints = std::mem::take(&mut staged.checkpoints);
+        self.hub.machine_mut().commit(staged);
+        for (thread, is_typing) in typing {
+            self.hub.host.typing(&thread, is_typing);
+            let place = self.hub.machine().rooms.place_of(&RoomId::of_thread(&thread)).clone();
+            if is_typing {
+                self.typing.insert(place, Instant::now() + TYPING_LIMIT)
+            } else {
+                self.typing.remove(&place)
+            };
+        }
+        if !checkpoints.is_empty() {
+            self.hub.news(News::Taken(checkpoints));
+        }
+        duties.into_iter().for_each(|(room, duty)| self.enlist(room, duty));
+        Ok(())
+    }
+
+    async fn change(&mut self, change: Change) -> Result<(), String> {
+        let mut staged = Staged::default();
+        {
+            let machine = self.hub.machine();
+            let mut room = |id: &RoomId, with: &mut dyn FnMut(&mut Room)| {
+                let known = || machine.rooms.get(id).cloned().unwrap_or_default();
+                with(staged.rooms.entry(id.clone()).or_insert_with(known));
+            };
+            match change {
+                Change::Joined(id) => room(&id, &mut |room| room.standing = Standing::Joined),
+                Change::Out(id, why) => room(&id, &mut |room| room.standing = Standing::Out(why)),
+                Change::Told(id) => room(&id, &mut |room| room.told = true),
+                Change::Reinvited(id) => room(&id, &mut |room| room.reinvited = true),
+                Change::Settled { room: id, encrypted, too_large, peer } => room(&id, &mut |room| {
+                    room.settled = true;
+                    room.encrypted |= encrypted;
+                    if room.peer.is_none() {
+                        room.peer.clone_from(&peer);
+                    }
+                    if too_large {
+                        room.standing = Standing::Leaving(Why::TooLarge);
+                    }
+                }),
+                Change::Placed { base, to, peer, told } => {
+                    room(&to, &mut |room| {
+                        room.peer = Some(peer.clone());
+                        room.settled = true;
+                    });
+                    if let Some(told) = told {
+                        room(&told, &mut |room| room.told = true);
+                    }
+                    staged.places.insert(base, to);
+                }
+                Change::Moved { from, to } => {
+                    let known = machine.rooms.get(&from).cloned().unwrap_or_default();
+                    room(&to, &mut |room| {
+                        room.peer.clone_from(&known.peer);
+                        room.settled = true;
+                        room.standing = Standing::Joined;
+                    });
+                    room(&from, &mut |room| {
+                        room.replaced_by = None;
+                        room.standing = Standing::Leaving(Why::Moved);
+                    });
+                    staged.places.insert(machine.rooms.base_of(&from).clone(), to);
+                }
+            }
+        }
+        self.keep(staged).await
+    }
+
+    fn enlist(&mut self, room: RoomId, duty: Duty) {
+        if self.busy.insert(room.clone()) {
+            self.queue.push_back((room, duty));
+        }
+    }
+
+    fn begin_duties(&mut self) {
+        while self.duties.len() < DUTIES_AT_ONCE
+            && let Some((room, duty)) = self.queue.pop_front()
+        {
+            let hub = self.hub.clone();
+            self.duties.spawn(async move {
+                let performed = duties::perform(&hub, &room, &duty).await;
+                (room, duty, performed)
+            });
+        }
+    }
+
+    /// What is done may be followed by the room's next duty. What failed is tried again, less and less often.
+    async fn performed(&mut self, room: RoomId, duty: Duty, performed: Performed) {
+        let failed = match performed {
+            Performed::Done(change) => {
+                self.busy.remove(&room);
+                match self.change(change).await {
+                    Ok(()) => {
+                        self.again.remove(&room);
+                        return;
+                    }
+                    Err(reason) => reason,
+                }
+            }
+            Performed::Later(reason) => reason,
+        };
+        let pause = self.again.get(&room).map_or(AGAIN_FIRST, |again| (again.pause * 2).min(AGAIN_MAX));
+        tracing::info!(room = room.as_str(), duty = ?duty, reason = failed.as_str(), "something about a room is tried again later");
+        self.busy.insert(room.clone());
+        let at = Instant::now() + pause.mul_f64(0.75 + fastrand::f64() / 2.0);
+        self.again.insert(room, Again { at, pause, duty, waits: true });
+    }
+
+    fn look_at_the_clock(&mut self) {
+        let now = Instant::now();
+        for (room, again) in &mut self.again {
+            if again.waits && again.at <= now {
+                again.waits = false;
+                // The room may want something else by now.
+                let duty = self.hub.machine().rooms.get(room).and_then(Room::duty);
+                match duty {
+                    Some(duty) => {
+                        again.duty = duty.clone();
+                        self.queue.push_back((room.clone(), duty));
+                    }
+                    None => drop(self.busy.remove(room)),
+                }
+            }
+        }
+        let over: Vec<RoomId> =
+            self.typing.iter().filter(|(_, at)| **at <= now).map(|(room, _)| room.clone()).collect();
+        for room in over {
+            self.typing.remove(&room);
+            let thread = self.hub.machine_mut().stop_typing(&room);
+            if let Some(thread) = thread {
+                self.hub.host.typing(&thread, false);
+            }
+        }
+    }
+
+    fn courtesy(&mut self, courtesy: Courtesy) {
+        if self.courtesies.len() >= COURTESIES_AT_ONCE {
+            return;
+        }
+        let hub = self.hub.clone();
+        self.courtesies.spawn(async move {
+            let shown = match courtesy {
+                Courtesy::Typing(room, typing) => hub.client.type_in(&room, &hub.me.user, typing).await,
+                Courtesy::Read(room, event) => hub.client.mark_read(&room, &event).await,
+            };
+            if let Err(fault) = shown {
+                tracing::debug!(fault = fault.to_string(), "a courtesy was not shown");
+            }
+        });
+    }
+}
+
+/// One answer of the homeserver.
+enum Answer {
+    Profile(UserId, Profile),
+    Event(EventRef, Found),
+}
+
+/// Whatever is answered in time.
+async fn ask(hub: &Hub, wants: Wants) -> Answers {
+    let mut answers = Answers::default();
+    if wants == Wants::default() {
+        return answers;
+    }
+    let profiles = wants.profiles.into_iter().map(|user| profile_of(hub, user).boxed());
+    let events = wants.events.into_iter().map(|(room, event)| event_of(hub, room, event).boxed());
+    let questions: Vec<_> = profiles.chain(events).collect();
+    let mut answering = stream::iter(questions).buffer_unordered(ASKS_AT_ONCE);
+    let collecting = async {
+        while let Some(answer) = answering.next().await {
+            match answer {
+                Some(Answer::Profile(user, profile)) => drop(answers.profiles.insert(user, profile)),
+                Some(Answer::Event(event, found)) => drop(answers.events.insert(event, found)),
+                None => {}
+            }
+        }
+    };
+    if tokio::time::timeout(ASK_LIMIT, collecting).await.is_err() {
+        tracing::info!("the homeserver did not answer questions in time; they are done without");
+    }
+    answers
+}
+
+async fn profile_of(hub: &Hub, user: UserId) -> Option<Answer> {
+    let profile = hub.client.profile(&user).await.ok()?;
+    Some(Answer::Profile(user, profile))
+}
+
+async fn event_of(hub: &Hub, room: RoomId, event: EventRef) -> Option<Answer> {
+    let found = hub.client.event(&room, &event).await.ok()?;
+    Some(Answer::Event(event, found.map_or(Found::Absent, |found| Found::Event(Box::new(found)))))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the desk is where the machine's time comes from")]
+pub(crate) fn now_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    now.map_or(0, |since| since.as_millis() as i64)
+}

@@ -1,0 +1,67 @@
+//! Typing and reading: worth something for a moment only, and said again at every change.
+
+use std::collections::BTreeSet;
+
+use bridge_api::{EventId, Inbound, Key, Receipt, Report};
+
+use super::{Found, Taking, key_of, recent::Author};
+use crate::{
+    ids::{RoomId, UserId},
+    wire::Seen,
+};
+
+impl Taking<'_> {
+    /// The whole set of who types now: what changed is reported.
+    pub(super) fn types(&mut self, room: &RoomId, users: Vec<UserId>) {
+        let Some(thread) = self.machine.rooms.get(room).and_then(|_| self.thread(room)) else { return };
+        let now: BTreeSet<UserId> = users.into_iter().filter(|user| !self.machine.me.is_ours(user)).collect();
+        let before = self.staged.now_typing.get(room).or_else(|| self.machine.typing.get(room));
+        let before = before.is_some_and(|users| !users.is_empty());
+        if before == now.is_empty() {
+            self.staged.typing.push((thread, !now.is_empty()));
+        }
+        self.staged.now_typing.insert(room.clone(), now);
+    }
+
+    /// Whoever wrote does not type any more, though the server may not say so.
+    pub(super) fn wrote(&mut self, room: &RoomId, user: &UserId) {
+        let now = self.staged.now_typing.get(room).or_else(|| self.machine.typing.get(room));
+        let Some(mut left) = now.filter(|users| users.contains(user)).cloned() else { return };
+        left.remove(user);
+        self.types(room, left.into_iter().collect());
+    }
+
+    /// Somebody has read up to an event: all of ours up to it become read.
+    pub(super) fn reads(&mut self, room: &RoomId, seen: &Seen) {
+        if self.machine.me.is_ours(&seen.user) {
+            return;
+        }
+        let mut keys = self.unread_up_to(room, seen);
+        keys.dedup();
+        for key in keys {
+            let Some(thread) = self.thread(room) else { continue };
+            let id = format!("read/{key}");
+            let at_millis = self.moment(seen.at_millis, &id);
+            let report = Report::Receipt { key: key.clone(), receipt: Receipt::Read };
+            self.staged.inbound.push(Inbound { event: EventId::from(id), at_millis, thread, report });
+            self.staged.read.push((room.clone(), key));
+        }
+    }
+
+    fn unread_up_to(&self, room: &RoomId, seen: &Seen) -> Vec<Key> {
+        let done = |key: &Key| self.staged.read.iter().any(|(_, read)| read == key);
+        if let Some(keys) = self.machine.rings.get(room).and_then(|ring| ring.unread_up_to(&seen.event)) {
+            return keys.into_iter().filter(|key| !done(key)).collect();
+        }
+        // Older than what is in memory, or its echo has not come yet: at least the message itself was read.
+        let key = match self.author(&seen.event) {
+            Some((_, Author::Ours(key))) => key.clone(),
+            Some((_, Author::Peer(_))) => None,
+            None => match self.answers.events.get(&seen.event) {
+                Some(Found::Event(event)) if self.machine.me.is_ours(&event.sender) => key_of(&event.content),
+                Some(_) | None => None,
+            },
+        };
+        key.into_iter().filter(|key| !done(key)).collect()
+    }
+}

@@ -1,0 +1,233 @@
+//! What is known of each room, and what is still to be done about it. Kept as one cursor a room, so that a
+//! restart goes on where it was.
+
+use std::collections::HashMap;
+
+use bridge_api::{Cursor, ThreadId};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{EventRef, RoomId, UserId};
+
+const ROOM: &str = "room/";
+const PLACE: &str = "place/";
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Room {
+    /// Whose conversation it is: who invited us, or wrote first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) peer: Option<UserId>,
+    #[serde(default)]
+    pub(crate) standing: Standing,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) encrypted: bool,
+    /// The person has been told that we cannot read here, and another room offered.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) told: bool,
+    /// Agents know that somebody writes here what we cannot read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) told_agents: bool,
+    /// What is done once after joining is done.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) settled: bool,
+    /// The newest event that was handled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<EventRef>,
+    /// The root of the thread in which the person wrote last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) root: Option<EventRef>,
+    /// The person is not in the room any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) peer_left: bool,
+    /// And was invited again since.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) reinvited: bool,
+    /// The room was replaced by this one, which we have not moved to yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced_by: Option<Replacement>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Replacement {
+    pub(crate) room: RoomId,
+    /// A server that knows it.
+    pub(crate) via: Option<String>,
+}
+
+/// Where we stand in a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Standing {
+    #[default]
+    Joined,
+    Invited {
+        via: Option<String>,
+    },
+    /// We do not want to be in it, and are not out yet.
+    Leaving(Why),
+    Out(Why),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Why {
+    /// The settings do not allow who invited us.
+    Declined,
+    /// More people than the settings allow.
+    TooLarge,
+    /// The conversation goes on elsewhere.
+    Moved,
+    Left,
+    Kicked,
+    Banned,
+}
+
+/// Something to be done about a room. Doing it twice is harmless.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Join {
+        via: Option<String>,
+    },
+    Leave(Why),
+    /// Greet, and look who is there.
+    Settle,
+    /// Say that we cannot read here, and open a room in which we can.
+    TellEncrypted,
+    Move {
+        to: RoomId,
+        via: Option<String>,
+    },
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Room {
+    pub(crate) fn is_joined(&self) -> bool {
+        self.standing == Standing::Joined
+    }
+
+    /// What is to be done now; when it is done, the next.
+    pub(crate) fn duty(&self) -> Option<Duty> {
+        match &self.standing {
+            Standing::Invited { via } => return Some(Duty::Join { via: via.clone() }),
+            Standing::Leaving(why) => return Some(Duty::Leave(*why)),
+            Standing::Out(_) => return None,
+            Standing::Joined => {}
+        }
+        if let Some(Replacement { room, via }) = &self.replaced_by {
+            return Some(Duty::Move { to: room.clone(), via: via.clone() });
+        }
+        if self.encrypted && !self.told {
+            return Some(Duty::TellEncrypted);
+        }
+        (!self.settled && !self.encrypted).then_some(Duty::Settle)
+    }
+}
+
+/// All rooms, and which conversation goes on in which.
+#[derive(Debug, Default)]
+pub(crate) struct Rooms {
+    all: HashMap<RoomId, Room>,
+    /// From where a conversation began to where it is, when that is another room.
+    places: HashMap<RoomId, RoomId>,
+    bases: HashMap<RoomId, RoomId>,
+}
+
+impl Rooms {
+    pub(super) fn remember(kept: &[Cursor]) -> Self {
+        let mut rooms = Self::default();
+        for Cursor { name, value } in kept {
+            let Some(value) = value else { continue };
+            if let Some(room) = name.strip_prefix(ROOM) {
+                match serde_json::from_str(value) {
+                    Ok(state) => rooms.put(RoomId::from(room), state),
+                    Err(error) => {
+                        tracing::warn!(room, error = error.to_string(), "what was kept of a room is unreadable")
+                    }
+                }
+            } else if let Some(base) = name.strip_prefix(PLACE) {
+                rooms.place(RoomId::from(base), RoomId::from(value.as_str()));
+            }
+        }
+        rooms
+    }
+
+    pub(crate) fn get(&self, room: &RoomId) -> Option<&Room> {
+        self.all.get(room)
+    }
+
+    pub(crate) fn put(&mut self, room: RoomId, state: Room) {
+        self.all.insert(room, state);
+    }
+
+    pub(crate) fn place(&mut self, base: RoomId, place: RoomId) {
+        self.bases.insert(place.clone(), base.clone());
+        self.places.insert(base, place);
+    }
+
+    /// Where the conversation that began in this room goes on.
+    pub(crate) fn place_of<'r>(&'r self, base: &'r RoomId) -> &'r RoomId {
+        self.places.get(base).unwrap_or(base)
+    }
+
+    pub(crate) fn base_of<'r>(&'r self, room: &'r RoomId) -> &'r RoomId {
+        self.bases.get(room).unwrap_or(room)
+    }
+
+    pub(crate) fn thread_of(&self, room: &RoomId) -> Option<ThreadId> {
+        self.base_of(room).thread()
+    }
+
+    pub(crate) fn joined(&self) -> impl Iterator<Item = (&RoomId, &Room)> {
+        self.all.iter().filter(|(_, room)| room.is_joined())
+    }
+
+    /// What was not done yet.
+    pub(crate) fn duties(&self) -> Vec<(RoomId, Duty)> {
+        self.all.iter().filter_map(|(id, room)| Some((id.clone(), room.duty()?))).collect()
+    }
+}
+
+pub(crate) fn room_cursor(id: &RoomId, room: &Room) -> Cursor {
+    let value = serde_json::to_string(room).expect("a room is plain data");
+    Cursor::set(format!("{ROOM}{}", id.as_str()), value)
+}
+
+pub(crate) fn place_cursor(base: &RoomId, place: &RoomId) -> Cursor {
+    Cursor::set(format!("{PLACE}{}", base.as_str()), place.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_remembered_as_it_was() {
+        let room = Room {
+            peer: Some("@kim:s".into()),
+            standing: Standing::Invited { via: Some("s".into()) },
+            last: Some("$1".into()),
+            ..Room::default()
+        };
+        let cursors = [room_cursor(&"!a".into(), &room), place_cursor(&"!a".into(), &"!b".into())];
+        let rooms = Rooms::remember(&cursors);
+        assert_eq!(rooms.get(&"!a".into()), Some(&room));
+        assert_eq!(rooms.place_of(&"!a".into()), &RoomId::from("!b"));
+        assert_eq!(rooms.base_of(&"!b".into()), &RoomId::from("!a"));
+        assert_eq!(rooms.duties(), [("!a".into(), Duty::Join { via: Some("s".into()) })]);
+        assert_eq!(Rooms::remember(&[Cursor::set("room/!a", "{odd")]).get(&"!a".into()), None);
+    }
+
+    #[test]
+    fn duties_come_one_after_another() {
+        let mut room = Room { standing: Standing::Invited { via: None }, ..Room::default() };
+        assert_eq!(room.duty(), Some(Duty::Join { via: None }));
+        room.standing = Standing::Joined;
+        assert_eq!(room.duty(), Some(Duty::Settle));
+        room.encrypted = true;
+        assert_eq!(room.duty(), Some(Duty::TellEncrypted));
+        room.replaced_by = Some(Replacement { room: "!n".into(), via: None });
+        assert_eq!(room.duty(), Some(Duty::Move { to: "!n".into(), via: None }));
+        room.standing = Standing::Out(Why::Kicked);
+        assert_eq!(room.duty(), None);
+    }
+}

@@ -1,0 +1,8 @@
+//! Three ways for transactions to come in. Each hands them to the desk, and acknowledges what the host has kept.
+
+pub(crate) mod pacing;
+pub(crate) mod protocol;
+pub(crate) mod push;
+pub(crate) mod routes;
+pub(crate) mod sync;
+pub(crate) mod websocket;

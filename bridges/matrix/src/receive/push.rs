@@ -1,0 +1,98 @@
+//! The listener that a homeserver pushes to.
+
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bridge_api::{CancellationToken, Secret};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Limited};
+use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sha2::{Digest, Sha256};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+};
+
+use super::routes::{Answer, answer, refusal};
+use crate::hub::Hub;
+
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_LIMIT: Duration = Duration::from_secs(10);
+const BODY_LIMIT: Duration = Duration::from_secs(60);
+/// A homeserver sends at most about 20 MiB at once.
+const BODY_BYTES_MAX: usize = 64 << 20;
+
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
+}
+
+/// Serves until `stop`.
+pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, hs_token: Secret, stop: CancellationToken) {
+    let hs_token: Arc<[u8]> = Sha256::digest(hs_token.expose()).as_slice().into();
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            Some(_) = connections.join_next() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => {
+                    connections.spawn(converse(hub.clone(), stream, hs_token.clone(), place));
+                }
+                // Descriptors may have run out; others will be closed.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+            }
+        }
+    }
+}
+
+async fn converse(hub: Arc<Hub>, stream: TcpStream, hs_token: Arc<[u8]>, place: OwnedSemaphorePermit) {
+    let service = service_fn(move |request| respond(hub.clone(), hs_token.clone(), request));
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(error = error.to_string(), "a homeserver's connection ended");
+    }
+    drop(place);
+}
+
+async fn respond(hub: Arc<Hub>, hs_token: Arc<[u8]>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+    let (status, body) = match allowed(&hs_token, &request) {
+        Ok(()) => take(&hub, request).await,
+        Err(refused) => {
+            tracing::warn!(status = refused.0, "a request that does not bear the homeserver's token was refused");
+            refused
+        }
+    };
+    let response = Response::builder().status(status).header("content-type", "application/json");
+    Ok(response.body(Body::from(body.to_string())).expect("a status and a fixed header are always well formed"))
+}
+
+/// In the header; older servers put it into the query. Compared as hashes, so that the time taken says nothing.
+fn allowed(hs_token: &[u8], request: &Request<Incoming>) -> Result<(), Answer> {
+    let header = request.headers().get("authorization").and_then(|value| value.to_str().ok());
+    let header = header.and_then(|value| value.strip_prefix("Bearer "));
+    let query = request.uri().query().unwrap_or_default();
+    let query = url::form_urlencoded::parse(query.as_bytes()).find(|(key, _)| key == "access_token");
+    let token = header.or(query.as_ref().map(|(_, value)| &**value));
+    match token {
+        None => Err(refusal(401, "M_MISSING_TOKEN", "the homeserver's token is missing")),
+        Some(token) if Sha256::digest(token).as_slice() == hs_token => Ok(()),
+        Some(_) => Err(refusal(403, "M_FORBIDDEN", "the homeserver's token is wrong")),
+    }
+}
+
+async fn take(hub: &Hub, request: Request<Incoming>) -> Answer {
+    let (parts, body) = request.into_parts();
+    match tokio::time::timeout(BODY_LIMIT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
+        Ok(Ok(body)) => {
+            let body: Bytes = body.to_bytes();
+            answer(hub, parts.method.as_str(), parts.uri.path(), &body).await
+        }
+        Ok(Err(_)) => refusal(413, "M_TOO_LARGE", "the body is too large or broke off"),
+        Err(_) => refusal(408, "M_UNKNOWN", "the body took too long"),
+    }
+}

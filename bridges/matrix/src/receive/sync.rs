@@ -1,0 +1,58 @@
+//! A bot account that asks for what is new, again and again.
+
+use std::time::{Duration, Instant};
+
+use bridge_api::{BridgeState, CancellationToken, Fault};
+
+use super::pacing::Pacing;
+use crate::{
+    catch_up::{position, take},
+    client::CallFault,
+    hub::Hub,
+    wire::read_sync,
+};
+
+/// How long the server may wait for something to tell.
+const WAIT: Duration = Duration::from_secs(30);
+/// A server that has nothing to tell and yet answers at once is not asked more often than this.
+const ROUND_MIN: Duration = Duration::from_millis(50);
+
+/// Asks until `stop`.
+pub(crate) async fn run(hub: &Hub, stop: CancellationToken) -> Result<(), Fault> {
+    stop.run_until_cancelled(rounds(hub)).await;
+    Ok(())
+}
+
+async fn rounds(hub: &Hub) {
+    let mut pacing = Pacing::default();
+    let mut since = position(hub).await;
+    loop {
+        let began = Instant::now();
+        match round(hub, &mut since).await {
+            Ok(()) => {
+                hub.host.state(BridgeState::Up);
+                tokio::time::sleep(ROUND_MIN.saturating_sub(began.elapsed())).await;
+            }
+            Err((reason, after)) => {
+                tracing::warn!(reason = reason.as_str(), "the homeserver cannot be asked for what is new");
+                hub.host.state(BridgeState::Down { reason });
+                let pause = pacing.broke(Instant::now(), fastrand::f64());
+                tokio::time::sleep(pause.max(after)).await;
+            }
+        }
+    }
+}
+
+async fn round(hub: &Hub, since: &mut Option<String>) -> Result<(), (String, Duration)> {
+    let wait = if since.is_some() { WAIT } else { Duration::ZERO };
+    let answer = hub.client.sync(since.as_deref(), wait).await.map_err(|fault| {
+        let after = if let CallFault::Limited { after } = fault { after } else { Duration::ZERO };
+        (fault.to_string(), after)
+    })?;
+    let synced = read_sync(&answer, &hub.me.user);
+    let synced = synced.ok_or_else(|| ("the answer of /sync names no position".to_owned(), Duration::ZERO))?;
+    let next = synced.next.clone();
+    take(hub, synced, since.is_none()).await.map_err(|reason| (reason, Duration::ZERO))?;
+    *since = Some(next);
+    Ok(())
+}

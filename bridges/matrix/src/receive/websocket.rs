@@ -1,0 +1,336 @@
+//! Socket, TLS and clock around the protocol of the appservice websocket. Decides nothing about frames.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bridge_api::{BridgeState, CancellationToken, Fault, Secret};
+use futures_util::{FutureExt, SinkExt, StreamExt};
+use serde_json::Value;
+use tokio::{net::TcpStream, sync::mpsc, time::timeout};
+use tokio_tungstenite::{
+    Connector, MaybeTlsStream, WebSocketStream, connect_async_tls_with_config,
+    tungstenite::{
+        Error, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        protocol::{CloseFrame, WebSocketConfig, frame::coding::CloseCode},
+    },
+};
+use url::Url;
+
+use super::{
+    pacing::Pacing,
+    protocol::{Ack, Act, Closed, Protocol, checkpoints, closed},
+    routes,
+};
+use crate::{
+    catch_up::catch_up,
+    client::tls,
+    desk::now_millis,
+    hub::{Hub, News},
+    machine::Checkpoint,
+    wire::text,
+};
+
+const CONNECT_LIMIT: Duration = Duration::from_secs(15);
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
+/// Merged transactions may be large; more than this is no transaction.
+const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Frames that are handed to the desk at once.
+const FRAMES_AT_ONCE: usize = 64;
+/// Between two looks at what the link may have lost while it seemed well.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// Checkpoints of messages that have not reached the inbox yet.
+const UNDERWAY_MAX: usize = 4096;
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(crate) struct Link {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) url: Url,
+    pub(crate) token: Secret,
+    pub(crate) appservice: String,
+    pub(crate) news: mpsc::Receiver<News>,
+    pub(crate) underway: Vec<Checkpoint>,
+}
+
+/// Why a connection ended.
+enum Ended {
+    Stopped,
+    Replaced,
+    Broke(String),
+}
+
+const REPLACED: &str =
+    "another process uses this appservice's websocket now: stop one of the two, then restart this one";
+
+impl Link {
+    /// Connects, and again, until `stop` or until another process takes over.
+    pub(crate) async fn run(&mut self, stop: CancellationToken) -> Result<(), Fault> {
+        let mut pacing = Pacing::default();
+        loop {
+            let ended = match stop.run_until_cancelled(self.connect()).await {
+                None => Ended::Stopped,
+                Some(Err(reason)) => Ended::Broke(reason),
+                Some(Ok(socket)) => self.talk(socket, &stop).await,
+            };
+            match ended {
+                Ended::Stopped => return Ok(()),
+                Ended::Replaced => {
+                    tracing::error!(reason = REPLACED, "the bridge is out");
+                    self.hub.host.state(BridgeState::Down { reason: REPLACED.to_owned() });
+                    // Coming back would throw the other one out, which would come back in turn.
+                    stop.cancelled().await;
+                    return Ok(());
+                }
+                Ended::Broke(reason) => {
+                    let pause = pacing.broke(Instant::now(), fastrand::f64());
+                    tracing::warn!(
+                        reason = reason.as_str(),
+                        pause_seconds = pause.as_secs_f32(),
+                        "the websocket broke"
+                    );
+                    self.hub.host.state(BridgeState::Down { reason });
+                    if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    async fn connect(&self) -> Result<Socket, String> {
+        let request = self.request()?;
+        let config =
+            WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
+        let connecting = connect_async_tls_with_config(request, Some(config), true, Some(Connector::Rustls(tls())));
+        match timeout(CONNECT_LIMIT, connecting).await {
+            Err(_) => Err("the websocket does not open in time".to_owned()),
+            Ok(Ok((socket, _))) => Ok(socket),
+            Ok(Err(Error::Http(response))) => {
+                let body: Value =
+                    response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+                let code = text(&body, &["errcode"]).unwrap_or_default();
+                Err(match code {
+                    "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
+                        "bad credentials: the server does not know our as_token".to_owned()
+                    }
+                    code => format!("the websocket was refused with status {} {code}", response.status().as_u16()),
+                })
+            }
+            Ok(Err(error)) => Err(format!("the websocket does not open: {error}")),
+        }
+    }
+
+    fn request(&self) -> Result<Request, String> {
+        let mut url = self.url.clone();
+        let scheme = if matches!(url.scheme(), "https" | "wss") { "wss" } else { "ws" };
+        url.set_scheme(scheme).map_err(|()| "the websocket's address cannot be used".to_owned())?;
+        let path = format!("{}/_matrix/client/unstable/fi.mau.as_sync", url.path().trim_end_matches('/'));
+        url.set_path(&path);
+        let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
+        let process = format!("deskbridge-{}", std::process::id());
+        for (name, value) in [
+            ("authorization", format!("Bearer {}", self.token.expose())),
+            ("user-agent", concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned()),
+            ("x-mautrix-process-id", process),
+            ("x-mautrix-websocket-version", "3".to_owned()),
+        ] {
+            let value = value.parse().map_err(|_| format!("the header {name} cannot be written"))?;
+            request.headers_mut().insert(name, value);
+        }
+        Ok(request)
+    }
+
+    /// First what was missed, then what comes. Meanwhile the server's frames wait in the socket.
+    async fn talk(&mut self, mut socket: Socket, stop: &CancellationToken) -> Ended {
+        let mut protocol = Protocol::new(self.hub.host.bridge().as_str(), Instant::now());
+        match stop.run_until_cancelled(catch_up(&self.hub)).await {
+            None => return leave(socket).await,
+            Some(Err(reason)) => return Ended::Broke(format!("what was missed cannot be read: {reason}")),
+            Some(Ok(())) => {}
+        }
+        self.hub.host.state(BridgeState::Up);
+        tracing::info!("the appservice websocket is open");
+        if let Err(fault) = self.hub.client.ping_appservice(&self.appservice).await {
+            tracing::debug!(fault = fault.to_string(), "the homeserver was not asked to hurry");
+        }
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.reset();
+        loop {
+            let wake = tokio::time::sleep_until(protocol.wake().into());
+            let acts = tokio::select! {
+                () = stop.cancelled() => return leave(socket).await,
+                frame = socket.next() => match self.frames(&mut protocol, frame, &mut socket) {
+                    Ok(acts) => acts,
+                    Err(ended) => return ended,
+                },
+                Some(news) = self.news.recv() => self.tell(news),
+                () = wake => protocol.tick(Instant::now(), now_millis()),
+                _ = look.tick() => match catch_up(&self.hub).await {
+                    Ok(()) => Vec::new(),
+                    Err(reason) => {
+                        tracing::info!(reason, "what may have been missed cannot be read now");
+                        Vec::new()
+                    }
+                },
+            };
+            match self.carry_out(acts, &mut socket).await {
+                Ok(()) => {}
+                Err(reason) if reason == REPLACED => return Ended::Replaced,
+                Err(reason) => return Ended::Broke(reason),
+            }
+        }
+    }
+
+    /// The frame, and whatever else is there already.
+    fn frames(
+        &self,
+        protocol: &mut Protocol,
+        first: Option<Result<Message, Error>>,
+        socket: &mut Socket,
+    ) -> Result<Vec<Act>, Ended> {
+        let (mut acts, mut next) = (Vec::new(), Some(first));
+        let mut count = 0;
+        while let Some(frame) = next.take() {
+            match frame {
+                Some(Ok(Message::Text(text))) => {
+                    acts.extend(protocol.hear(text.as_str(), Instant::now(), now_millis()));
+                }
+                Some(Ok(Message::Close(frame))) if acts.is_empty() => {
+                    let (code, reason) =
+                        frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                    return Err(match closed(code, &reason) {
+                        Closed::Replaced => Ended::Replaced,
+                        Closed::Other(reason) => Ended::Broke(reason),
+                    });
+                }
+                Some(Ok(Message::Close(frame))) => {
+                    let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
+                    let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
+                    acts.push(Act::Close(match closed(code, &reason) {
+                        Closed::Replaced => REPLACED.to_owned(),
+                        Closed::Other(reason) => reason,
+                    }));
+                    break;
+                }
+                // Pings are answered by the library; binary frames are nobody's.
+                Some(Ok(_)) => {}
+                Some(Err(error)) if acts.is_empty() => {
+                    return Err(Ended::Broke(format!("the websocket failed: {error}")));
+                }
+                // What came whole is handled first.
+                Some(Err(error)) => {
+                    acts.push(Act::Close(format!("the websocket failed: {error}")));
+                    break;
+                }
+                None if acts.is_empty() => return Err(Ended::Broke("the websocket ended".to_owned())),
+                None => {
+                    acts.push(Act::Close("the websocket ended".to_owned()));
+                    break;
+                }
+            }
+            count += 1;
+            if count < FRAMES_AT_ONCE {
+                next = socket.next().now_or_never();
+            }
+        }
+        Ok(acts)
+    }
+
+    /// Transactions side by side go to the desk together.
+    async fn carry_out(&self, acts: Vec<Act>, socket: &mut Socket) -> Result<(), String> {
+        let mut transactions = Vec::new();
+        let mut rest = acts.into_iter().peekable();
+        while let Some(act) = rest.next() {
+            match act {
+                Act::Take { transaction, ack } => {
+                    transactions.push((transaction, ack));
+                    if !matches!(rest.peek(), Some(Act::Take { .. })) {
+                        self.take(std::mem::take(&mut transactions), socket).await?;
+                    }
+                }
+                Act::Write(text) => write(socket, text).await?,
+                Act::Proxy { id, request } => {
+                    let (status, body) = self.proxied(&request).await;
+                    if let Some(Act::Write(text)) = Protocol::proxied(id, status, &body) {
+                        write(socket, text).await?;
+                    }
+                }
+                Act::Close(reason) => return Err(reason),
+            }
+        }
+        Ok(())
+    }
+
+    async fn take(
+        &self,
+        transactions: Vec<(crate::wire::Transaction, Option<Ack>)>,
+        socket: &mut Socket,
+    ) -> Result<(), String> {
+        let mut all = crate::wire::Transaction::default();
+        let mut acks = Vec::new();
+        for (transaction, ack) in transactions {
+            all.events.extend(transaction.events);
+            all.ephemeral.extend(transaction.ephemeral);
+            acks.push(ack);
+        }
+        let taken = self.hub.take(all).await;
+        if taken.is_err() {
+            // The server brings a refused one again at once.
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        for ack in acks {
+            match Protocol::taken(ack, &taken) {
+                Some(Act::Write(text)) => write(socket, text).await?,
+                Some(Act::Close(reason)) => return Err(reason),
+                Some(Act::Take { .. } | Act::Proxy { .. }) | None => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn proxied(&self, request: &Value) -> routes::Answer {
+        let (method, path) = (text(request, &["method"]), text(request, &["path"]));
+        let (Some(method), Some(path)) = (method, path) else {
+            return routes::refusal(400, "M_BAD_JSON", "the method or path is missing");
+        };
+        let body = request.get("body").map(Value::to_string).unwrap_or_default();
+        routes::answer(&self.hub, method, path, body.as_bytes()).await
+    }
+
+    fn tell(&mut self, news: News) -> Vec<Act> {
+        let now = now_millis();
+        match news {
+            News::Taken(seen) => {
+                let told: Vec<_> = seen.iter().map(|checkpoint| (checkpoint.clone(), None)).collect();
+                self.underway.extend(seen.into_iter().filter(|checkpoint| checkpoint.carried));
+                let over = self.underway.len().saturating_sub(UNDERWAY_MAX);
+                self.underway.drain(..over);
+                vec![Act::Write(checkpoints("BRIDGE", &told, now))]
+            }
+            News::Landed { event, reason } => {
+                let found = self.underway.iter().position(|checkpoint| checkpoint.event == event);
+                let told = found.map(|at| (self.underway.swap_remove(at), reason));
+                told.into_iter().map(|told| Act::Write(checkpoints("REMOTE", &[told], now))).collect()
+            }
+        }
+    }
+}
+
+async fn write(socket: &mut Socket, text: String) -> Result<(), String> {
+    match timeout(WRITE_LIMIT, socket.send(Message::text(text))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(format!("the websocket failed: {error}")),
+        Err(_) => Err("the websocket takes nothing any more".to_owned()),
+    }
+}
+
+/// We go; what was not acknowledged waits for us, or is read back.
+async fn leave(mut socket: Socket) -> Ended {
+    let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
+    drop(timeout(Duration::from_secs(2), socket.close(Some(frame))).await);
+    Ended::Stopped
+}

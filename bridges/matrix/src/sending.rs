@@ -1,0 +1,306 @@
+//! Effects: one part of an agent's message as one event in the room where the person is. Never retries.
+
+use bridge_api::{Agent, Attachment, EventId, Fault, Holder, Key, Outbound, Part, Sent, ThreadId};
+use serde_json::{Map, Value, json};
+
+use crate::{
+    client::{CallFault, Client},
+    duties::open_room,
+    hub::{Change, Courtesy, Hub},
+    ids::{EventRef, RoomId, UserId},
+    machine::{KEY_MARK, Room, Standing, literal},
+    render,
+    settings::Agents,
+    wire::Relation,
+};
+
+/// History that a probe reads before it says that it cannot tell.
+const PROBE_PAGES_MAX: usize = 20;
+const PROBE_PAGE: usize = 100;
+
+/// Causes the effect.
+pub(crate) async fn send(hub: &Hub, upload_bytes_max: u64, out: &Outbound) -> Result<Sent, Fault> {
+    if let Part::Withdraw { events, .. } = &out.part {
+        return withdraw(hub, out, events).await;
+    }
+    let (room, known) = place(hub, &out.thread).await?;
+    let speaker = speaker(hub, out.agent.as_ref(), &room).await?;
+    let mut content = content_of(hub, upload_bytes_max, out, &speaker).await?;
+    content.insert(KEY_MARK.to_owned(), Value::from(out.key.as_str()));
+    relate(hub, &room, &known, out, &mut content).await;
+    let content = Value::Object(content);
+    let event = match speaker.client.send(&room, "m.room.message", out.key.as_str(), &content).await {
+        Ok(event) => event,
+        Err(fault) => return Err(refused(hub, &room, &speaker, fault)),
+    };
+    hub.machine_mut().sent(&room, &event, &out.key);
+    hub.courtesy(Courtesy::Typing(room.clone(), false));
+    let seen = hub.machine().newest_of_theirs(&room);
+    if let Some(seen) = seen {
+        hub.courtesy(Courtesy::Read(room, seen));
+    }
+    Ok(Sent { event: Some(EventId::from(event.as_str())), remark: None })
+}
+
+/// Looks for the effect's mark in the room, newest first.
+pub(crate) async fn probe(hub: &Hub, out: &Outbound) -> Result<Option<Sent>, Fault> {
+    if matches!(out.part, Part::Withdraw { .. }) {
+        // Taking the same thing back twice is harmless.
+        return Ok(None);
+    }
+    let base = RoomId::of_thread(&out.thread);
+    let place = hub.machine().rooms.place_of(&base).clone();
+    let mut rooms = vec![place];
+    if !rooms.contains(&base) {
+        rooms.push(base);
+    }
+    for room in rooms {
+        if let Some(event) = find(hub, &room, &out.key).await? {
+            return Ok(Some(Sent { event: Some(EventId::from(event.as_str())), remark: None }));
+        }
+    }
+    Ok(None)
+}
+
+async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, Fault> {
+    let mut from = None;
+    for _ in 0..PROBE_PAGES_MAX {
+        let page = match hub.client.history(room, from.as_deref(), PROBE_PAGE).await {
+            Ok(page) => page,
+            // A room that we may not read is none that we wrote in lately.
+            Err(CallFault::Refused { status: 403 | 404, .. }) => return Ok(None),
+            Err(fault) => return Err(fault.into_fault_of_preparation()),
+        };
+        let ours = |event: &&crate::wire::Event| hub.me.is_ours(&event.sender);
+        let bears = |event: &&crate::wire::Event| crate::wire::text(&event.content, &[KEY_MARK]) == Some(key.as_str());
+        if let Some(found) = page.events.iter().filter(ours).find(bears) {
+            return Ok(Some(found.id.clone()));
+        }
+        match page.older {
+            Some(older) => from = Some(older),
+            None => return Ok(None),
+        }
+    }
+    Err(Fault::unknown("so much was written in the room since that an earlier try cannot be looked for"))
+}
+
+/// The room that the conversation is in now, entered again or made anew when that is needed.
+async fn place(hub: &Hub, thread: &ThreadId) -> Result<(RoomId, Room), Fault> {
+    let base = RoomId::of_thread(thread);
+    let (room, known) = {
+        let machine = hub.machine();
+        let room = machine.rooms.place_of(&base).clone();
+        let known = machine.rooms.get(&room).cloned();
+        (room, known)
+    };
+    let Some(known) = known else {
+        return Err(Fault::refused("the bridge knows no Matrix room of this conversation"));
+    };
+    let peer = known.peer.clone();
+    match (&known.standing, peer) {
+        (Standing::Out(_) | Standing::Leaving(_), Some(peer)) => elsewhere(hub, base, peer).await,
+        (Standing::Out(_) | Standing::Leaving(_), None) => {
+            Err(Fault::refused("we are not in the Matrix room any more"))
+        }
+        (Standing::Invited { .. }, _) => Err(Fault::retry("the Matrix room was not entered yet")),
+        (Standing::Joined, _) if known.encrypted && !known.told => {
+            Err(Fault::retry("the Matrix room is encrypted; another one is being opened"))
+        }
+        (Standing::Joined, _) if known.encrypted => {
+            Err(Fault::refused("the Matrix room is encrypted, and the person has no other room with us"))
+        }
+        (Standing::Joined, Some(peer)) if known.peer_left => back(hub, base, room, known, peer).await,
+        (Standing::Joined, _) => Ok((room, known)),
+    }
+}
+
+/// The person has left: they are invited again, once; after that a new room is opened.
+async fn back(hub: &Hub, base: RoomId, room: RoomId, known: Room, peer: UserId) -> Result<(RoomId, Room), Fault> {
+    if known.reinvited {
+        return elsewhere(hub, base, peer).await;
+    }
+    match hub.client.invite(&room, &peer).await {
+        Ok(()) => {
+            hub.change(Change::Reinvited(room.clone())).await.map_err(Fault::retry)?;
+            Ok((room, known))
+        }
+        Err(fault) if fault.may_pass() => Err(fault.into_fault_of_preparation()),
+        Err(_) => elsewhere(hub, base, peer).await,
+    }
+}
+
+async fn elsewhere(hub: &Hub, base: RoomId, peer: UserId) -> Result<(RoomId, Room), Fault> {
+    let to = open_room(hub, &peer).await.map_err(CallFault::into_fault_of_preparation)?;
+    let change = Change::Placed { base, to: to.clone(), peer, told: None };
+    hub.change(change).await.map_err(Fault::retry)?;
+    let known = hub.machine().rooms.get(&to).cloned().unwrap_or_default();
+    Ok((to, known))
+}
+
+/// Who says it.
+struct Speaker {
+    client: Client,
+    /// When it is a ghost.
+    ghost: Option<UserId>,
+    /// To be put before the text.
+    name: Option<String>,
+}
+
+async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId) -> Result<Speaker, Fault> {
+    let ourselves =
+        |name: Option<&str>| Speaker { client: hub.client.clone(), ghost: None, name: name.map(str::to_owned) };
+    let Some(agent) = agent else { return Ok(ourselves(None)) };
+    match (hub.settings.agents, &hub.ghosts) {
+        (Agents::Names, _) => Ok(ourselves(Some(&agent.name))),
+        (Agents::Hidden, _) | (Agents::Ghosts, None) => Ok(ourselves(None)),
+        (Agents::Ghosts, Some(ghosts)) => {
+            let ghost = ghosts.bring(&hub.client, &hub.host, agent, room).await;
+            match ghost.map_err(CallFault::into_fault_of_preparation)? {
+                Some(ghost) => Ok(Speaker { client: hub.client.speaking_as(&ghost), ghost: Some(ghost), name: None }),
+                None => Ok(ourselves(Some(&agent.name))),
+            }
+        }
+    }
+}
+
+fn refused(hub: &Hub, room: &RoomId, speaker: &Speaker, fault: CallFault) -> Fault {
+    match (&speaker.ghost, &hub.ghosts) {
+        // Put out of the room, perhaps: the next try brings them in again, or speaks for them.
+        (Some(ghost), Some(ghosts)) if fault.status() == Some(403) => {
+            ghosts.forget_place(room, ghost);
+            Fault::retry(format!("the agent may not write in the room: {fault}"))
+        }
+        _ if fault.status() == Some(403) && !fault.is_of_credentials() => {
+            Fault::refused(format!("the Matrix room does not let us write: {fault}"))
+        }
+        _ => fault.into_fault(),
+    }
+}
+
+async fn content_of(
+    hub: &Hub,
+    upload_bytes_max: u64,
+    out: &Outbound,
+    speaker: &Speaker,
+) -> Result<Map<String, Value>, Fault> {
+    match &out.part {
+        Part::Text { text, .. } => Ok(text_content(text, speaker.name.as_deref())),
+        Part::Attachment(file) => file_content(hub, upload_bytes_max, file, speaker).await,
+        _ => Err(Fault::refused("matrix has nothing to show this as")),
+    }
+}
+
+fn text_content(markdown: &str, name: Option<&str>) -> Map<String, Value> {
+    let named = name.map(|name| format!("**{}:** {markdown}", literal(name)));
+    let rendered = render::from_markdown(named.as_deref().unwrap_or(markdown));
+    let mut content = Map::new();
+    content.insert("msgtype".to_owned(), "m.text".into());
+    content.insert("body".to_owned(), rendered.body.into());
+    if let Some(html) = rendered.formatted {
+        content.insert("format".to_owned(), "org.matrix.custom.html".into());
+        content.insert("formatted_body".to_owned(), html.into());
+    }
+    content.insert("m.mentions".to_owned(), json!({}));
+    content
+}
+
+/// Natively; as a link where the file is larger than the homeserver takes.
+async fn file_content(
+    hub: &Hub,
+    upload_bytes_max: u64,
+    attachment: &Attachment,
+    speaker: &Speaker,
+) -> Result<Map<String, Value>, Fault> {
+    let link = || text_content(&format!("{}: {}", literal(&attachment.name), attachment.url), speaker.name.as_deref());
+    if attachment.holder == Holder::Link {
+        return Ok(link());
+    }
+    let file = hub.host.open(attachment).await?;
+    let size = file.length.or(attachment.size_bytes);
+    if size.is_some_and(|size| size > upload_bytes_max) {
+        return Ok(link());
+    }
+    let media_type = file.media_type.clone().or_else(|| attachment.media_type.clone());
+    let media = match speaker
+        .client
+        .upload(&attachment.name, bridge_api::File { media_type: media_type.clone(), ..file })
+        .await
+    {
+        Ok(media) => media,
+        Err(CallFault::Refused { status: 413, .. }) => return Ok(link()),
+        Err(fault) => return Err(fault.into_fault_of_preparation()),
+    };
+    let media_type = media_type.unwrap_or_else(|| "application/octet-stream".to_owned());
+    let msgtype = match media_type.split('/').next() {
+        Some("image") => "m.image",
+        Some("audio") => "m.audio",
+        Some("video") => "m.video",
+        _ => "m.file",
+    };
+    let mut info = json!({ "mimetype": media_type });
+    if let Some(size) = size {
+        info["size"] = size.into();
+    }
+    let content = json!({
+        "msgtype": msgtype, "url": media.to_string(), "body": attachment.name, "filename": attachment.name, "info": info,
+        "m.mentions": {},
+    });
+    match content {
+        Value::Object(content) => Ok(content),
+        _ => unreachable!("an object was written above"),
+    }
+}
+
+/// A reply in the place where the person wrote: their thread, if they wrote in one.
+async fn relate(hub: &Hub, room: &RoomId, known: &Room, out: &Outbound, content: &mut Map<String, Value>) {
+    let reply = match &out.part {
+        Part::Text { reply_to, .. } => reply_to.as_ref().map(|event| EventRef::from(event.as_str())),
+        _ => None,
+    };
+    let root = match &reply {
+        // The thread of what is answered; unknown is as good as none.
+        Some(event) => match hub.client.event(room, event).await {
+            Ok(Some(found)) => match found.relation() {
+                Relation::Thread { root, .. } => Some(root),
+                _ => None,
+            },
+            Ok(None) | Err(_) => None,
+        },
+        None => known.root.clone(),
+    };
+    let relates = match (root, reply) {
+        (Some(root), Some(reply)) => json!({
+            "rel_type": "m.thread", "event_id": root.as_str(), "is_falling_back": false,
+            "m.in_reply_to": { "event_id": reply.as_str() },
+        }),
+        (Some(root), None) => {
+            let newest = hub.machine().newest_of_theirs(room).unwrap_or_else(|| root.clone());
+            json!({
+                "rel_type": "m.thread", "event_id": root.as_str(), "is_falling_back": true,
+                "m.in_reply_to": { "event_id": newest.as_str() },
+            })
+        }
+        (None, Some(reply)) => json!({ "m.in_reply_to": { "event_id": reply.as_str() } }),
+        (None, None) => return,
+    };
+    content.insert("m.relates_to".to_owned(), relates);
+}
+
+/// Each event by whoever sent it: in a room of somebody else's we have no power over others' events.
+async fn withdraw(hub: &Hub, out: &Outbound, events: &[EventId]) -> Result<Sent, Fault> {
+    let base = RoomId::of_thread(&out.thread);
+    let place = hub.machine().rooms.place_of(&base).clone();
+    for (number, event) in events.iter().enumerate() {
+        let event = EventRef::from(event.as_str());
+        for room in [&place, &base] {
+            let found = hub.client.event(room, &event).await.map_err(CallFault::into_fault_of_preparation)?;
+            let Some(found) = found.filter(|found| hub.me.is_ours(&found.sender)) else { continue };
+            let txn = format!("{}-{number}", out.key);
+            match hub.client.speaking_as(&found.sender).redact(room, &event, &txn).await {
+                Ok(_) | Err(CallFault::Refused { status: 404, .. }) => break,
+                Err(fault) => return Err(fault.into_fault()),
+            }
+        }
+    }
+    Ok(Sent::default())
+}
