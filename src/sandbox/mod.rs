@@ -41,7 +41,7 @@ use tokio_util::task::TaskTracker;
 pub use contact_fields::Locale;
 pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
-use homeserver::{Homeserver, HomeserverSettings};
+use homeserver::{Core, Homeserver, HomeserverSettings};
 use refusal::Refusal;
 use shared::Shared;
 
@@ -145,7 +145,7 @@ impl Default for SandboxSettings {
 pub enum SandboxError {
     #[error("cannot listen on {address}: {source}")]
     Listen { address: SocketAddr, source: io::Error },
-    #[error("cannot build the client for callbacks: {0}")]
+    #[error("cannot build a client: {0}")]
     Client(reqwest::Error),
 }
 
@@ -172,7 +172,12 @@ impl Sandbox {
         let client = poster::client(&settings)?;
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let shared = Arc::new(Shared::new(settings, address, client, stop.clone(), tasks.clone()));
+        let homeserver = settings.homeserver.clone().map(|settings| Core::new(settings, tasks.clone()));
+        let homeserver = homeserver.transpose().map_err(SandboxError::Client)?.map(Arc::new);
+        if let Some(core) = homeserver.clone() {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(homeserver::push(core)));
+        }
+        let shared = Arc::new(Shared::new(settings, address, client, homeserver.clone(), stop.clone(), tasks.clone()));
         let serving = server::serve(shared.clone(), listener);
         tasks.spawn(stop.clone().run_until_cancelled_owned(serving));
         tasks.spawn(stop.clone().run_until_cancelled_owned(callbacks::dispatch(shared.clone())));

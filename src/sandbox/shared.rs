@@ -51,13 +51,12 @@ impl Shared {
         settings: SandboxSettings,
         address: SocketAddr,
         client: reqwest::Client,
+        homeserver: Option<Arc<Core>>,
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed ^ 0x5ec1);
         let secret = settings.callback_secret.clone().unwrap_or_else(|| token(&mut random));
-        let homeserver = settings.homeserver.clone().map(|settings| Core::new(settings, tasks.clone()));
-        let homeserver = homeserver.map(Arc::new);
         let frontend_url = settings.frontend_url.clone().unwrap_or_else(|| format!("http://{address}"));
         Self {
             address,

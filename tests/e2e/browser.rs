@@ -55,9 +55,9 @@ impl Browser {
         let (socket, _) = client(address, stream).expect("the browser speaks websocket");
         let mut page = Page { socket, last_id: 0, complaints: Vec::new() };
         for domain in ["Page", "Runtime", "Log", "DOM"] {
-            page.call(&format!("{domain}.enable"), json!({}));
+            page.call(&format!("{domain}.enable"), &json!({}));
         }
-        page.call("Page.navigate", json!({"url": url}));
+        page.call("Page.navigate", &json!({"url": url}));
         page.until("the page to load", "document.readyState === 'complete' && location.href !== 'about:blank'");
         page
     }
@@ -71,7 +71,7 @@ pub(crate) struct Page {
 
 impl Page {
     /// One DevTools call.
-    pub(crate) fn call(&mut self, method: &str, params: Value) -> Value {
+    pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         self.last_id += 1;
         let call = json!({"id": self.last_id, "method": method, "params": params});
         self.socket.send(Message::text(call.to_string())).expect("the browser listens");
@@ -103,19 +103,20 @@ impl Page {
     /// The value of an expression; a promise is waited for.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let result = self.call("Runtime.evaluate", params);
+        let result = self.call("Runtime.evaluate", &params);
         assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
         result["result"]["value"].clone()
     }
 
     /// Looks until the expression is true.
     pub(crate) fn until(&mut self, what: &str, expression: &str) {
-        until(what, || match self.evaluate(expression) {
-            Value::Bool(true) => Ok(()),
-            other => {
-                let shown = self.evaluate("document.body ? document.body.innerText.slice(0, 2000) : ''");
-                Err(format!("{expression} is {other}; shown: {shown}"))
+        until(what, || {
+            let found = self.evaluate(expression);
+            if found == json!(true) {
+                return Ok(());
             }
+            let shown = self.evaluate("document.body ? document.body.innerText.slice(0, 2000) : ''");
+            Err(format!("{expression} is {found}; shown: {shown}"))
         });
     }
 
@@ -140,39 +141,39 @@ impl Page {
     pub(crate) fn write(&mut self, selector: &str, text: &str) {
         self.until(selector, &format!("Boolean(document.querySelector({}))", json!(selector)));
         self.evaluate(&format!("document.querySelector({}).focus()", json!(selector)));
-        self.call("Input.insertText", json!({"text": text}));
+        self.call("Input.insertText", &json!({"text": text}));
     }
 
     pub(crate) fn press(&mut self, key: &str, code: u32) {
         let text = if key == "Enter" { "\r" } else { "" };
         let down = json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});
-        self.call("Input.dispatchKeyEvent", down);
-        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}));
+        self.call("Input.dispatchKeyEvent", &down);
+        self.call("Input.dispatchKeyEvent", &json!({"type": "keyUp", "key": key, "windowsVirtualKeyCode": code}));
     }
 
     /// Chooses files in a file field.
     pub(crate) fn attach(&mut self, selector: &str, file: &Path) {
-        let root = self.call("DOM.getDocument", json!({}))["root"]["nodeId"].clone();
-        let node = self.call("DOM.querySelector", json!({"nodeId": root, "selector": selector}))["nodeId"].clone();
-        self.call("DOM.setFileInputFiles", json!({"nodeId": node, "files": [file]}));
+        let root = self.call("DOM.getDocument", &json!({}))["root"]["nodeId"].clone();
+        let node = self.call("DOM.querySelector", &json!({"nodeId": root, "selector": selector}))["nodeId"].clone();
+        self.call("DOM.setFileInputFiles", &json!({"nodeId": node, "files": [file]}));
     }
 
     pub(crate) fn size(&mut self, width: u32, height: u32, phone: bool) {
         let scale = if phone { 2 } else { 1 };
         let metrics = json!({"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone});
-        self.call("Emulation.setDeviceMetricsOverride", metrics);
+        self.call("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
     pub(crate) fn dark(&mut self, dark: bool) {
         let value = if dark { "dark" } else { "light" };
         let features = json!({"features": [{"name": "prefers-color-scheme", "value": value}]});
-        self.call("Emulation.setEmulatedMedia", features);
+        self.call("Emulation.setEmulatedMedia", &features);
     }
 
     /// Writes a picture into the folder that `DESKBRIDGE_SCREENSHOTS` names, if it names one.
     pub(crate) fn picture(&mut self, name: &str) {
         let Some(folder) = std::env::var_os("DESKBRIDGE_SCREENSHOTS") else { return };
-        let shot = self.call("Page.captureScreenshot", json!({"format": "png"}));
+        let shot = self.call("Page.captureScreenshot", &json!({"format": "png"}));
         let bytes = STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("it is base64");
         fs::write(Path::new(&folder).join(format!("{name}.png")), bytes).expect("the folder is there");
     }

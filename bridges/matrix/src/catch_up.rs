@@ -51,11 +51,12 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
 /// Handles the answer of a `/sync`. The first one of an account tells where things stand: old messages of rooms
 /// that we know nothing of are no news.
 pub(crate) async fn take(hub: &Hub, synced: Synced, first: bool) -> Result<(), String> {
-    let Synced { next, mut transaction, gaps, joined: _ } = synced;
+    let Synced { next, mut transaction, mut gaps } = synced;
     if first {
         leave_news(hub, &mut transaction);
         fill_all(hub, &mut transaction).await?;
     } else {
+        leave_beginnings(hub, &mut transaction, &mut gaps);
         fill(hub, gaps.into_iter().map(|(room, before)| (room, Some(before))).collect(), &mut transaction).await?;
     }
     hub.take(transaction).await?;
@@ -67,6 +68,16 @@ fn leave_news(hub: &Hub, transaction: &mut Transaction) {
     let machine = hub.machine();
     let of_us = |event: &Event| event.state_key.as_deref() == Some(machine.me.user.as_str());
     transaction.events.retain(|event| machine.rooms.get(&event.room).is_none() && of_us(event));
+}
+
+/// Of rooms that we have just come into the timeline begins long before our invite. What concerns us of it is read
+/// when our own coming is handled.
+fn leave_beginnings(hub: &Hub, transaction: &mut Transaction, gaps: &mut Vec<(RoomId, String)>) {
+    let machine = hub.machine();
+    let known = |room: &RoomId| machine.rooms.get(room).is_some_and(|room| room.is_joined() && room.read_back);
+    let of_us = |event: &Event| event.state_key.as_deref() == Some(machine.me.user.as_str());
+    transaction.events.retain(|event| known(&event.room) || of_us(event));
+    gaps.retain(|(room, _)| known(room));
 }
 
 async fn room_by_room(hub: &Hub) -> Result<(), String> {
@@ -121,6 +132,21 @@ async fn missed(hub: &Hub, room: RoomId, from: Option<String>) -> Result<Vec<Eve
         }
     }
     tracing::warn!(room = room.as_str(), events = events.len(), "a gap in a room was too long to be read back whole");
+    events.reverse();
+    Ok(events)
+}
+
+/// What was written in a room from our invite on, oldest first: of that, nobody is told who was not in it yet.
+/// Nothing for a room that we came into by ourselves.
+pub(crate) async fn beginning(hub: &Hub, room: &RoomId) -> Result<Vec<Event>, CallFault> {
+    let page = hub.client.history(room, None, GAP_PAGE).await?;
+    let invites = |event: &Event| {
+        event.state_key.as_deref() == Some(hub.me.user.as_str())
+            && crate::wire::text(&event.content, &["membership"]) == Some("invite")
+    };
+    let Some(at) = page.events.iter().position(invites) else { return Ok(Vec::new()) };
+    let mut events = page.events;
+    events.truncate(at);
     events.reverse();
     Ok(events)
 }

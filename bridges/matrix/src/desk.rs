@@ -17,12 +17,13 @@ use tokio::{
 };
 
 use crate::{
+    catch_up::beginning,
     client::Profile,
     duties::{self, Performed},
     hub::{Change, Courtesy, Hub, Input, News},
     ids::{EventRef, RoomId, UserId},
     machine::{Answers, Duty, Found, Room, Staged, Standing, Wants, Why, place_cursor, room_cursor},
-    wire::Transaction,
+    wire::{Event, Transaction},
 };
 
 /// Questions to the homeserver must not hold a transaction up for longer: what is not known by then is done without.
@@ -127,7 +128,12 @@ impl Desk {
             return;
         }
         let wants = self.hub.machine().wants(&transaction);
-        let answers = ask(&self.hub, wants).await;
+        let (answers, mut before) = ask(&self.hub, wants).await;
+        let mut transaction = transaction;
+        if !before.is_empty() {
+            before.append(&mut transaction.events);
+            transaction.events = before;
+        }
         let staged = self.hub.machine().take(transaction, &answers, now_millis());
         let kept = self.keep(staged).await;
         for done in waiting.drain(..) {
@@ -172,6 +178,7 @@ impl Desk {
             };
             match change {
                 Change::Joined(id) => room(&id, &mut |room| room.standing = Standing::Joined),
+                Change::ReadBack(id) => room(&id, &mut |room| room.read_back = true),
                 Change::Out(id, why) => room(&id, &mut |room| room.standing = Standing::Out(why)),
                 Change::Told(id) => room(&id, &mut |room| room.told = true),
                 Change::Reinvited(id) => room(&id, &mut |room| room.reinvited = true),
@@ -188,7 +195,7 @@ impl Desk {
                 Change::Placed { base, to, peer, told } => {
                     room(&to, &mut |room| {
                         room.peer = Some(peer.clone());
-                        room.settled = true;
+                        (room.settled, room.read_back) = (true, true);
                     });
                     if let Some(told) = told {
                         room(&told, &mut |room| room.told = true);
@@ -199,7 +206,7 @@ impl Desk {
                     let known = machine.rooms.get(&from).cloned().unwrap_or_default();
                     room(&to, &mut |room| {
                         room.peer.clone_from(&known.peer);
-                        room.settled = true;
+                        (room.settled, room.read_back) = (true, true);
                         room.standing = Standing::Joined;
                     });
                     room(&from, &mut |room| {
@@ -301,23 +308,29 @@ impl Desk {
 enum Answer {
     Profile(UserId, Profile),
     Event(EventRef, Found),
+    Beginning(RoomId, Vec<Event>),
 }
 
-/// Whatever is answered in time.
-async fn ask(hub: &Hub, wants: Wants) -> Answers {
-    let mut answers = Answers::default();
+/// Whatever is answered in time, and what was written in rooms before we came in.
+async fn ask(hub: &Hub, wants: Wants) -> (Answers, Vec<Event>) {
+    let (mut answers, mut before) = (Answers::default(), Vec::new());
     if wants == Wants::default() {
-        return answers;
+        return (answers, before);
     }
+    let beginnings = wants.entered.into_iter().map(|room| beginning_of(hub, room).boxed());
     let profiles = wants.profiles.into_iter().map(|user| profile_of(hub, user).boxed());
     let events = wants.events.into_iter().map(|(room, event)| event_of(hub, room, event).boxed());
-    let questions: Vec<_> = profiles.chain(events).collect();
+    let questions: Vec<_> = beginnings.chain(profiles).chain(events).collect();
     let mut answering = stream::iter(questions).buffer_unordered(ASKS_AT_ONCE);
     let collecting = async {
         while let Some(answer) = answering.next().await {
             match answer {
                 Some(Answer::Profile(user, profile)) => drop(answers.profiles.insert(user, profile)),
                 Some(Answer::Event(event, found)) => drop(answers.events.insert(event, found)),
+                Some(Answer::Beginning(room, events)) => {
+                    before.extend(events);
+                    answers.entered.insert(room);
+                }
                 None => {}
             }
         }
@@ -325,7 +338,12 @@ async fn ask(hub: &Hub, wants: Wants) -> Answers {
     if tokio::time::timeout(ASK_LIMIT, collecting).await.is_err() {
         tracing::info!("the homeserver did not answer questions in time; they are done without");
     }
-    answers
+    (answers, before)
+}
+
+async fn beginning_of(hub: &Hub, room: RoomId) -> Option<Answer> {
+    let events = beginning(hub, &room).await.ok()?;
+    Some(Answer::Beginning(room, events))
 }
 
 async fn profile_of(hub: &Hub, user: UserId) -> Option<Answer> {

@@ -3,11 +3,12 @@
 use serde_json::json;
 
 use crate::{
+    catch_up::beginning,
     client::{CallFault, NewRoom},
     hub::{Change, Hub},
     ids::{RoomId, UserId},
     machine::{Duty, NOTICE_MARK, Why},
-    wire::text,
+    wire::{Transaction, text},
 };
 
 const ENCRYPTED: &str = "This room is encrypted, and nobody at this end can read what is written here. Please write in the \
@@ -23,6 +24,7 @@ pub(crate) async fn perform(hub: &Hub, room: &RoomId, duty: &Duty) -> Performed 
     let done = match duty {
         Duty::Join { via } => join(hub, room, via.as_deref()).await,
         Duty::Leave(why) => hub.client.leave(room, reason_of(*why)).await.map(|()| Change::Out(room.clone(), *why)),
+        Duty::ReadBack => read_back(hub, room).await,
         Duty::Settle => settle(hub, room).await,
         Duty::TellEncrypted => tell_encrypted(hub, room).await,
         Duty::Move { to, via } => follow(hub, room, to, via.as_deref()).await,
@@ -52,6 +54,17 @@ async fn join(hub: &Hub, room: &RoomId, via: Option<&str>) -> Result<Change, Cal
         }
         Err(fault) => Err(fault),
     }
+}
+
+/// When it was not read as we came in.
+async fn read_back(hub: &Hub, room: &RoomId) -> Result<Change, CallFault> {
+    let events = match beginning(hub, room).await {
+        Ok(events) => events,
+        Err(fault) if !fault.may_pass() => return Ok(Change::ReadBack(room.clone())),
+        Err(fault) => return Err(fault),
+    };
+    hub.take(Transaction { events, ephemeral: Vec::new() }).await.map_err(CallFault::Unreachable)?;
+    Ok(Change::ReadBack(room.clone()))
 }
 
 async fn settle(hub: &Hub, room: &RoomId) -> Result<Change, CallFault> {

@@ -50,6 +50,7 @@ pub(crate) enum Input {
 #[derive(Clone, Debug)]
 pub(crate) enum Change {
     Joined(RoomId),
+    ReadBack(RoomId),
     Out(RoomId, Why),
     Settled {
         room: RoomId,

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::Dialect;
 use super::errors::MatrixError;
 use super::history::token;
+use super::push;
 use super::routes::{Answer, At, Cores, Parsed, Requester, Search, empty, ok, token_of};
 use super::state::Core;
 use super::sync::Asked;
@@ -31,6 +32,8 @@ pub(super) fn routes() -> Router<Arc<Core>> {
         .route(&format!("{v3}/profile/{{user}}"), get(profile))
         .route(&format!("{v3}/profile/{{user}}/{{field}}"), get(profile_field).put(set_profile))
         .route(&format!("{v3}/user/{{user}}/filter"), post(new_filter))
+        .route(&format!("{v3}/user/{{user}}/account_data/{{kind}}"), get(account_data).put(set_account_data))
+        .route(&format!("{v3}/user/{{user}}/rooms/{{room}}/account_data/{{kind}}"), get(room_data).put(set_room_data))
         .route(&format!("{v3}/sync"), get(sync))
         .route("/_matrix/client/v1/appservice/{id}/ping", post(ping))
 }
@@ -118,6 +121,49 @@ async fn new_filter(State(core): Cores, requester: Requester, At(_): At<String>,
     })?)
 }
 
+async fn account_data(core: Cores, requester: Requester, At((user, kind)): At<(String, String)>) -> Answer {
+    room_data(core, requester, At((user, String::new(), kind))).await
+}
+
+/// What a client keeps for itself. Nothing here looks at it, and `/sync` does not tell it.
+async fn room_data(
+    State(core): Cores,
+    requester: Requester,
+    At((user, room, kind)): At<(String, String, String)>,
+) -> Answer {
+    own_data(&requester, &user)?;
+    let found = core.look(|house| house.users.get(&user)?.account_data.get(&(room, kind)).cloned());
+    ok(&found.ok_or_else(|| MatrixError::missing("Account data not found"))?)
+}
+
+async fn set_account_data(
+    core: Cores,
+    requester: Requester,
+    At((user, kind)): At<(String, String)>,
+    body: Parsed,
+) -> Answer {
+    set_room_data(core, requester, At((user, String::new(), kind)), body).await
+}
+
+async fn set_room_data(
+    State(core): Cores,
+    requester: Requester,
+    At((user, room, kind)): At<(String, String, String)>,
+    Parsed(body): Parsed,
+) -> Answer {
+    own_data(&requester, &user)?;
+    core.change(|house| house.users.get_mut(&user).map(|user| user.account_data.insert((room, kind), body)));
+    empty()
+}
+
+fn own_data(requester: &Requester, user: &str) -> Result<(), MatrixError> {
+    if requester.user == user {
+        Ok(())
+    } else {
+        Err(MatrixError::forbidden("Cannot get account data for other users."))
+    }
+}
+
 async fn sync(State(core): Cores, requester: Requester, Query(query): Search) -> Answer {
     // What Synapse does to an appservice's own user, whether it names itself or not.
     if requester.by_appservice && requester.user == core.settings.sender() {
@@ -149,9 +195,12 @@ async fn sync(State(core): Cores, requester: Requester, Query(query): Search) ->
 }
 
 /// The homeserver asks the appservice through the proxy. wsproxy knows no such path.
-async fn ping(State(core): Cores, requester: Requester, At(id): At<String>) -> Answer {
+async fn ping(State(core): Cores, requester: Requester, At(id): At<String>, Parsed(body): Parsed) -> Answer {
     if !requester.by_appservice || id != core.settings.appservice_id {
         return Err(MatrixError::forbidden("Provided access token is not for this appservice"));
+    }
+    if let Some(url) = core.pusher.url() {
+        return ok(&push::ping(&core, &url, &body["transaction_id"]).await?);
     }
     let connected = core.look(|house| house.outbox.connected);
     let status = match core.settings.dialect {

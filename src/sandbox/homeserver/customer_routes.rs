@@ -34,6 +34,7 @@ pub(in crate::sandbox) fn routes(core: Arc<Core>) -> Router {
     Router::new()
         .route("/customer", get(page))
         .route(&format!("{api}/enter"), post(enter))
+        .route(&format!("{api}/me"), get(known))
         .route(&format!("{api}/events"), get(events))
         .route(&format!("{api}/chats"), post(new_chat))
         .route(&format!("{room}/send"), post(send))
@@ -96,6 +97,11 @@ fn localpart(name: &str) -> String {
     let text: String = letters.collect();
     let text = text.trim_matches('-');
     if text.is_empty() { "customer".to_owned() } else { text.to_owned() }
+}
+
+/// Whether the sandbox still knows this customer.
+async fn known(Customer(user): Customer) -> Answer {
+    ok(&json!({"user_id": user}))
 }
 
 async fn new_chat(State(core): Cores, Customer(user): Customer) -> Answer {

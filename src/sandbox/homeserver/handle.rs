@@ -309,8 +309,18 @@ impl Homeserver {
     }
 }
 
-/// The websocket, and what goes wrong.
+/// The websocket, or pushing, and what goes wrong.
 impl Homeserver {
+    /// Pushes over HTTP to this address from now on, or not any more. What waits goes there too.
+    pub fn set_push_url(&self, url: Option<String>) {
+        self.core.change(|house| {
+            house.outbox.pushes = url.is_some();
+            house.outbox.connected = url.is_some();
+        });
+        self.core.pusher.set_url(url);
+        self.core.nudge();
+    }
+
     pub fn faults(&self) -> &HomeserverFaults {
         &self.core.faults
     }

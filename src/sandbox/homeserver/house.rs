@@ -23,6 +23,8 @@ pub(super) struct User {
     pub(super) avatar_url: Option<String>,
     pub(super) password: Option<String>,
     pub(super) filters: Vec<Value>,
+    /// By room (none for the account itself) and type.
+    pub(super) account_data: BTreeMap<(String, String), Value>,
 }
 
 #[derive(Debug, Clone)]
@@ -72,6 +74,9 @@ impl House {
             outbox: Outbox::new(settings.dialect, FIRST_TRANSACTION),
             settings,
         };
+        house.outbox.pushes = house.settings.push_url.is_some();
+        // An address is taken to answer until it does not.
+        house.outbox.connected = house.outbox.pushes;
         // Synapse knows an appservice's sender without a registration.
         let sender = house.settings.sender();
         house

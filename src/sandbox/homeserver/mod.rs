@@ -24,6 +24,7 @@ mod link;
 mod media;
 mod media_routes;
 mod outbox;
+mod push;
 mod room;
 mod room_routes;
 mod routes;
@@ -42,6 +43,7 @@ pub use state::Call;
 
 pub(super) use customer_routes::routes as customer_routes;
 pub(super) use http::answer;
+pub(super) use push::run as push;
 pub(super) use routes::router;
 pub(super) use state::Core;
 
@@ -85,6 +87,10 @@ pub struct HomeserverSettings {
     pub merged_max: usize,
     /// Age at which the asmux dialect throws an event away instead of delivering it.
     pub drop_older_than: Option<Duration>,
+    /// The registration's `url`: where transactions are pushed over HTTP. Then there is no websocket.
+    pub push_url: Option<String>,
+    /// The wait before a push is tried again, doubled each time, and its bound.
+    pub push_retry: (Duration, Duration),
     /// Seeds ids and tokens.
     pub seed: u64,
 }
@@ -108,17 +114,20 @@ impl Default for HomeserverSettings {
             ack_timeouts_max: 7,
             merged_max: 10,
             drop_older_than: Some(Duration::from_mins(3)),
+            push_url: None,
+            push_retry: (Duration::from_secs(2), Duration::from_secs(512)),
             seed: fastrand::u64(..),
         }
     }
 }
 
 impl HomeserverSettings {
-    /// Waits for acknowledgements shortened by this factor, so that a test sees all of them pass.
+    /// Waits for acknowledgements and between pushes, shortened by this factor, so that a test sees them pass.
     #[must_use]
     pub fn hastened(mut self, by: u32) -> Self {
         let by = by.max(1);
         self.ack_wait = (self.ack_wait.0 / by, self.ack_wait.1 / by);
+        self.push_retry = (self.push_retry.0 / by, self.push_retry.1 / by);
         self
     }
 

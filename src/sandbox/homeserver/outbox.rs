@@ -32,12 +32,14 @@ pub(super) struct Outbox {
     fresh: Vec<Pushed>,
     pub(super) waiting: VecDeque<Transaction>,
     pub(super) connected: bool,
+    /// Over HTTP, without a proxy between.
+    pub(super) pushes: bool,
     next_id: u64,
 }
 
 impl Outbox {
     pub(super) fn new(dialect: Dialect, next_id: u64) -> Self {
-        Self { dialect, fresh: Vec::new(), waiting: VecDeque::new(), connected: false, next_id }
+        Self { dialect, fresh: Vec::new(), waiting: VecDeque::new(), connected: false, pushes: false, next_id }
     }
 
     pub(super) fn push(&mut self, pushed: Pushed) {
@@ -47,7 +49,7 @@ impl Outbox {
     /// Makes transactions of what the change left. Ids rise, with gaps, as on a server with several appservices.
     pub(super) fn seal(&mut self) {
         // Synapse drops ephemeral data while the appservice is down; a proxy with a queue never looks down to it.
-        let keeps_ephemeral = self.connected || self.dialect == Dialect::Asmux;
+        let keeps_ephemeral = self.connected || (self.dialect == Dialect::Asmux && !self.pushes);
         let (mut events, mut ephemeral) = (Vec::new(), Vec::new());
         for pushed in self.fresh.drain(..) {
             match pushed {
@@ -71,7 +73,11 @@ impl Outbox {
 
     /// Takes these away: they were delivered, as far as anybody here knows.
     pub(super) fn settle(&mut self, ids: &[u64]) {
-        self.waiting.retain(|transaction| !ids.contains(&transaction.id));
+        // Nearly always those at the front.
+        while self.waiting.pop_front_if(|first| ids.contains(&first.id)).is_some() {}
+        if self.waiting.front().is_some_and(|first| ids.iter().any(|id| *id > first.id)) {
+            self.waiting.retain(|transaction| !ids.contains(&transaction.id));
+        }
     }
 }
 
@@ -95,6 +101,16 @@ impl House {
             frame.insert("ephemeral".to_owned(), json!(ephemeral));
         }
         frame
+    }
+
+    /// What Synapse puts to an appservice over HTTP.
+    pub(super) fn pushed_body(&self, transaction: &Transaction) -> Map<String, Value> {
+        let events = transaction.events.iter().filter_map(|pos| self.log.get(pos));
+        let mut body = Map::new();
+        body.insert("events".to_owned(), events.map(|event| with_copies(event.shown(self.now_ms, None))).collect());
+        body.insert("ephemeral".to_owned(), json!(transaction.ephemeral));
+        body.insert("de.sorunome.msc2409.to_device".to_owned(), json!([]));
+        body
     }
 
     /// As the dialect's proxy passes it on; None when it is too old for asmux.

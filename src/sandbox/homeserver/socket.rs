@@ -40,6 +40,10 @@ pub(super) fn open(core: &Arc<Core>, mut request: Request<Incoming>, era: Cancel
     if let Err(error) = authorise(core, request.headers()) {
         return error.into_response();
     }
+    if core.pusher.url().is_some() {
+        let text = "Transactions are pushed to this appservice";
+        return MatrixError::new(StatusCode::UNAUTHORIZED, "COM.BEEPER.TXN_WS_NOT_ENABLED", text).into_response();
+    }
     let text = |name| request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let wants = text(header::UPGRADE).eq_ignore_ascii_case("websocket") && text(header::SEC_WEBSOCKET_VERSION) == "13";
     let key = text(header::SEC_WEBSOCKET_KEY);

@@ -10,6 +10,7 @@ use super::HomeserverSettings;
 use super::faults::HomeserverFaults;
 use super::house::House;
 use super::link::Board;
+use super::push::Pusher;
 
 /// Calls that are remembered; the oldest are forgotten.
 const CALLS_MAX: usize = 20_000;
@@ -29,6 +30,7 @@ pub(in crate::sandbox) struct Core {
     pub(super) settings: HomeserverSettings,
     pub(super) faults: HomeserverFaults,
     pub(super) board: Board,
+    pub(super) pusher: Pusher,
     pub(super) tasks: TaskTracker,
     /// Moves whenever something changed.
     pub(super) changed: watch::Sender<u64>,
@@ -37,8 +39,9 @@ pub(in crate::sandbox) struct Core {
 }
 
 impl Core {
-    pub(in crate::sandbox) fn new(settings: HomeserverSettings, tasks: TaskTracker) -> Self {
-        Self {
+    pub(in crate::sandbox) fn new(settings: HomeserverSettings, tasks: TaskTracker) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            pusher: Pusher::new(settings.push_url.clone())?,
             faults: HomeserverFaults::default(),
             board: Board::default(),
             tasks,
@@ -46,7 +49,7 @@ impl Core {
             house: Mutex::new(House::new(settings.clone())),
             calls: Mutex::default(),
             settings,
-        }
+        })
     }
 
     /// Changes the house, and wakes whoever waits for news.

@@ -64,7 +64,8 @@ impl House {
     fn joined_room(&self, room: &Room, asked: &Asked<'_>) -> Option<Value> {
         let since = asked.since.unwrap_or(0);
         // Who has just come in is told the whole state, as on a first sync.
-        let was_in = since > 0 && self.was_joined(room, asked.user, since);
+        let unmoved = self.state_event(room, "m.room.member", asked.user).is_some_and(|member| member.pos <= since);
+        let was_in = since > 0 && (unmoved || self.was_joined(room, asked.user, since));
         let from = if was_in { since } else { 0 };
         let (timeline, start, limited) = self.timeline(room, asked, from, u64::MAX);
         let state: Vec<Value> = if was_in && !limited {
@@ -103,7 +104,8 @@ impl House {
 
     /// The newest events of a stretch of the log, the place before them, and whether older ones were left out.
     fn timeline(&self, room: &Room, asked: &Asked<'_>, from: u64, to: u64) -> (Vec<Value>, u64, bool) {
-        let stretch: Vec<u64> = room.timeline.iter().copied().filter(|pos| *pos > from && *pos <= to).collect();
+        let place = |limit: u64| room.timeline.partition_point(|pos| *pos <= limit);
+        let stretch = &room.timeline[place(from)..place(to)];
         let left_out = stretch.len().saturating_sub(asked.timeline);
         let start = stretch.get(left_out).map_or(self.pos.min(to), |first| first - 1);
         let shown = stretch[left_out..].iter().filter_map(|pos| self.log.get(pos));

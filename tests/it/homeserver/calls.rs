@@ -206,6 +206,19 @@ async fn typing_and_reading_are_pushed_in_full_and_come_back_to_their_own_sender
 }
 
 #[tokio::test]
+async fn what_a_client_keeps_for_itself_comes_back_to_it_alone() {
+    let place = Place::fresh().await;
+    let path = format!("/v3/user/{}/account_data/m.direct", part(SENDER));
+    place.refused(Method::GET, &path, None, 404, "M_NOT_FOUND").await;
+    place.put(&path, json!({"@kim:sandbox.test": ["!r"]})).await;
+    assert_eq!(place.get(&path).await, json!({"@kim:sandbox.test": ["!r"]}));
+    place.ghost("7").await;
+    let foreign = format!("{path}?user_id={}", part("@_desk_7:sandbox.test"));
+    place.refused(Method::GET, &foreign, None, 403, "M_FORBIDDEN").await;
+    place.stop().await;
+}
+
+#[tokio::test]
 async fn odd_events_go_through_as_they_are() {
     let place = Place::fresh().await;
     let (_, room) = place.joined_chat("kim").await;

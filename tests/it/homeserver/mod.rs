@@ -7,6 +7,7 @@ mod calls;
 mod customer;
 mod faults;
 mod media;
+mod push;
 mod refusals;
 mod socket_faults;
 mod sync;

@@ -18,6 +18,8 @@ pub(crate) struct Wants {
     pub(crate) profiles: BTreeSet<UserId>,
     /// Earlier events that others speak of, with the room that they must be in.
     pub(crate) events: BTreeSet<(RoomId, EventRef)>,
+    /// Rooms that we came into: what was written before was told to nobody.
+    pub(crate) entered: BTreeSet<RoomId>,
 }
 
 /// Answers, as far as they came in time.
@@ -25,6 +27,8 @@ pub(crate) struct Wants {
 pub(crate) struct Answers {
     pub(crate) profiles: HashMap<UserId, Profile>,
     pub(crate) events: HashMap<EventRef, Found>,
+    /// Rooms of which the beginning is in the transaction.
+    pub(crate) entered: BTreeSet<RoomId>,
 }
 
 #[derive(Debug)]
@@ -38,6 +42,13 @@ impl Machine {
     pub(crate) fn wants(&self, transaction: &Transaction) -> Wants {
         let mut wants = Wants::default();
         let here: BTreeSet<&EventRef> = transaction.events.iter().map(|event| &event.id).collect();
+        for event in transaction.events.iter().filter(|event| event.kind == "m.room.member") {
+            let comes = event.state_key.as_deref() == Some(self.me.user.as_str())
+                && crate::wire::text(&event.content, &["membership"]) == Some("join");
+            if comes && !self.rooms.get(&event.room).is_some_and(|room| room.read_back) {
+                wants.entered.insert(event.room.clone());
+            }
+        }
         for event in transaction.events.iter().filter(|event| !self.me.is_ours(&event.sender)) {
             if writes(event) && !self.people.contains_key(&event.sender) {
                 wants.profiles.insert(event.sender.clone());

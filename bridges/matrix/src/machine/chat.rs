@@ -81,7 +81,11 @@ impl Taking<'_> {
             self.wrote(&event.room, &event.sender);
             let peer_of_base = self.peer_of_base(&event.room);
             let sender = event.sender.clone();
-            self.room(&event.room).peer.get_or_insert(peer_of_base.unwrap_or(sender));
+            let met_here = !self.knows(&event.room);
+            let room = self.room(&event.room);
+            room.peer.get_or_insert(peer_of_base.unwrap_or(sender));
+            // A room that we were in before we knew of it has no beginning that concerns us.
+            room.read_back |= met_here;
         }
     }
 

@@ -29,10 +29,10 @@ impl Taking<'_> {
         match membership {
             "invite" => self.invited(event),
             "join" => {
+                let read_back = self.answers.entered.contains(&event.room);
                 let room = self.room(&event.room);
-                if room.standing != Standing::Joined {
-                    room.standing = Standing::Joined;
-                }
+                room.standing = Standing::Joined;
+                room.read_back |= read_back;
             }
             "leave" if by_us => {
                 if self.knows(&event.room) {
@@ -87,6 +87,7 @@ impl Taking<'_> {
         let sender = event.sender.clone();
         let room = self.room(&event.room);
         room.standing = Standing::Invited { via };
+        room.read_back = false;
         room.peer.get_or_insert(sender);
         room.encrypted |= encrypted;
         room.peer_left = false;

@@ -26,6 +26,9 @@ pub(crate) struct Room {
     /// Agents know that somebody writes here what we cannot read.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) told_agents: bool,
+    /// What was written between the invite and our joining has been read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(crate) read_back: bool,
     /// What is done once after joining is done.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(crate) settled: bool,
@@ -86,6 +89,8 @@ pub(crate) enum Duty {
         via: Option<String>,
     },
     Leave(Why),
+    /// Read what was written before we came in, since nobody is told of that.
+    ReadBack,
     /// Greet, and look who is there.
     Settle,
     /// Say that we cannot read here, and open a room in which we can.
@@ -115,6 +120,9 @@ impl Room {
         }
         if let Some(Replacement { room, via }) = &self.replaced_by {
             return Some(Duty::Move { to: room.clone(), via: via.clone() });
+        }
+        if !self.read_back {
+            return Some(Duty::ReadBack);
         }
         if self.encrypted && !self.told {
             return Some(Duty::TellEncrypted);
@@ -222,6 +230,8 @@ mod tests {
         let mut room = Room { standing: Standing::Invited { via: None }, ..Room::default() };
         assert_eq!(room.duty(), Some(Duty::Join { via: None }));
         room.standing = Standing::Joined;
+        assert_eq!(room.duty(), Some(Duty::ReadBack));
+        room.read_back = true;
         assert_eq!(room.duty(), Some(Duty::Settle));
         room.encrypted = true;
         assert_eq!(room.duty(), Some(Duty::TellEncrypted));

@@ -23,7 +23,8 @@ impl Rig {
 
     fn of(namespace: Option<&str>, invites: Invites) -> Self {
         let me = Me { user: ME.into(), namespace: namespace.map(str::to_owned) };
-        Self { machine: Machine::new(me, invites, &[]), answers: Answers::default(), count: 0 }
+        let answers = Answers { entered: ["!r".into()].into(), ..Answers::default() };
+        Self { machine: Machine::new(me, invites, &[]), answers, count: 0 }
     }
 
     /// An event with the next id and moment.
@@ -108,6 +109,10 @@ fn an_invite_is_followed_and_a_message_reported_under_the_inviters_name() {
         {"type": "m.room.member", "state_key": KIM, "content": {"membership": "join", "displayname": "Kim \u{202e}L", "avatar_url": "mxc://s/pic"}}]}});
     assert!(rig.member(KIM, ME, "invite", &stripped).is_empty());
     assert_eq!(rig.duty(), Some(Duty::Join { via: Some("shop.example".into()) }));
+    rig.answers.entered.clear();
+    rig.member(ME, ME, "join", &json!({}));
+    assert_eq!(rig.duty(), Some(Duty::ReadBack), "what was written before is told to nobody");
+    rig.answers.entered.insert("!r".into());
     rig.member(ME, ME, "join", &json!({}));
     assert_eq!(rig.duty(), Some(Duty::Settle));
     let reports = rig.says(KIM, "Hi *there*");

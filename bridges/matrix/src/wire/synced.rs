@@ -12,8 +12,6 @@ pub(crate) struct Synced {
     pub(crate) transaction: Transaction,
     /// Rooms of which not all events since the last one are here, with the place from which to read back.
     pub(crate) gaps: Vec<(RoomId, String)>,
-    /// Rooms that we are in and something happened in.
-    pub(crate) joined: Vec<RoomId>,
 }
 
 /// `me` is who asked: an invite's event names nobody else.
@@ -35,7 +33,6 @@ pub(crate) fn read_sync(value: &Value, me: &UserId) -> Option<Synced> {
         for value in events(facts, "ephemeral") {
             synced.transaction.ephemeral.extend(read_ephemeral(value, Some(&room)));
         }
-        synced.joined.push(room);
     }
     for (room, facts) in rooms("leave").into_iter().flatten() {
         take_events(&mut synced.transaction, &RoomId::from(room.as_str()), facts, &["state", "timeline"]);
