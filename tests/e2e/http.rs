@@ -14,6 +14,11 @@ static CLIENT: LazyLock<(Runtime, reqwest::Client)> = LazyLock::new(|| {
     (runtime, builder.build().expect("a client is built"))
 });
 
+/// Where servers of the tests' own live.
+pub(crate) fn runtime() -> &'static Runtime {
+    &CLIENT.0
+}
+
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,

@@ -1,6 +1,17 @@
 //! The peers without the gateway: a test against a server that does nothing would pass for the wrong reason.
 
-use crate::peers::{customer::Customer, synapse::Synapse};
+use std::time::Duration;
+
+use reqwest::Method;
+
+use crate::{
+    http,
+    peers::{
+        customer::Customer,
+        faulty::{Fault, Faulty, Rule},
+        synapse::Synapse,
+    },
+};
 
 /// The smallest picture there is.
 const PIXEL: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
@@ -43,4 +54,24 @@ fn two_customers_write_type_read_react_and_send_pictures() {
     let texts: Vec<_> = history.iter().filter_map(|event| event["content"]["body"].as_str()).collect();
     // The server leaves the edit of a redacted message as it is.
     assert_eq!(texts, ["hello to you", "* hello!", "pixel.png"], "the redacted one has no text");
+}
+
+#[test]
+fn the_faulty_balancer_fails_as_often_as_it_is_told_and_carries_out_the_rest() {
+    if !Synapse::present() {
+        return;
+    }
+    let balancer = Faulty::to(&Synapse::shared().url());
+    let rule = |fault, carried_out| Rule { method: Method::GET, path: "/versions", times: 1, carried_out, fault };
+    balancer.add(rule(Fault::TooMany { seconds: 7 }, false));
+    balancer.add(rule(Fault::BadGateway, true));
+    balancer.add(rule(Fault::HangUp, false));
+    balancer.add(rule(Fault::Hang(Duration::from_millis(10)), false));
+    let get = || http::get(&format!("{}/_matrix/client/versions", balancer.url()));
+    let limited = get().expect("an answer");
+    assert_eq!((limited.status, &limited.json()["retry_after_ms"]), (429, &serde_json::json!(7000)));
+    assert_eq!(get().map(|answer| answer.status), Ok(502));
+    assert!(get().is_err() && get().is_err());
+    assert_eq!((get().map(|answer| answer.status), balancer.strikes_left()), (Ok(200), 0));
+    assert_eq!(balancer.calls().len(), 5);
 }

@@ -181,9 +181,9 @@ impl Customer {
         self.message(room, &json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation }))
     }
 
-    /// In the thread of `root`, as clients without threads shall show it: as a reply to `last`.
-    pub(crate) fn say_in_thread(&mut self, room: &str, root: &str, last: &str, text: &str) -> String {
-        let fallback = json!({ "event_id": last });
+    /// In the thread of `root`, as clients without threads shall show it: as a reply to `newest`.
+    pub(crate) fn say_in_thread(&mut self, room: &str, root: &str, newest: &str, text: &str) -> String {
+        let fallback = json!({ "event_id": newest });
         let relation =
             json!({ "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": fallback });
         self.message(room, &json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation }))
@@ -290,9 +290,9 @@ impl Customer {
                 panic!("the client of {} ended: {status}\n{}", self.account.user, self.process.err());
             }
             if begun.elapsed() >= PATIENCE {
-                let seen = lines.iter().map(|line| format!("  {line}\n")).collect::<String>();
+                let seen = lines.iter().map(Value::to_string).collect::<Vec<_>>().join("\n  ");
                 drop(lines);
-                panic!("{} waited {PATIENCE:?} for {what}; it saw:\n{seen}", self.account.user);
+                panic!("{} waited {PATIENCE:?} for {what}; it saw:\n  {seen}", self.account.user);
             }
             let woken = self.lines.more.wait_timeout(lines, LOOK_EVERY);
             lines = woken.unwrap_or_else(PoisonError::into_inner).0;

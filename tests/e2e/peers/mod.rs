@@ -1,12 +1,16 @@
 //! Real servers, each a private instance in a folder of its own on a loopback port.
 
+pub(crate) mod as_proxy;
 pub(crate) mod customer;
+pub(crate) mod faulty;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod scripted;
+pub(crate) mod server;
 pub(crate) mod synapse;
+pub(crate) mod websocket;
 
 use std::{
     ffi::OsStr,
