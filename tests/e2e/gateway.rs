@@ -31,13 +31,19 @@ impl Gateway {
     /// Writes the settings; starts nothing. `inbox` and `bridge` are lines of the tables `inboxes.desk` and
     /// `bridges.net`.
     pub(crate) fn new(folder: &Path, inbox: &str, bridge: &str) -> Self {
+        let bridge = format!("kind = \"irc\"\nserver = \"127.0.0.1\"\nnick = \"{NICK}\"\n{bridge}");
+        Self::with_bridge(folder, inbox, &bridge)
+    }
+
+    /// The same for any kind of bridge, which `bridge` names.
+    pub(crate) fn with_bridge(folder: &Path, inbox: &str, bridge: &str) -> Self {
         let gateway = Self { process: None, folder: folder.to_owned(), port: free_port() };
         let log = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
         let text = format!(
             "[gateway]\nlisten = \"127.0.0.1:{}\"\ndata_dir = \"{}\"\nadmin_token = \"operator\"\nstop_seconds = 10\n\n\
              [log]\nlevel = \"{log}\"\nformat = \"json\"\n\n\
              [inboxes.desk]\n{inbox}\n\
-             [bridges.net]\nkind = \"irc\"\ninbox = \"desk\"\nserver = \"127.0.0.1\"\nnick = \"{NICK}\"\n{bridge}\n",
+             [bridges.net]\ninbox = \"desk\"\n{bridge}\n",
             gateway.port,
             gateway.data_dir().display(),
         );

@@ -53,6 +53,16 @@ pub(crate) fn request(
     })
 }
 
+/// The body as it is, after redirects.
+pub(crate) fn bytes(url: &str) -> Result<Vec<u8>, String> {
+    let (runtime, client) = &*CLIENT;
+    runtime.block_on(async {
+        let answer = client.get(url).send().await.and_then(reqwest::Response::error_for_status);
+        let bytes = answer.map_err(|error| format!("{error:?}"))?.bytes().await;
+        bytes.map(Vec::from).map_err(|error| format!("{error:?}"))
+    })
+}
+
 pub(crate) fn get(url: &str) -> Result<Answer, String> {
     request(Method::GET, url, &[], None)
 }

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A minute is meant; what matters is longer than every first retry. `DESKBRIDGE_E2E_OUTAGE_SECONDS=60` for the rest.
-fn outage_seconds() -> u64 {
+pub(crate) fn outage_seconds() -> u64 {
     let set = std::env::var("DESKBRIDGE_E2E_OUTAGE_SECONDS").ok();
     set.map_or(15, |text| text.parse().expect("DESKBRIDGE_E2E_OUTAGE_SECONDS is a number of seconds"))
 }

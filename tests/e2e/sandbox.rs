@@ -45,6 +45,14 @@ pub(crate) struct Message {
     pub(crate) status: String,
     pub(crate) source_id: Option<String>,
     content_attributes: Value,
+    #[serde(default)]
+    pub(crate) attachments: Vec<Attachment>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Attachment {
+    pub(crate) data_url: String,
+    pub(crate) content_type: String,
 }
 
 impl Message {
@@ -54,6 +62,15 @@ impl Message {
 
     pub(crate) fn text(&self) -> &str {
         self.content.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.content_attributes["deleted"] == true
+    }
+
+    /// The message that this one answers.
+    pub(crate) fn answers(&self) -> Option<u64> {
+        self.content_attributes["in_reply_to"].as_u64()
     }
 
     /// Why it failed.
@@ -164,6 +181,41 @@ impl Sandbox {
 
     pub(crate) fn note(&self, conversation: u64, text: &str) -> u64 {
         self.write(conversation, &json!({ "content": text, "private": true }))
+    }
+
+    /// The agent answers one message of several.
+    pub(crate) fn answer_to(&self, conversation: u64, message: u64, text: &str) -> u64 {
+        self.write(conversation, &json!({ "content": text, "content_attributes": { "in_reply_to": message } }))
+    }
+
+    /// The agent sends a file, with nothing but `text` beside it.
+    pub(crate) fn reply_with_file(&self, conversation: u64, text: &str, name: &str, bytes: &[u8]) -> u64 {
+        let edge = "------------------------e2e";
+        let mut form = format!(
+            "--{edge}\r\ncontent-disposition: form-data; name=\"content\"\r\n\r\n{text}\r\n--{edge}\r\n\
+             content-disposition: form-data; name=\"attachments[]\"; filename=\"{name}\"\r\n\
+             content-type: image/png\r\n\r\n"
+        )
+        .into_bytes();
+        form.extend_from_slice(bytes);
+        form.extend_from_slice(format!("\r\n--{edge}--\r\n").as_bytes());
+        let url = format!("{}/sandbox/conversations/{conversation}/reply", self.url);
+        let kind = format!("multipart/form-data; boundary={edge}");
+        let answer = http::request(reqwest::Method::POST, &url, &[("content-type", &kind)], Some(form));
+        let answer = answer.expect("the sandbox answers");
+        answer.json()["id"].as_u64().unwrap_or_else(|| panic!("no message: {answer:?}"))
+    }
+
+    /// The agent takes a message back.
+    pub(crate) fn delete(&self, conversation: u64, message: u64) {
+        let url = format!("{}/sandbox/conversations/{conversation}/messages/{message}", self.url);
+        let answer = http::request(reqwest::Method::DELETE, &url, &[], None).expect("the sandbox answers");
+        assert!(answer.status < 300, "{answer:?}");
+    }
+
+    /// The agent types, or stops.
+    pub(crate) fn types(&self, conversation: u64, on: bool) {
+        self.post(&format!("/sandbox/conversations/{conversation}/typing"), &json!({ "on": on }));
     }
 
     fn write(&self, conversation: u64, body: &Value) -> u64 {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Method;
 
+use super::files::PICTURE;
 use crate::{
     http,
     peers::{
@@ -12,9 +13,6 @@ use crate::{
         synapse::Synapse,
     },
 };
-
-/// The smallest picture there is.
-const PIXEL: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x06\0\0\0\x1f\x15\xc4\x89";
 
 #[test]
 fn two_customers_write_type_read_react_and_send_pictures() {
@@ -44,9 +42,9 @@ fn two_customers_write_type_read_react_and_send_pictures() {
     alice.wait_for("bob to type", |seen| seen.event["users"].to_string().contains(&to));
     bob.has_read(&room, &hello);
     alice.wait_for("bob to read", |seen| seen.event["user"] == to && seen.event["event_id"] == hello);
-    alice.send_image(&room, PIXEL, "pixel.png");
+    alice.send_image(&room, PICTURE, "pixel.png");
     let image = bob.hears(&room, "pixel.png");
-    assert_eq!(bob.download(image.content()["url"].as_str().expect("an address")).bytes, PIXEL);
+    assert_eq!(bob.download(image.content()["url"].as_str().expect("an address")).bytes, PICTURE);
     alice.redact(&room, &hello);
     bob.wait_for("the redaction", |seen| seen.kind_of_event() == "m.room.redaction" && seen.sender() == from);
 

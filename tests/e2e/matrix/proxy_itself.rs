@@ -34,7 +34,7 @@ impl Scene {
         Synapse::present().then(|| {
             let server = Synapse::shared();
             let service = server.appservice();
-            let proxy = AsProxy::start(dialect, server, std::slice::from_ref(&service));
+            let proxy = AsProxy::start(dialect, &server.url(), std::slice::from_ref(&service));
             let mut client = Websocket::connect(&proxy.websocket_url(), &service.as_token, 3).expect("a good token");
             assert_eq!(client.frame()["status"], "connected");
             let ghost = server.register_ghost(&service, "support");
@@ -249,7 +249,7 @@ fn heisenbridge_answers_through_the_queue() {
     let server = Synapse::shared();
     let (service, folder) = (server.appservice(), peers::folder());
     let mut customer = Customer::of(server, "carol");
-    let proxy = AsProxy::start(Dialect::Asmux, server, std::slice::from_ref(&service));
+    let proxy = AsProxy::start(Dialect::Asmux, &server.url(), std::slice::from_ref(&service));
     let registration = server.registration(&service).to_string();
     let registration = peers::write(folder.path(), "registration.yaml", &registration);
     let mut command = Command::new(python::heisenbridge_folder().join("bin/heisenbridge"));

@@ -181,11 +181,11 @@ impl Customer {
         self.message(room, &json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation }))
     }
 
-    /// In the thread of `root`, as clients without threads shall show it: as a reply to `newest`.
-    pub(crate) fn say_in_thread(&mut self, room: &str, root: &str, newest: &str, text: &str) -> String {
-        let fallback = json!({ "event_id": newest });
+    /// In the thread of `first`, as clients without threads shall show it: as a reply to `latest`.
+    pub(crate) fn say_in_thread(&mut self, room: &str, first: &str, latest: &str, text: &str) -> String {
+        let fallback = json!({ "event_id": latest });
         let relation =
-            json!({ "rel_type": "m.thread", "event_id": root, "is_falling_back": true, "m.in_reply_to": fallback });
+            json!({ "rel_type": "m.thread", "event_id": first, "is_falling_back": true, "m.in_reply_to": fallback });
         self.message(room, &json!({ "msgtype": "m.text", "body": text, "m.relates_to": relation }))
     }
 

@@ -75,6 +75,11 @@ impl Faulty {
         locked(&self.shared.rules).push(rule);
     }
 
+    /// Nothing goes wrong any more.
+    pub(crate) fn clear(&self) {
+        locked(&self.shared.rules).clear();
+    }
+
     /// How many requests the rules have yet to strike. A test that met no fault has shown nothing.
     pub(crate) fn strikes_left(&self) -> usize {
         locked(&self.shared.rules).iter().map(|rule| rule.times).sum()

@@ -30,7 +30,7 @@ use link::{Link, Order};
 use super::{
     proxy::{Proxy, Wire},
     server::{PeerPort, Server, forward},
-    synapse::{Appservice, Synapse},
+    synapse::Appservice,
 };
 use crate::{process::free_port, wait::until};
 
@@ -108,7 +108,8 @@ struct Service {
 
 impl AsProxy {
     /// Homeservers push to the ports of the services; the gateway connects to [`AsProxy::url`].
-    pub(crate) fn start(dialect: Dialect, homeserver: &Synapse, services: &[Appservice]) -> Self {
+    /// `homeserver` is where the asmux dialect has the rest carried out.
+    pub(crate) fn start(dialect: Dialect, homeserver: &str, services: &[Appservice]) -> Self {
         let port = free_port();
         let wire = Proxy::to(SocketAddr::from(([127, 0, 0, 1], port)));
         let service = |known: &Appservice| {
@@ -116,7 +117,7 @@ impl AsProxy {
         };
         let shared = Arc::new(Shared {
             dialect,
-            homeserver: homeserver.url(),
+            homeserver: homeserver.to_owned(),
             services: services.iter().map(service).collect(),
             switches: Mutex::default(),
             log: Mutex::default(),
