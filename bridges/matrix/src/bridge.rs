@@ -204,8 +204,9 @@ async fn knock(hub: &Hub, id: &str) -> bool {
         Err(fault) => fault,
     };
     let reason = fault.to_string();
-    let about_us = ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"].iter().any(|code| reason.contains(code))
-        || fault.is("M_URL_NOT_SET");
+    let about_us =
+        ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"].iter().any(|code| reason.contains(code))
+            || fault.is("M_URL_NOT_SET");
     if about_us {
         let reason = format!("the homeserver cannot reach us, so nothing comes in: {reason}");
         tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
