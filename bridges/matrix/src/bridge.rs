@@ -140,9 +140,11 @@ impl Homeserver {
                         let (token, id) = (appservice.token.clone(), appservice.id.clone());
                         let underway = Vec::new();
                         let news = ends.news;
-                        Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway }
-                            .run(stop)
-                            .await
+                        {
+                            let mut link =
+                                Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway };
+                            Box::pin(link.run(stop)).await
+                        }
                     }
                     Entrance::Push { listen, hs_token } => {
                         pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await
@@ -251,7 +253,7 @@ impl Bridge for Homeserver {
         let (hub, ends) = self.open_hub(&host, me).await?;
         *self.hub.write().unwrap_or_else(PoisonError::into_inner) = Some(hub.clone());
         let _running = Running(&self.hub);
-        self.receive(hub, ends, stop).await
+        Box::pin(self.receive(hub, ends, stop)).await
     }
 
     async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
@@ -267,8 +269,10 @@ impl Bridge for Homeserver {
         let media = MediaRef::parse(&attachment.url).ok_or_else(|| Fault::refused("the file has no usable address"))?;
         self.client.download(&media).await.map_err(|fault| match fault {
             CallFault::Limited { after } => Fault::retry_after(after, "the homeserver asks for a pause"),
-            fault if fault.may_pass() => Fault::retry(fault.to_string()),
-            fault => Fault::refused(fault.to_string()),
+            fault @ CallFault::Refused { .. } if !fault.may_pass() => Fault::refused(fault.to_string()),
+            fault @ (CallFault::Refused { .. } | CallFault::Unreachable(_) | CallFault::Doubtful(_)) => {
+                Fault::retry(fault.to_string())
+            }
         })
     }
 
