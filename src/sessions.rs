@@ -36,6 +36,14 @@ pub struct Sessions {
     making: DashMap<Box<str>, Arc<Mutex<()>>>,
 }
 
+/// A session that a message can be posted with.
+#[derive(Debug)]
+pub struct Ensured {
+    pub session: Session,
+    /// The contact's name, facts or picture are others than at the last message.
+    pub shows_anew: bool,
+}
+
 /// A session without what its key says already.
 #[derive(Clone)]
 struct Cached {
@@ -69,16 +77,24 @@ impl Sessions {
 
     /// The session that this message belongs to, with its contact as the network shows it now. Whatever is
     /// missing is found in the inbox or made there, once.
-    pub async fn ensure(&self, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Session, Fault> {
+    pub async fn ensure(&self, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Ensured, Fault> {
         let known = self.known(bridge, thread).await.map_err(store_fault)?;
-        match known {
-            Some(session) if !session.resolved => self.refresh(session, &message.peer).await,
+        let profile = known.as_ref().map(|session| session.profile);
+        let session = match known {
+            Some(session) if !session.resolved => self.refresh(session, &message.peer).await?,
             Some(_) | None => {
                 let session = self.make(bridge, thread, message).await?;
                 self.save(&session).await?;
-                Ok(session)
+                session
             }
-        }
+        };
+        let shows_anew = profile != Some(session.profile);
+        Ok(Ensured { session, shows_anew })
+    }
+
+    /// The contact's new picture could not be shown for a reason that may pass: with the next message it is new again.
+    pub async fn show_again(&self, session: Session) -> Result<(), Fault> {
+        self.save(&Session { profile: !session.profile, ..session }).await
     }
 
     /// The conversation was resolved: the next message asks the inbox where it belongs.
@@ -266,6 +282,11 @@ fn profile_of(peer: &Peer) -> i64 {
             hash.update((word.len() as u64).to_le_bytes());
             hash.update(word);
         }
+    }
+    if let Some(picture) = &peer.picture {
+        // A length of its own keeps it apart from any fact.
+        hash.update(u64::MAX.to_le_bytes());
+        hash.update(&picture.url);
     }
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);

@@ -141,7 +141,8 @@ impl Client {
         self.ask_at(call, method, &format!("api/v1/accounts/{account}/{path}"))
     }
 
-    /// A request below the base address. `path` is ours: numbers and fixed words only.
+    /// A request below the base address. `path` is ours: numbers, fixed words and encoded
+    /// segments only.
     pub(super) fn ask_at(&self, call: Call, method: Method, path: &str) -> Request<'_> {
         let mut url = self.base_url.clone();
         url.set_path(&format!("{}/{path}", self.base_url.path().trim_end_matches('/')));

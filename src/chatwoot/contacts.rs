@@ -1,12 +1,13 @@
 //! Calls on contacts and their links.
 
-use reqwest::Method;
+use reqwest::{Method, multipart::Form};
 use serde_json::{Map, Value, json};
 
 use super::{
-    client::{Client, LIST_BYTES_MAX},
+    client::{Client, LIST_BYTES_MAX, UploadPlace},
     fault::{Call, CallFault},
     ids::ContactId,
+    messages::Upload,
     text::cut,
     wire::{Contact, CreatedContact, Link, Payload},
 };
@@ -34,6 +35,10 @@ pub struct ContactChange {
     /// Merged into what is there; keys cannot be removed this way.
     pub additional_attributes: Map<String, Value>,
 }
+
+/// What Chatwoot takes as a picture of a contact (4.15, `avatarable.rs`).
+pub const AVATAR_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
+pub const AVATAR_BYTES_MAX: u64 = 15 << 20;
 
 /// Chatwoot refuses longer ones (4.15, `application_record.rb`), and a long name is no reason to lose a message.
 const NAME_CHARS_MAX: usize = 255;
@@ -108,6 +113,13 @@ impl Client {
         }
         let request = self.ask(Call::UpdateContact, Method::PATCH, &format!("contacts/{contact}"));
         Ok(request.json(body.into()).read::<Payload<Contact>>().await?.payload)
+    }
+
+    /// Gives a contact a picture: one of [`AVATAR_TYPES`], at most [`AVATAR_BYTES_MAX`].
+    pub async fn set_avatar(&self, contact: ContactId, picture: Upload, place: UploadPlace) -> Result<(), CallFault> {
+        let form = Form::new().part("avatar", picture.into_part()?);
+        let request = self.ask(Call::UpdateContact, Method::PATCH, &format!("contacts/{contact}"));
+        request.form(form, place).done().await
     }
 
     /// Ties a contact to our inbox under one more source id. The same again gives the same link; one that another

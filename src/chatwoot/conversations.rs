@@ -7,7 +7,7 @@ use super::{
     client::{Client, LIST_BYTES_MAX},
     fault::{Call, CallFault},
     ids::{ContactId, ConversationId},
-    text::cut,
+    text::{self, cut},
     wire::{Conversation, ConversationStatus, Listed},
 };
 
@@ -78,12 +78,29 @@ impl Client {
         request.json(json!({ "status": status.as_str() })).done().await
     }
 
-    /// Shows the token's owner typing, or not any more. (The contact's typing needs the public API.)
+    /// Shows the token's owner typing, or not any more. (The contact's: [`contact_typing`](Self::contact_typing).)
     pub async fn typing(&self, conversation: ConversationId, on: bool) -> Result<(), CallFault> {
         let request =
             self.ask(Call::Typing, Method::POST, &format!("conversations/{conversation}/toggle_typing_status"));
         let status = if on { "on" } else { "off" };
         request.json(json!({ "typing_status": status, "is_private": false })).done().await
+    }
+
+    /// Shows the contact typing, or not any more, by the client API (Chatwoot 3.0). It takes no token: the inbox's
+    /// identifier and the link's source id are its secrets.
+    pub async fn contact_typing(
+        &self,
+        inbox_identifier: &str,
+        source_id: &str,
+        conversation: ConversationId,
+        on: bool,
+    ) -> Result<(), CallFault> {
+        let (inbox, contact) = (text::segment(inbox_identifier), text::segment(source_id));
+        let path =
+            format!("public/api/v1/inboxes/{inbox}/contacts/{contact}/conversations/{conversation}/toggle_typing");
+        let status = if on { "on" } else { "off" };
+        let request = self.ask_at(Call::Typing, Method::POST, &path).without_token();
+        request.json(json!({ "typing_status": status })).done().await
     }
 
     fn ours(&self, listed: Listed<Conversation>) -> Vec<Conversation> {

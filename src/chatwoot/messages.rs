@@ -56,6 +56,10 @@ impl Upload {
         Self { name, content_type, length, body: Body::wrap_stream(pieces) }
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn into_part(self) -> Result<Part, CallFault> {
         let part = Part::stream_with_length(self.body, self.length).file_name(self.name);
         part.mime_str(&self.content_type)

@@ -21,7 +21,7 @@ pub mod fault;
 pub mod wire;
 
 pub use client::{Client, ClientSettings, UploadPlace};
-pub use contacts::{ContactChange, NewContact};
+pub use contacts::{AVATAR_BYTES_MAX, AVATAR_TYPES, ContactChange, NewContact};
 pub use conversations::NewConversation;
 pub use fault::{Call, CallFault};
 pub use files::File;

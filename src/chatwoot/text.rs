@@ -76,6 +76,20 @@ fn shortened(name: &str) -> String {
     format!("{stem}{extension}")
 }
 
+/// One segment of a path. Dots are encoded too: the router of Rails takes one as it stands for the beginning of a format.
+pub(super) fn segment(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() {
+            encoded.push(char::from(byte));
+        } else {
+            write!(encoded, "%{byte:02X}").expect("writing to a string cannot fail");
+        }
+    }
+    encoded
+}
+
 fn percent_decoded(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -7,7 +7,7 @@ use super::Failure;
 use crate::settings::Settings;
 
 #[derive(Debug, Subcommand)]
-pub enum MatrixCommand {
+pub(super) enum MatrixCommand {
     /// Print the appservice registration of a bridge, as YAML for the homeserver
     Registration {
         /// Its name in the settings

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use bridge_api::{AcceptError, Agent, Attachment, BridgeName, BridgeState, Cursor, Fault, File, HostPort, Inbound};
+use bridge_api::{
+    AcceptError, Agent, Attachment, BridgeName, BridgeState, Cursor, Fault, File, HostPort, Inbound, ThreadId,
+};
+use tokio::sync::mpsc;
 
-use super::desk::Desk;
+use super::{desk::Desk, typing::News};
 use crate::{intake::Intake, telemetry::StateBoard};
 
 pub(super) struct BridgeHost {
@@ -13,6 +16,7 @@ pub(super) struct BridgeHost {
     pub(super) intake: Arc<Intake>,
     pub(super) board: Arc<StateBoard>,
     pub(super) desk: Arc<Desk>,
+    pub(super) typing: mpsc::Sender<News>,
 }
 
 #[async_trait]
@@ -34,5 +38,9 @@ impl HostPort for BridgeHost {
     }
     async fn agent_picture(&self, agent: &Agent) -> Result<Option<Attachment>, Fault> {
         Ok(self.desk.picture(agent).await)
+    }
+    fn typing(&self, thread: &ThreadId, typing: bool) {
+        // Worthless later: with a full queue it is dropped.
+        drop(self.typing.try_send(News { bridge: self.bridge.clone(), thread: thread.clone(), on: typing }));
     }
 }

@@ -5,6 +5,7 @@ mod host;
 mod network;
 mod plan;
 mod serve;
+mod typing;
 mod upkeep;
 
 use std::{
@@ -16,20 +17,20 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::{BridgeState, SettingsFault};
+use bridge_api::{BridgeName, BridgeState, SettingsFault};
 use tokio::{
     net::{TcpListener, UnixListener},
     sync::{mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{desk::Desk, host::BridgeHost};
+use self::{desk::Desk, host::BridgeHost, typing::AgentsTyping};
 use crate::{
     chatwoot::Client,
     clock::Clock,
     http::{self, Door, Front, Proof},
     intake::{self, Horizon, Intake, Route},
-    model::SinkName,
+    model::{InboxName, SinkName},
     pump::{self, Pump},
     sessions::Sessions,
     sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
@@ -111,7 +112,7 @@ impl Gateway {
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
         }
-        let routes = build_routes(&plan, &store, &mut sinks)?;
+        let (routes, agents_typing) = build_routes(&plan, &store, &mut sinks)?;
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
@@ -145,16 +146,7 @@ impl Gateway {
         };
         gateway.open(listener, Arc::new(front));
         gateway.run_pump(pump, fail);
-        for bridge in plan.bridges {
-            let desk = inboxes.iter().find(|(name, _)| *name == bridge.inbox).map(|(_, parts)| parts.desk.clone());
-            let host = BridgeHost {
-                bridge: bridge.name.clone(),
-                intake: intake.clone(),
-                board: board.clone(),
-                desk: desk.expect("each bridge's inbox was looked for when its route was built"),
-            };
-            gateway.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
-        }
+        gateway.run_bridges(plan.bridges, &inboxes, &intake, agents_typing);
         gateway.keep_up(inboxes, plan.retention);
         Ok(gateway)
     }
@@ -221,7 +213,37 @@ impl Gateway {
         });
     }
 
-    fn keep_up(&self, inboxes: Vec<(crate::model::InboxName, InboxParts)>, retention: Duration) {
+    fn run_bridges(
+        &self,
+        bridges: Vec<BridgePlan>,
+        inboxes: &[(InboxName, InboxParts)],
+        intake: &Arc<Intake>,
+        agents_typing: Vec<AgentsTyping>,
+    ) {
+        let mut peers_typing = HashMap::new();
+        for (name, parts) in inboxes {
+            let (tell, told) = typing::queue();
+            let (client, sessions) = (parts.client.clone(), parts.sessions.clone());
+            self.bridges.spawn(|stop| typing::to_inbox(client, sessions, told, stop));
+            peers_typing.insert(name, (tell, parts.desk.clone()));
+        }
+        for (bridge, typing) in bridges.into_iter().zip(agents_typing) {
+            let found = peers_typing.get(&bridge.inbox).cloned();
+            let (tell, desk) = found.expect("each bridge's inbox was looked for when its route was built");
+            let host = BridgeHost {
+                bridge: bridge.name,
+                intake: intake.clone(),
+                board: self.board.clone(),
+                desk,
+                typing: tell,
+            };
+            let shown = bridge.bridge.clone();
+            self.bridges.spawn(|stop| typing::to_network(shown, typing, stop));
+            self.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
+        }
+    }
+
+    fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
         let marks = inboxes.iter().map(|(name, parts)| (name.clone(), parts.sink.clone())).collect();
         let store = self.store.clone();
         self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, stop));
@@ -284,12 +306,13 @@ fn build_inbox(
     Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))
 }
 
+/// The routes, and for each bridge in its order where it hears of agents who type.
 fn build_routes(
     plan: &Plan,
     store: &Arc<dyn Store>,
     sinks: &mut HashMap<SinkName, Arc<dyn Sink>>,
-) -> Result<HashMap<bridge_api::BridgeName, Route>, StartError> {
-    let mut routes = HashMap::new();
+) -> Result<(HashMap<BridgeName, Route>, Vec<AgentsTyping>), StartError> {
+    let (mut routes, mut agents_typing) = (HashMap::new(), Vec::new());
     for bridge in &plan.bridges {
         if !plan.inboxes.iter().any(|inbox| inbox.name == bridge.inbox) {
             let (bridge, inbox) = (bridge.name.to_string(), bridge.inbox.to_string());
@@ -297,9 +320,12 @@ fn build_routes(
         }
         let sink = NetworkSink::new(bridge.name.clone(), bridge.bridge.clone(), store.clone(), bridge.when_in_doubt);
         sinks.insert(SinkName::bridge(&bridge.name), Arc::new(sink));
-        routes.insert(bridge.name.clone(), Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone() });
+        let (tell, told) = typing::queue();
+        let route = Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone(), typing: tell };
+        routes.insert(bridge.name.clone(), route);
+        agents_typing.push(told);
     }
-    Ok(routes)
+    Ok((routes, agents_typing))
 }
 
 /// For the owner alone. The data directory's lock says that whoever left an old one is gone.

@@ -49,6 +49,8 @@ pub struct Horizon {
 pub struct Route {
     pub inbox: InboxName,
     pub bridge: Arc<dyn Bridge>,
+    /// Where it is said that an agent types in a thread, or no longer does.
+    pub typing: mpsc::Sender<(ThreadId, bool)>,
 }
 
 /// One inbox as its callbacks come in: whose they must be, and how they are treated.
@@ -131,6 +133,13 @@ impl Intake {
             }
             // Whoever writes next finds an open conversation by looking, so only the end of one is news.
             Verdict::ConversationStatus { .. } => Err("the conversation lives"),
+            Verdict::Typing { link, on } => {
+                if let Some((_, route, thread)) = self.place(&door.inbox, link) {
+                    // Worthless later: with a full queue it is dropped.
+                    drop(route.typing.try_send((thread, on)));
+                }
+                Err("nothing to keep")
+            }
             Verdict::Ignored(_) => Err("not for a peer"),
         };
         match group {

@@ -43,7 +43,7 @@ fn event() -> Inbound {
 async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     let (feed, mut pump) = mpsc::channel(1);
     feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
-    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute) };
+    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute), typing: mpsc::channel(1).0 };
     let store = Arc::new(MemoryStore::default());
     let routes = HashMap::from([(BridgeName::from("net"), route)]);
     let horizon = Horizon { born_millis: 0, memory_millis: 1 };

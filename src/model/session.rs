@@ -15,6 +15,6 @@ pub struct Session {
     pub conversation: i64,
     /// An agent resolved that conversation.
     pub resolved: bool,
-    /// Hash of the name and facts that the contact was last given.
+    /// Hash of the name, facts and picture that the contact was last given.
     pub profile: i64,
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
 use super::Shared;
-use super::desk::{Desk, Event, Status};
+use super::desk::{Desk, Event, Sender, Status};
 use super::faults::{FaultSheet, ROUTE_RULES_MAX};
 use super::members::{AGENT, AGENTS, at_the_page};
 use super::params::Params;
@@ -149,12 +149,8 @@ async fn seen(State(shared): Desks, At(id): At<u64>) -> Answer {
 
 async fn typing(State(shared): Desks, At(id): At<u64>, params: Params) -> Answer {
     let (on, private) = (params.flag("on").unwrap_or(true), params.flag("private").unwrap_or(false));
-    let member = at_the_page(params.id("agent_id"));
-    shared.change(|desk| {
-        desk.conversation(id)?;
-        desk.events.push(Event::Typing { conversation: id, on, private, member });
-        Ok::<_, Refusal>(())
-    })?;
+    let by = at_the_page(params.id("agent_id"));
+    shared.change(|desk| desk.agent_types(by, id, on, private))?;
     ok_empty()
 }
 
@@ -272,6 +268,9 @@ fn told(desk: &Desk, event: &Event) -> Option<(&'static str, Value)> {
             Some(("conversation", desk.summary_json(desk.conversations.get(conversation)?)))
         }
         Event::ConversationGone { conversation } => Some(("gone", json!({"id": conversation}))),
+        Event::Typing { conversation, on, by: Sender::Contact(_), .. } => {
+            Some(("typing", json!({"id": conversation, "on": on})))
+        }
         Event::Typing { .. } => None,
     }
 }

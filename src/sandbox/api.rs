@@ -12,9 +12,21 @@ const CHANNEL: &str = "Channel::Api";
 impl Desk {
     pub(super) fn contact_json(&self, contact: &Contact) -> Value {
         let mut body = contact_core(contact);
+        let path = self.picture_path(contact);
+        if !path.is_empty() {
+            body.insert("thumbnail".to_owned(), json!(format!("{}{path}", self.frontend_url)));
+        }
         let links = contact.links.iter().filter_map(|link| self.links.get(link));
         body.insert("contact_inboxes".to_owned(), links.map(|link| self.link_json(link)).collect());
         Value::Object(body)
+    }
+
+    /// Where the contact's picture is; empty without one.
+    pub(super) fn picture_path(&self, contact: &Contact) -> String {
+        let blob = contact.avatar.as_ref().and_then(|avatar| Some((avatar, self.blobs.get(avatar)?)));
+        blob.map_or_else(String::new, |(avatar, blob)| {
+            format!("/rails/active_storage/representations/redirect/{avatar}/{}", escaped(&blob.name))
+        })
     }
 
     pub(super) fn link_json(&self, link: &Link) -> Value {

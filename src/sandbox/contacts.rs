@@ -4,17 +4,20 @@ use serde_json::{Map, Value};
 
 use super::contact_fields::Fields;
 use super::desk::{Attributes, Contact, Desk, Event, Link};
-use super::params::Params;
+use super::params::{FilePart, Params};
 use super::refusal::Refusal;
 
 /// Rows on one page of a contact list.
 pub(super) const CONTACTS_PER_PAGE: usize = 15;
+const AVATAR_BYTES_MAX: usize = 15 << 20;
+const AVATAR_TYPES: [&str; 4] = ["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 impl Desk {
     /// Creates a contact and, with an inbox, its link: one transaction.
     pub(super) fn create_contact(&mut self, params: &Params) -> Result<(u64, Option<u64>), Refusal> {
         let fields = Fields::read(params);
         self.validate(&fields, None)?;
+        let avatar = self.new_avatar(params)?;
         let inbox = params.id("inbox_id");
         let source_id = params.text("source_id").filter(|source| !source.is_empty());
         if let Some(inbox) = inbox {
@@ -36,6 +39,7 @@ impl Desk {
             custom_attributes: params.object("custom_attributes").unwrap_or_default(),
             created_ms: self.now_ms,
             last_activity_ms: None,
+            avatar,
             links: Vec::new(),
         };
         self.contacts.insert(id, contact);
@@ -52,6 +56,7 @@ impl Desk {
         self.contact(id)?;
         let fields = Fields::read(params);
         self.validate(&fields, Some(id))?;
+        let avatar = self.new_avatar(params)?;
         self.unindex_contact(id);
         if let Some(contact) = self.contacts.get_mut(&id) {
             contact.name = fields.name.or(Some(std::mem::take(&mut contact.name))).unwrap_or_default();
@@ -61,10 +66,26 @@ impl Desk {
             contact.blocked = params.flag("blocked").unwrap_or(contact.blocked);
             contact.additional_attributes.extend(params.object("additional_attributes").unwrap_or_default());
             contact.custom_attributes.extend(params.object("custom_attributes").unwrap_or_default());
+            contact.avatar = avatar.or(contact.avatar.take());
         }
         self.index_contact(id);
         self.touch_conversations_of(id);
         Ok(())
+    }
+
+    /// Stores the picture that came along, if one did and it is one.
+    fn new_avatar(&mut self, params: &Params) -> Result<Option<String>, Refusal> {
+        let Some((_, file)) = params.files.iter().find(|(field, _)| field == "avatar") else { return Ok(None) };
+        let refused = |message: &str| Refusal::Invalid { message: message.to_owned(), attributes: vec!["avatar"] };
+        if !AVATAR_TYPES.contains(&file.content_type.as_str()) {
+            return Err(refused("Avatar filetype not supported"));
+        }
+        if file.bytes.len() > AVATAR_BYTES_MAX {
+            return Err(refused("Avatar is too big"));
+        }
+        let file =
+            FilePart { name: file.name.clone(), content_type: file.content_type.clone(), bytes: file.bytes.clone() };
+        Ok(Some(self.store_blob(file)))
     }
 
     /// Finds or makes the link of a contact to an inbox; without a source id Chatwoot invents one, anew each time.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::Shared;
 use super::api::member_json;
 use super::conversations::Filter;
-use super::desk::{Desk, Event, Status};
+use super::desk::{Desk, Event, Sender, Status};
 use super::members::TOKEN_OWNER;
 use super::messages::NewMessage;
 use super::params::Params;
@@ -112,7 +112,7 @@ async fn toggle_typing(State(shared): Desks, At((_, id)): At<(u64, u64)>, params
     let private = params.flag("is_private").unwrap_or(false);
     shared.change(|desk| {
         desk.conversation(id)?;
-        desk.events.push(Event::Typing { conversation: id, on, private, member: TOKEN_OWNER.id });
+        desk.events.push(Event::Typing { conversation: id, on, private, by: Sender::Member(TOKEN_OWNER.id) });
         Ok::<_, Refusal>(())
     })?;
     ok_empty()

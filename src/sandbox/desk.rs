@@ -45,6 +45,8 @@ pub(super) struct Contact {
     pub(super) custom_attributes: Attributes,
     pub(super) created_ms: i64,
     pub(super) last_activity_ms: Option<i64>,
+    /// The signed id of its picture's blob.
+    pub(super) avatar: Option<String>,
     pub(super) links: Vec<u64>,
 }
 
@@ -232,7 +234,7 @@ pub(super) enum Event {
         conversation: u64,
         on: bool,
         private: bool,
-        member: u64,
+        by: Sender,
     },
     /// Never leaves the sandbox: Chatwoot tells no API inbox about a deletion. The page wants to know.
     ConversationGone {

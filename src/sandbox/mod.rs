@@ -22,6 +22,7 @@ mod messages;
 mod params;
 mod payload;
 mod poster;
+mod public_routes;
 mod refusal;
 mod routes;
 mod server;
@@ -326,6 +327,11 @@ impl Sandbox {
     /// The agent writes a private note; returns the message id.
     pub fn note(&self, conversation: u64, content: &str) -> Result<u64, Refused> {
         self.shared.change(|desk| desk.agent_message(members::AGENT.id, conversation, content, true)).map_err(Refused)
+    }
+
+    /// The agent types, or stops; in a note when `private`.
+    pub fn types(&self, conversation: u64, on: bool, private: bool) -> Result<(), Refused> {
+        self.shared.change(|desk| desk.agent_types(members::AGENT.id, conversation, on, private)).map_err(Refused)
     }
 
     /// The agent presses Retry on a failed message.

@@ -34,9 +34,7 @@ impl Desk {
             Event::StatusChanged { conversation } => {
                 self.conversation_payload(*conversation, "conversation_status_changed", Some(Value::Null))
             }
-            Event::Typing { conversation, on, private, member } => {
-                self.typing_payload(*conversation, *on, *private, *member)
-            }
+            Event::Typing { conversation, on, private, by } => self.typing_payload(*conversation, *on, *private, *by),
             Event::ConversationGone { .. } | Event::ConversationTouched { .. } => None,
         }
     }
@@ -83,11 +81,11 @@ impl Desk {
         Some(Payload { inbox: conversation.inbox, event, message: None, body })
     }
 
-    fn typing_payload(&self, id: u64, on: bool, private: bool, by: u64) -> Option<Payload> {
+    fn typing_payload(&self, id: u64, on: bool, private: bool, by: Sender) -> Option<Payload> {
         let conversation = self.conversations.get(&id)?;
         let event = if on { "conversation_typing_on" } else { "conversation_typing_off" };
         let body = json!({
-            "event": event, "user": callback_member(by), "conversation": self.callback_conversation(conversation)?,
+            "event": event, "user": self.callback_sender(by), "conversation": self.callback_conversation(conversation)?,
             "is_private": private,
         });
         Some(Payload { inbox: conversation.inbox, event, message: None, body })

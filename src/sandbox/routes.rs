@@ -12,7 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::refusal::{Refusal, body};
-use super::{Shared, agent_routes, contact_routes, conversation_routes, file_routes, homeserver, inbox_routes};
+use super::{
+    Shared, agent_routes, contact_routes, conversation_routes, file_routes, homeserver, inbox_routes, public_routes,
+};
 
 pub(super) type Desks = State<Arc<Shared>>;
 pub(super) type Answer = Result<Response, Refusal>;
@@ -26,6 +28,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .merge(inbox_routes::routes())
         .merge(file_routes::routes())
         .merge(agent_routes::routes())
+        .merge(public_routes::routes())
         .fallback(no_route)
         // The server has read the body already, and limited it.
         .layer(axum::extract::DefaultBodyLimit::disable())

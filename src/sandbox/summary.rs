@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::desk::{Conversation, Desk, MessageType, Sender, Status};
+use super::desk::{Conversation, Desk, Event, MessageType, Sender, Status};
 use super::members::at_the_page;
 use super::messages::NewMessage;
 use super::params::Params;
@@ -54,6 +54,7 @@ impl Desk {
         json!({
             "id": conversation.id, "inbox_id": conversation.inbox, "contact_id": conversation.contact,
             "name": contact.map_or("deleted contact", |contact| contact.name.as_str()),
+            "picture": contact.map(|contact| self.picture_path(contact)).filter(|path| !path.is_empty()),
             "identifier": contact.and_then(|contact| contact.identifier.as_deref()),
             "blocked": contact.is_some_and(|contact| contact.blocked),
             "source_id": self.links.get(&conversation.link).map(|link| link.source_id.as_str()),
@@ -112,6 +113,14 @@ impl Desk {
             other => return Err(Refusal::Unprocessable(format!("no such kind of message: {other}"))),
         }
         self.create_message(id, new)
+    }
+
+    /// The agent types, or stops.
+    pub(super) fn agent_types(&mut self, by: u64, id: u64, on: bool, private: bool) -> Result<(), Refusal> {
+        self.conversation(id)?;
+        let by = Sender::Member(at_the_page(Some(by)));
+        self.events.push(Event::Typing { conversation: id, on, private, by });
+        Ok(())
     }
 
     /// The agent sets a status, unless it is that already.

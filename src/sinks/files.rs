@@ -20,8 +20,9 @@ use crate::{
 /// The bridges by their names: who can open a file, and who is told where a message landed.
 pub type Bridges = HashMap<BridgeName, Arc<dyn Bridge>>;
 
-/// Attempts after which a file that its network cannot give now is passed over, half an hour of waiting in all: the text
-/// beside it is worth more. From then on files are read before they are sent, so that none can spoil another attempt.
+/// Attempts after which a file that its network cannot give now is passed over, some minutes of waiting in all: the text
+/// beside it, and what follows in its conversation, is worth more. From then on files are read before they are sent, so
+/// that none can spoil another attempt.
 const PATIENT_ATTEMPTS_MAX: u32 = 6;
 /// Attempts after which a message goes without its files, since they may be what the inbox stumbles over.
 const ATTEMPTS_WITH_FILES_MAX: u32 = 12;
@@ -145,12 +146,16 @@ pub(super) fn not_shown(name: &str, why: &str) -> String {
 }
 
 /// Whole, with the same limits as in pieces.
-async fn read(file: File, bytes_max: u64) -> Result<Bytes, Fault> {
+pub(super) async fn read(file: File, bytes_max: u64) -> Result<Bytes, Fault> {
     let (length, mut pieces) = (file.length, file.pieces);
+    let too_large = || Fault::refused(format!("it is larger than the {} that may be", mib(bytes_max)));
+    if length.is_some_and(|length| length > bytes_max) {
+        return Err(too_large());
+    }
     let mut whole = Vec::new();
     while let Some(piece) = next(&mut pieces).await? {
         if (whole.len() + piece.len()) as u64 > length.unwrap_or(bytes_max) {
-            return Err(Fault::refused(format!("it is larger than the {} that may be", mib(bytes_max))));
+            return Err(too_large());
         }
         whole.extend_from_slice(&piece);
     }
@@ -190,7 +195,7 @@ fn measured(
 }
 
 /// The first that says something, without parameters and in lower case; a word that is no media type is none.
-fn media_type(candidates: [Option<&str>; 2]) -> String {
+pub(super) fn media_type(candidates: [Option<&str>; 2]) -> String {
     let bare = |candidate: &str| candidate.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     let mut said = candidates.into_iter().flatten().map(bare).filter(|found| is_media_type(found) && found != ANY_TYPE);
     said.next().unwrap_or_else(|| ANY_TYPE.to_owned())

@@ -11,21 +11,25 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    BridgeName, BridgeState, EventId, Fault, Holder, Key, Landing, Message, Resend, Speaker, Target, ThreadId,
+    Attachment, BridgeName, BridgeState, EventId, Fault, FaultKind, Holder, Key, Landing, Message, Resend, Speaker,
+    Target, ThreadId,
 };
 use serde_json::{Map, Value};
+use tokio::time::timeout;
 
 use super::{
     Bridges, Done, Sink,
     files::{Carried, Opener, not_shown},
+    picture,
 };
 use crate::{
     chatwoot::{
-        self, CallFault, Client, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted, safe_name,
+        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType,
+        NewMessage, Posted,
     },
-    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, orders},
+    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, orders},
     policy::{Rules, WhenInDoubt},
-    sessions::{Sessions, into_fault},
+    sessions::{Ensured, Sessions, into_fault},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
@@ -38,6 +42,9 @@ const BEGUN_AHEAD: usize = 4;
 /// A whole attempt may need five calls, each with its own limit within the client, and with files wait for its turn and
 /// for them.
 const ATTEMPT_LIMIT: Duration = Duration::from_mins(8);
+
+/// The next message of the thread waits no longer than this for a picture.
+const PICTURE_LIMIT: Duration = Duration::from_secs(20);
 
 /// What an [`InboxSink`] stands on.
 pub struct InboxSinkParts {
@@ -87,7 +94,16 @@ impl InboxSink {
         thread: &ThreadId,
         message: &Message,
     ) -> Result<Done, Fault> {
-        let session = self.sessions.ensure(bridge, thread, message).await?;
+        let Ensured { session, shows_anew } = self.sessions.ensure(bridge, thread, message).await?;
+        let done = self.post_in(&session, envelope, message).await?;
+        if let (true, Some(picture)) = (shows_anew, &message.peer.picture) {
+            self.show_picture(session, picture).await;
+        }
+        Ok(done)
+    }
+
+    async fn post_in(&self, session: &Session, envelope: &Envelope, message: &Message) -> Result<Done, Fault> {
+        let Session { bridge, thread, .. } = session;
         let conversation = ConversationId(session.conversation);
         let new = |lines: &[String]| NewMessage {
             content: match message.speaker {
@@ -112,11 +128,12 @@ impl InboxSink {
         };
         let Carried { uploads, mut lines, broke } = opener.open_all(message).await?;
         if let (Some(place), false) = (place, uploads.is_empty()) {
+            let names: Vec<String> = uploads.iter().map(|upload| upload.name().to_owned()).collect();
             match self.client.post_with_files(conversation, &new(&lines), uploads, place).await {
                 // Something in front of the inbox may take no files of this size; the words can go all the same.
                 Err(CallFault::Invalid { reason }) => {
                     tracing::info!(key = envelope.key.as_str(), reason, "posted without its files");
-                    lines.extend(refused_lines(message, &reason));
+                    lines.extend(names.iter().map(|name| not_shown(name, &reason)));
                 }
                 Err(CallFault::Doubtful { call, reason }) => {
                     let reason = broke.get().map_or(reason, |why| format!("a file broke off on its way: {why}"));
@@ -126,6 +143,22 @@ impl InboxSink {
             }
         }
         self.create(bridge, thread, session.conversation, &new(&lines)).await
+    }
+
+    /// After the message, which waits for no picture and does not fail for one.
+    async fn show_picture(&self, session: Session, picture: &Attachment) {
+        let Some(bridge) = self.bridges.get(&session.bridge) else { return };
+        let contact = ContactId(session.contact);
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture)).await;
+        let (reason, again) = match shown {
+            Ok(Ok(())) => return,
+            Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
+            Err(_) => ("it took too long".to_owned(), false),
+        };
+        tracing::info!(contact = contact.0, reason, again, "the contact's picture is not shown");
+        if again && let Err(fault) = self.sessions.show_again(session).await {
+            tracing::debug!(fault = fault.reason, "the contact's picture is not tried again");
+        }
     }
 
     async fn note(
@@ -334,18 +367,42 @@ impl Sink for InboxSink {
     }
 }
 
-/// The text, and the lines in place of what is not sent along.
+/// The text, and the lines in place of what is not sent along, as far as a message has room for them: a text that just
+/// fits is not lost for a line.
 fn content_of(text: &str, lines: &[String]) -> String {
-    let words = std::iter::once(text).filter(|text| !text.is_empty());
-    words.chain(lines.iter().map(String::as_str)).collect::<Vec<_>>().join("\n")
-}
-
-fn refused_lines(message: &Message, reason: &str) -> Vec<String> {
-    let files = message.attachments.iter().filter(|attachment| attachment.holder == Holder::Network);
-    files.map(|attachment| not_shown(&safe_name(&attachment.name), reason)).collect()
+    let mut content = text.to_owned();
+    let mut chars = text.chars().count();
+    for line in lines {
+        chars += line.chars().count() + 1;
+        if chars > CONTENT_CHARS_MAX {
+            break;
+        }
+        if !content.is_empty() {
+            content.push('\n');
+        }
+        content.push_str(line);
+    }
+    content
 }
 
 /// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
 fn without_liquid(text: &str) -> String {
     text.replace("{{", "{ {").replace("{%", "{ %")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_stand_behind_the_text_as_far_as_there_is_room() {
+        let lines = ["a: gone".to_owned(), "b: gone".to_owned()];
+        assert_eq!(content_of("look", &lines), "look\na: gone\nb: gone");
+        assert_eq!(content_of("", &lines), "a: gone\nb: gone");
+        for (spare, expected) in [(7, 0), (8, 1), (15, 1), (16, 2)] {
+            let content = content_of(&"ä".repeat(CONTENT_CHARS_MAX - spare), &lines);
+            assert_eq!(content.lines().count() - 1, expected, "{spare}");
+            assert!(content.chars().count() <= CONTENT_CHARS_MAX);
+        }
+    }
 }

@@ -4,6 +4,7 @@
 mod files;
 mod inbox;
 mod network;
+mod picture;
 
 use std::time::Duration;
 

@@ -203,3 +203,55 @@ async fn a_bridge_is_told_where_its_messages_landed() {
     let Landing::Dead(reason) = &landed[1].1 else { panic!("it cannot be there") };
     assert!(reason.contains("150000"), "{reason}");
 }
+
+fn with_picture(event: Inbound, url: &str) -> Inbound {
+    let Report::Message(mut message) = event.report else { panic!("a message") };
+    message.peer.picture = Some(Attachment { url: url.into(), ..picture("ada.png") });
+    Inbound { report: Report::Message(message), ..event }
+}
+
+/// The bytes of the only contact's picture.
+async fn shown(world: &World) -> Option<Bytes> {
+    let url = world.sandbox.state()["contacts"][0]["thumbnail"].as_str().unwrap().to_owned();
+    if url.is_empty() { None } else { Some(reqwest::get(url).await.unwrap().bytes().await.unwrap()) }
+}
+
+#[tokio::test]
+async fn a_contact_has_the_picture_that_the_network_shows_now() {
+    let world = World::new().await;
+    for (event, url, bytes, expected) in [
+        ("1", "net:one", Some("first"), "first"),
+        // The same address is the same picture: nothing is opened.
+        ("2", "net:one", None, "first"),
+        ("3", "net:two", Some("second"), "second"),
+    ] {
+        if let Some(bytes) = bytes {
+            world.network.will_open(Ok(File::whole(Some("image/png".into()), bytes)));
+        }
+        accept(&world, with_picture(message("ada", event, "hello"), url)).await;
+        world.wait_for_rest().await;
+        assert_eq!(shown(&world).await, Some(expected.into()), "{event}");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_that_cannot_be_shown_keeps_no_message_back_and_is_tried_again_where_that_may_help() {
+    for (first, again) in [
+        (Err(Fault::down("no connection")), true),
+        (Err(Fault::refused("it is gone")), false),
+        (Ok(File::whole(Some("image/svg+xml".into()), "<svg/>")), false),
+        (Ok(File::new(Some("image/png".into()), Some(16 << 20), futures_util::stream::empty())), false),
+    ] {
+        let world = World::new().await;
+        let name = format!("{first:?}");
+        world.network.will_open(first);
+        accept(&world, with_picture(message("ada", "1", "hello"), "net:one")).await;
+        world.wait_for_rest().await;
+        assert_eq!((world.texts(1, 0), shown(&world).await), (vec!["hello".into()], None), "{name}");
+        world.network.will_open(Ok(File::whole(Some("image/png".into()), "PNG")));
+        accept(&world, with_picture(message("ada", "2", "again"), "net:one")).await;
+        world.wait_for_rest().await;
+        assert_eq!(world.texts(1, 0).len(), 2, "{name}");
+        assert_eq!(shown(&world).await.is_some(), again, "{name}");
+    }
+}

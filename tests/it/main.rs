@@ -14,4 +14,5 @@ mod outbound;
 mod sandbox;
 mod settings;
 mod signs;
+mod typing;
 mod world;

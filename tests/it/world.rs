@@ -3,13 +3,16 @@
 use std::{
     collections::{HashMap, VecDeque},
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use bridge_api::{
     Attachment, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File, Host, Inbound,
-    Landing, Message, Outbound, Part, Peer, Report, Secret, Sent, Speaker, async_trait,
+    Landing, Message, Outbound, Part, Peer, Report, Secret, Sent, Speaker, ThreadId, async_trait,
 };
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
@@ -34,6 +37,8 @@ pub(crate) struct Played {
     script: Mutex<VecDeque<Result<Sent, Fault>>>,
     files: Mutex<VecDeque<Result<File, Fault>>>,
     landed: watch::Sender<Vec<(String, Landing)>>,
+    typing: watch::Sender<Vec<(String, bool)>>,
+    shows_no_typing: AtomicBool,
 }
 
 impl Played {
@@ -44,7 +49,20 @@ impl Played {
             script: Mutex::default(),
             files: Mutex::default(),
             landed: watch::channel(Vec::new()).0,
+            typing: watch::channel(Vec::new()).0,
+            shows_no_typing: AtomicBool::new(false),
         })
+    }
+
+    /// From now on typing is never shown, and whoever waits for that waits for ever.
+    pub(crate) fn show_no_typing(&self) {
+        self.shows_no_typing.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) async fn wait_for_typing(&self, count: usize) -> Vec<(String, bool)> {
+        let mut typing = self.typing.subscribe();
+        let there = tokio::time::timeout(DEADLINE, typing.wait_for(|typing| typing.len() >= count)).await;
+        there.expect("the bridge is told who types").unwrap().clone()
     }
 
     /// The next file that is asked for is this one.
@@ -127,6 +145,12 @@ impl Bridge for Played {
     async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
         let scripted = self.files.lock().unwrap().pop_front();
         scripted.unwrap_or_else(|| Err(Fault::refused(format!("{} is gone", attachment.url))))
+    }
+    async fn typing(&self, thread: &ThreadId, typing: bool) {
+        if self.shows_no_typing.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+        self.typing.send_modify(|seen| seen.push((thread.to_string(), typing)));
     }
     fn landed(&self, event: &EventId, landing: Landing) {
         self.landed.send_modify(|landed| landed.push((event.to_string(), landing)));

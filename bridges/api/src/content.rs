@@ -121,6 +121,7 @@ pub enum Holder {
 }
 
 impl Holder {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
     fn is_link(&self) -> bool {
         *self == Self::Link
     }

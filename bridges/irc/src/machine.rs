@@ -88,6 +88,7 @@ pub(crate) enum Input<'a> {
     Tick,
 }
 
+#[expect(clippy::large_enum_variant, reason = "an output lives for a moment only, and most of them are events")]
 #[derive(Debug)]
 pub(crate) enum Output {
     Write(Vec<u8>),

@@ -140,9 +140,11 @@ impl Homeserver {
                         let (token, id) = (appservice.token.clone(), appservice.id.clone());
                         let underway = Vec::new();
                         let news = ends.news;
-                        Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway }
-                            .run(stop)
-                            .await
+                        {
+                            let mut link =
+                                Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway };
+                            Box::pin(link.run(stop)).await
+                        }
                     }
                     Entrance::Push { listen, hs_token } => {
                         pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await
@@ -194,22 +196,28 @@ async fn pushed(
     }
 }
 
-/// True when the homeserver cannot reach us.
+/// True when the homeserver says that it cannot reach us.
 async fn knock(hub: &Hub, id: &str) -> bool {
-    match hub.client.ping_appservice(id).await {
+    let fault = match hub.client.ping_appservice(id).await {
         Ok(()) => {
             hub.host.state(BridgeState::Up);
-            false
+            return false;
         }
-        // A server that does not know the call, or is away itself, says nothing about us.
-        Err(fault) if fault.status() == Some(404) => false,
-        Err(fault) => {
-            let reason = format!("the homeserver cannot reach us: {fault}");
-            tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
-            hub.host.state(BridgeState::Degraded { reason });
-            true
-        }
+        Err(fault) => fault,
+    };
+    let reason = fault.to_string();
+    let about_us =
+        ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"].iter().any(|code| reason.contains(code))
+            || fault.is("M_URL_NOT_SET");
+    if about_us {
+        let reason = format!("the homeserver cannot reach us, so nothing comes in: {reason}");
+        tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
+        hub.host.state(BridgeState::Degraded { reason });
+    } else {
+        // It does not know the call, or the registration has another id than `appservice_id`, or it is away itself.
+        tracing::debug!(reason = reason.as_str(), "the homeserver does not say whether it can reach us");
     }
+    about_us
 }
 
 #[async_trait]
@@ -245,7 +253,7 @@ impl Bridge for Homeserver {
         let (hub, ends) = self.open_hub(&host, me).await?;
         *self.hub.write().unwrap_or_else(PoisonError::into_inner) = Some(hub.clone());
         let _running = Running(&self.hub);
-        self.receive(hub, ends, stop).await
+        Box::pin(self.receive(hub, ends, stop)).await
     }
 
     async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
@@ -261,8 +269,10 @@ impl Bridge for Homeserver {
         let media = MediaRef::parse(&attachment.url).ok_or_else(|| Fault::refused("the file has no usable address"))?;
         self.client.download(&media).await.map_err(|fault| match fault {
             CallFault::Limited { after } => Fault::retry_after(after, "the homeserver asks for a pause"),
-            fault if fault.may_pass() => Fault::retry(fault.to_string()),
-            fault => Fault::refused(fault.to_string()),
+            fault @ CallFault::Refused { .. } if !fault.may_pass() => Fault::refused(fault.to_string()),
+            fault @ (CallFault::Refused { .. } | CallFault::Unreachable(_) | CallFault::Doubtful(_)) => {
+                Fault::retry(fault.to_string())
+            }
         })
     }
 

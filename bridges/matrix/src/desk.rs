@@ -76,7 +76,9 @@ impl Desk {
     /// Works until it is dropped.
     pub(crate) async fn run(mut self) {
         let open = self.hub.machine().rooms.duties();
-        open.into_iter().for_each(|(room, duty)| self.enlist(room, duty));
+        for (room, duty) in open {
+            self.enlist(room, duty);
+        }
         let mut tick = tokio::time::interval(Duration::from_secs(1));
         loop {
             self.begin_duties();
@@ -164,7 +166,9 @@ impl Desk {
         if !checkpoints.is_empty() {
             self.hub.news(News::Taken(checkpoints));
         }
-        duties.into_iter().for_each(|(room, duty)| self.enlist(room, duty));
+        for (room, duty) in duties {
+            self.enlist(room, duty);
+        }
         Ok(())
     }
 

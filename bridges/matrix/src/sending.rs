@@ -8,7 +8,7 @@ use crate::{
     duties::open_room,
     hub::{Change, Courtesy, Hub},
     ids::{EventRef, RoomId, UserId},
-    machine::{KEY_MARK, Room, Standing, literal},
+    machine::{KEY_MARK, Room, Standing, literal, said_by},
     render,
     settings::Agents,
     wire::Relation,
@@ -151,8 +151,8 @@ async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId) -> Result<Spea
         |name: Option<&str>| Speaker { client: hub.client.clone(), ghost: None, name: name.map(str::to_owned) };
     let Some(agent) = agent else { return Ok(ourselves(None)) };
     match (hub.settings.agents, &hub.ghosts) {
-        (Agents::Names, _) => Ok(ourselves(Some(&agent.name))),
-        (Agents::Hidden, _) | (Agents::Ghosts, None) => Ok(ourselves(None)),
+        (Agents::Names, _) | (Agents::Ghosts, None) => Ok(ourselves(Some(&agent.name))),
+        (Agents::Hidden, _) => Ok(ourselves(None)),
         (Agents::Ghosts, Some(ghosts)) => {
             let ghost = ghosts.bring(&hub.client, &hub.host, agent, room).await;
             match ghost.map_err(CallFault::into_fault_of_preparation)? {
@@ -186,12 +186,12 @@ async fn content_of(
     match &out.part {
         Part::Text { text, .. } => Ok(text_content(text, speaker.name.as_deref())),
         Part::Attachment(file) => file_content(hub, upload_bytes_max, file, speaker).await,
-        _ => Err(Fault::refused("matrix has nothing to show this as")),
+        Part::Withdraw { .. } | _ => Err(Fault::refused("matrix has nothing to show this as")),
     }
 }
 
 fn text_content(markdown: &str, name: Option<&str>) -> Map<String, Value> {
-    let named = name.map(|name| format!("**{}:** {markdown}", literal(name)));
+    let named = name.map(|name| said_by(name, markdown));
     let rendered = render::from_markdown(named.as_deref().unwrap_or(markdown));
     let mut content = Map::new();
     content.insert("msgtype".to_owned(), "m.text".into());
@@ -245,38 +245,35 @@ async fn file_content(
         "msgtype": msgtype, "url": media.to_string(), "body": attachment.name, "filename": attachment.name, "info": info,
         "m.mentions": {},
     });
-    match content {
-        Value::Object(content) => Ok(content),
-        _ => unreachable!("an object was written above"),
-    }
+    Ok(content.as_object().cloned().unwrap_or_default())
 }
 
 /// A reply in the place where the person wrote: their thread, if they wrote in one.
 async fn relate(hub: &Hub, room: &RoomId, known: &Room, out: &Outbound, content: &mut Map<String, Value>) {
     let reply = match &out.part {
         Part::Text { reply_to, .. } => reply_to.as_ref().map(|event| EventRef::from(event.as_str())),
-        _ => None,
+        Part::Attachment(_) | Part::Withdraw { .. } | _ => None,
     };
-    let root = match &reply {
+    let thread = match &reply {
         // The thread of what is answered; unknown is as good as none.
         Some(event) => match hub.client.event(room, event).await {
             Ok(Some(found)) => match found.relation() {
                 Relation::Thread { root, .. } => Some(root),
-                _ => None,
+                Relation::None | Relation::Edit(_) | Relation::Reply(_) | Relation::Reaction { .. } => None,
             },
             Ok(None) | Err(_) => None,
         },
         None => known.root.clone(),
     };
-    let relates = match (root, reply) {
-        (Some(root), Some(reply)) => json!({
-            "rel_type": "m.thread", "event_id": root.as_str(), "is_falling_back": false,
+    let relates = match (thread, reply) {
+        (Some(first), Some(reply)) => json!({
+            "rel_type": "m.thread", "event_id": first.as_str(), "is_falling_back": false,
             "m.in_reply_to": { "event_id": reply.as_str() },
         }),
-        (Some(root), None) => {
-            let newest = hub.machine().newest_of_theirs(room).unwrap_or_else(|| root.clone());
+        (Some(first), None) => {
+            let newest = hub.machine().newest_of_theirs(room).unwrap_or_else(|| first.clone());
             json!({
-                "rel_type": "m.thread", "event_id": root.as_str(), "is_falling_back": true,
+                "rel_type": "m.thread", "event_id": first.as_str(), "is_falling_back": true,
                 "m.in_reply_to": { "event_id": newest.as_str() },
             })
         }

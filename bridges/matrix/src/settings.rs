@@ -51,8 +51,8 @@ pub struct Settings {
     /// Name that people see of the user they write to. Left as it is when left out.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Who answers: `ghosts` (each agent as a user of their own, where the appservice may), `names` (the
-    /// agent's name before the text), `hidden` (neither). `ghosts` means `hidden` in mode `sync`.
+    /// Who answers: `ghosts` (each agent as a user of their own; where that cannot be, as in mode `sync`,
+    /// as `names`), `names` (the agent's name before the text), `hidden` (neither).
     #[serde(default)]
     pub agents: Agents,
     /// Said once, as a notice, in each room that the bridge was invited to. Nothing when left out.

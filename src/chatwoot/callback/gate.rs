@@ -36,6 +36,8 @@ pub enum Verdict<'c> {
         updated_millis: i64,
         link: Option<&'c str>,
     },
+    /// An agent types what the peer will read, or no longer does.
+    Typing { link: &'c str, on: bool },
     /// Nothing to do.
     Ignored(Ignored),
 }
@@ -122,7 +124,8 @@ fn judge<'c>(callback: &'c Callback<'c>, settings: &GateSettings<'_>) -> Result<
         Event::MessageListed => Occasion::Listed,
         // A status change may come as the one or the other only.
         Event::ConversationStatusChanged | Event::ConversationUpdated => return status(callback, settings),
-        Event::ConversationCreated | Event::TypingOn | Event::TypingOff | Event::Other => return Err(Ignored::Event),
+        Event::TypingOn | Event::TypingOff => return typing(callback, settings),
+        Event::ConversationCreated | Event::Other => return Err(Ignored::Event),
     };
     demand(callback.account_id == Some(settings.account_id), Ignored::Account)?;
     demand(callback.inbox_id == Some(settings.inbox_id), Ignored::Inbox)?;
@@ -170,6 +173,17 @@ fn status<'c>(callback: &'c Callback<'c>, settings: &GateSettings<'_>) -> Result
         updated_millis: callback.conversation.updated_millis,
         link: callback.conversation.source_id.as_deref(),
     })
+}
+
+/// Of people in the help desk only: the peer's own typing comes back as well, with a contact in place of a user.
+fn typing<'c>(callback: &'c Callback<'c>, settings: &GateSettings<'_>) -> Result<Verdict<'c>, Ignored> {
+    demand(callback.account_id.is_none_or(|account| account == settings.account_id), Ignored::Account)?;
+    demand(callback.inbox_id == Some(settings.inbox_id), Ignored::Inbox)?;
+    demand(!callback.private, Ignored::Private)?;
+    let by = callback.sender.as_ref().and_then(|sender| sender.kind.as_deref());
+    demand(by == Some("user"), Ignored::Echo)?;
+    let link = callback.conversation.source_id.as_deref().ok_or(Ignored::Unnumbered)?;
+    Ok(Verdict::Typing { link, on: callback.event == Event::TypingOn })
 }
 
 fn demand(holds: bool, otherwise: Ignored) -> Result<(), Ignored> {

@@ -48,6 +48,10 @@ impl Event {
     fn is_of_message(self) -> bool {
         matches!(self, Self::MessageCreated | Self::MessageUpdated | Self::MessageListed)
     }
+
+    fn is_of_typing(self) -> bool {
+        matches!(self, Self::TypingOn | Self::TypingOff)
+    }
 }
 
 /// One callback as it was said, not yet judged: hand it to the gate before using any text of it.
@@ -60,7 +64,7 @@ pub struct Callback<'a> {
     pub message_id: Option<MessageId>,
     pub conversation: CallbackConversation<'a>,
     pub message_type: MessageType,
-    /// True unless the wire says exactly `false`.
+    /// A note, or the typing of one. True unless the wire says exactly `false`.
     pub private: bool,
     pub content: Option<Cow<'a, str>>,
     pub content_type: Option<Cow<'a, str>>,
@@ -69,7 +73,7 @@ pub struct Callback<'a> {
     /// Unix milliseconds; 0 when not told.
     pub created_millis: i64,
     pub attributes: Attributes<'a>,
-    /// `None` for the system's own messages.
+    /// Who wrote, or types. `None` for the system's own messages.
     pub sender: Option<Sender<'a>>,
     pub attachments: Vec<CallbackFile<'a>>,
 }
@@ -155,12 +159,14 @@ struct Wire<'a> {
     content_attributes: Field<Object<WireAttributes<'a>>>,
     sender: Field<Object<WireSender<'a>>>,
     attachments: Field<Objects<WireFile<'a>>>,
+    user: Field<Object<WireSender<'a>>>,
+    is_private: Field<bool>,
     status: Field<Cow<'a, str>>,
     contact_inbox: Field<Object<WireLink<'a>>>,
     updated_at: Field<Millis>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(default)]
 struct Numbered {
     id: Field<i64>,
@@ -169,6 +175,8 @@ struct Numbered {
 #[derive(Default, Deserialize)]
 #[serde(default, bound(deserialize = "'de: 'a"))]
 struct WireConversation<'a> {
+    account: Field<Object<Numbered>>,
+    inbox_id: Field<i64>,
     id: Field<i64>,
     status: Field<Cow<'a, str>>,
     contact_inbox: Field<Object<WireLink<'a>>>,
@@ -212,12 +220,14 @@ struct WireFile<'a> {
 impl<'a> Wire<'a> {
     fn into_callback(self) -> Callback<'a> {
         let event = self.event.0.as_deref().map_or(Event::Other, Event::of_name);
-        let number = |object: Field<Object<Numbered>>| object.0.and_then(|Object(object)| object.id.0);
+        if event.is_of_typing() {
+            return self.into_typing(event);
+        }
         let (message_id, conversation) = if event.is_of_message() {
             (self.id.0, self.conversation.0.map(|Object(conversation)| conversation).unwrap_or_default())
         } else {
             let Self { id, status, contact_inbox, updated_at, .. } = self;
-            (None, WireConversation { id, status, contact_inbox, updated_at })
+            (None, WireConversation { id, status, contact_inbox, updated_at, ..WireConversation::default() })
         };
         Callback {
             event,
@@ -243,6 +253,31 @@ impl<'a> Wire<'a> {
                 .collect(),
         }
     }
+
+    /// Typing names its inbox within the conversation only, and bears none of a message's fields.
+    fn into_typing(self, event: Event) -> Callback<'a> {
+        let mut conversation = self.conversation.0.map(|Object(conversation)| conversation).unwrap_or_default();
+        Callback {
+            event,
+            account_id: number(std::mem::take(&mut conversation.account)).map(AccountId),
+            inbox_id: conversation.inbox_id.0.map(InboxId),
+            message_id: None,
+            conversation: conversation.into(),
+            message_type: MessageType::Other,
+            private: self.is_private.0 != Some(false),
+            content: None,
+            content_type: None,
+            source_id: None,
+            created_millis: 0,
+            attributes: Attributes::default(),
+            sender: self.user.0.map(|Object(user)| user.into()),
+            attachments: Vec::new(),
+        }
+    }
+}
+
+fn number(object: Field<Object<Numbered>>) -> Option<i64> {
+    object.0.and_then(|Object(object)| object.id.0)
 }
 
 impl<'a> From<WireConversation<'a>> for CallbackConversation<'a> {

@@ -28,6 +28,7 @@ fn word(verdict: &Verdict<'_>) -> String {
         Verdict::Deliver(out) => format!("deliver {:?}", out.occasion),
         Verdict::Withdrawn { .. } => "withdrawn".to_owned(),
         Verdict::ConversationStatus { status, .. } => format!("status {status:?}"),
+        Verdict::Typing { on, .. } => format!("typing {on}"),
         Verdict::Ignored(why) => format!("ignored {why:?}"),
     }
 }
@@ -54,11 +55,33 @@ fn each_fixture_meets_its_verdict() {
         (fixture!("callback_conversation_created"), "ignored Event"),
         (fixture!("callback_conversation_status_changed"), "status Resolved"),
         (fixture!("callback_conversation_updated"), "status Open"),
-        (fixture!("callback_conversation_typing_on"), "ignored Event"),
-        (fixture!("callback_conversation_typing_on_private"), "ignored Event"),
+        (fixture!("callback_conversation_typing_on"), "typing true"),
+        (fixture!("callback_conversation_typing_on_private"), "ignored Private"),
     ] {
         assert_eq!(judged(raw.as_bytes()), wanted, "{raw}");
     }
+}
+
+#[test]
+fn only_agents_of_this_inbox_who_write_to_the_peer_are_shown_typing() {
+    for (path, value, wanted) in [
+        ("/event", json!("conversation_typing_off"), "typing false"),
+        ("/is_private", json!(true), "ignored Private"),
+        ("/is_private", json!(null), "ignored Private"),
+        ("/is_private", json!("false"), "ignored Private"),
+        ("/user/type", json!("contact"), "ignored Echo"),
+        ("/user/type", json!(null), "ignored Echo"),
+        ("/user", json!(null), "ignored Echo"),
+        ("/conversation/inbox_id", json!(8), "ignored Inbox"),
+        ("/conversation/account/id", json!(2), "ignored Account"),
+        ("/conversation/contact_inbox", json!(null), "ignored Unnumbered"),
+    ] {
+        let mut callback: Value = serde_json::from_str(fixture!("callback_conversation_typing_on")).unwrap();
+        *callback.pointer_mut(path).unwrap() = value;
+        assert_eq!(judged(callback.to_string().as_bytes()), wanted, "{path}");
+    }
+    let callback = parse(fixture!("callback_conversation_typing_on").as_bytes()).unwrap();
+    assert!(matches!(gate(&callback, &settings(false)), Verdict::Typing { link: "libera/ada", on: true }));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::{
 };
 
 use fastrand::Rng;
+use serde_json::{Value, json};
 
 use super::world::{Guest, Mode, World};
 use crate::{
@@ -60,6 +61,7 @@ fn besiege(mode: Mode, kills: usize) {
     if let Mode::Websocket(_) = mode {
         world.proxy().switch(|switches| switches.time_scale = 0.05);
     }
+    world.sandbox.faults(&trouble());
     let guests = (0..PEOPLE).map(|number| world.guest(Synapse::shared(), &name(number))).collect();
     let mut siege =
         Siege { world, rng: Rng::with_seed(seed), guests, said: vec![0; PEOPLE], replies: Vec::new(), busy: 0 };
@@ -68,6 +70,12 @@ fn besiege(mode: Mode, kills: usize) {
     }
     siege.settle();
     siege.judge(mode, kills);
+}
+
+/// Answers that come late widen the moments in which an outcome is unknown.
+fn trouble() -> Value {
+    let late = |on: &str| json!({ "on": on, "method": "POST", "probability": 0.4, "kind": "commit_then_slow", "milliseconds": 250 });
+    json!({ "routes": [late("messages")], "callbacks": { "duplicate": "new_delivery" } })
 }
 
 /// A reply that the agent wrote.

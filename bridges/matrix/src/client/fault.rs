@@ -89,7 +89,7 @@ impl CallFault {
     pub(crate) fn into_fault_of_preparation(self) -> Fault {
         match self {
             Self::Doubtful(reason) => Fault::down(reason),
-            fault => fault.into_fault(),
+            fault @ (Self::Refused { .. } | Self::Limited { .. } | Self::Unreachable(_)) => fault.into_fault(),
         }
     }
 }

@@ -6,7 +6,7 @@ use bridge_api::{Attachment, EventId, Holder, Message, Peer, PeerId, Report, Spe
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{Checkpoint, Found, NOTICE_MARK, Taking, key_of, literal, media, recent::Author};
+use super::{Checkpoint, Found, NOTICE_MARK, Taking, key_of, media, recent::Author, said_by};
 use crate::{
     ids::{EventRef, RoomId, UserId},
     render,
@@ -29,10 +29,7 @@ enum SpokenOf {
 
 impl Taking<'_> {
     pub(super) fn message(&mut self, event: &Event) {
-        let speaker = match self.speaker(event) {
-            Some(speaker) => speaker,
-            None => return,
-        };
+        let Some(speaker) = self.speaker(event) else { return };
         if event.content.as_object().is_none_or(serde_json::Map::is_empty) {
             let redacted = event.was_redacted();
             tracing::info!(event = event.id.as_str(), redacted, "a message without content is skipped");
@@ -192,9 +189,9 @@ impl Taking<'_> {
             return None;
         }
         let peer = self.room(&event.room).peer.clone();
-        if speaker == Speaker::Peer && peer.as_ref() != Some(&event.sender) {
-            let name = literal(&self.name(&event.sender));
-            words = format!("**{name}:** {words}");
+        // An emote names its author already.
+        if speaker == Speaker::Peer && peer.as_ref() != Some(&event.sender) && msgtype != "m.emote" {
+            words = said_by(&self.name(&event.sender), &words);
         }
         Some(self.message_of(event, words, attachments, speaker))
     }

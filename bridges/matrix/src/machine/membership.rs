@@ -34,15 +34,14 @@ impl Taking<'_> {
                 room.standing = Standing::Joined;
                 room.read_back |= read_back;
             }
-            "leave" if by_us => {
-                if self.knows(&event.room) {
-                    let room = self.room(&event.room);
-                    room.standing = match room.standing {
-                        Standing::Leaving(why) | Standing::Out(why) => Standing::Out(why),
-                        Standing::Joined | Standing::Invited { .. } => Standing::Out(Why::Left),
-                    };
-                }
+            "leave" if by_us && self.knows(&event.room) => {
+                let room = self.room(&event.room);
+                room.standing = match room.standing {
+                    Standing::Leaving(why) | Standing::Out(why) => Standing::Out(why),
+                    Standing::Joined | Standing::Invited { .. } => Standing::Out(Why::Left),
+                };
             }
+            "leave" if by_us => {}
             "leave" | "ban" => {
                 let why = if membership == "ban" { Why::Banned } else { Why::Kicked };
                 let was_in = self.knows(&event.room) && self.room(&event.room).is_joined();

@@ -12,6 +12,7 @@ const ROOM: &str = "room/";
 const PLACE: &str = "place/";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a thing that was done or seen, independent of the others")]
 pub(crate) struct Room {
     /// Whose conversation it is: who invited us, or wrote first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -101,6 +102,7 @@ pub(crate) enum Duty {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 fn is_false(flag: &bool) -> bool {
     !*flag
 }
@@ -149,7 +151,7 @@ impl Rooms {
                 match serde_json::from_str(value) {
                     Ok(state) => rooms.put(RoomId::from(room), state),
                     Err(error) => {
-                        tracing::warn!(room, error = error.to_string(), "what was kept of a room is unreadable")
+                        tracing::warn!(room, error = error.to_string(), "what was kept of a room is unreadable");
                     }
                 }
             } else if let Some(base) = name.strip_prefix(PLACE) {

@@ -305,9 +305,9 @@ fn reading_one_message_reads_those_before_it_once() {
         vec![Ephemeral::Receipts { room: "!r".into(), seen: vec![seen] }]
     };
     let keys = |reports: Vec<Report>| -> Vec<String> {
-        let key = |report| match report {
-            Report::Receipt { key, receipt: Receipt::Read } => key.to_string(),
-            other => panic!("{other:?}"),
+        let key = |report| {
+            let Report::Receipt { key, receipt: Receipt::Read } = report else { panic!("{report:?}") };
+            key.to_string()
         };
         reports.into_iter().map(key).collect()
     };

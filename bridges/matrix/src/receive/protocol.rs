@@ -196,9 +196,9 @@ mod tests {
     const NOW: i64 = 1_795_000_000_123;
 
     fn written(acts: Vec<Act>) -> Vec<Value> {
-        let one = |act| match act {
-            Act::Write(text) => serde_json::from_str(&text).unwrap(),
-            other => panic!("{other:?}"),
+        let one = |act| {
+            let Act::Write(text) = act else { panic!("{act:?}") };
+            serde_json::from_str(&text).unwrap()
         };
         acts.into_iter().map(one).collect()
     }

@@ -20,7 +20,7 @@ use crate::hub::Hub;
 
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
-const BODY_LIMIT: Duration = Duration::from_secs(60);
+const BODY_LIMIT: Duration = Duration::from_mins(1);
 /// A homeserver sends at most about 20 MiB at once.
 const BODY_BYTES_MAX: usize = 64 << 20;
 

@@ -71,7 +71,7 @@ impl Link {
     pub(crate) async fn run(&mut self, stop: CancellationToken) -> Result<(), Fault> {
         let mut pacing = Pacing::default();
         loop {
-            let ended = match stop.run_until_cancelled(self.connect()).await {
+            let ended = match Box::pin(stop.run_until_cancelled(self.connect())).await {
                 None => Ended::Stopped,
                 Some(Err(reason)) => Ended::Broke(reason),
                 Some(Ok(socket)) => self.talk(socket, &stop).await,
@@ -163,7 +163,7 @@ impl Link {
             let wake = tokio::time::sleep_until(protocol.wake().into());
             let acts = tokio::select! {
                 () = stop.cancelled() => return leave(socket).await,
-                frame = socket.next() => match self.frames(&mut protocol, frame, &mut socket) {
+                frame = socket.next() => match frames(&mut protocol, frame, &mut socket) {
                     Ok(acts) => acts,
                     Err(ended) => return ended,
                 },
@@ -183,61 +183,6 @@ impl Link {
                 Err(reason) => return Ended::Broke(reason),
             }
         }
-    }
-
-    /// The frame, and whatever else is there already.
-    fn frames(
-        &self,
-        protocol: &mut Protocol,
-        first: Option<Result<Message, Error>>,
-        socket: &mut Socket,
-    ) -> Result<Vec<Act>, Ended> {
-        let (mut acts, mut next) = (Vec::new(), Some(first));
-        let mut count = 0;
-        while let Some(frame) = next.take() {
-            match frame {
-                Some(Ok(Message::Text(text))) => {
-                    acts.extend(protocol.hear(text.as_str(), Instant::now(), now_millis()));
-                }
-                Some(Ok(Message::Close(frame))) if acts.is_empty() => {
-                    let (code, reason) =
-                        frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                    return Err(match closed(code, &reason) {
-                        Closed::Replaced => Ended::Replaced,
-                        Closed::Other(reason) => Ended::Broke(reason),
-                    });
-                }
-                Some(Ok(Message::Close(frame))) => {
-                    let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
-                    let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
-                    acts.push(Act::Close(match closed(code, &reason) {
-                        Closed::Replaced => REPLACED.to_owned(),
-                        Closed::Other(reason) => reason,
-                    }));
-                    break;
-                }
-                // Pings are answered by the library; binary frames are nobody's.
-                Some(Ok(_)) => {}
-                Some(Err(error)) if acts.is_empty() => {
-                    return Err(Ended::Broke(format!("the websocket failed: {error}")));
-                }
-                // What came whole is handled first.
-                Some(Err(error)) => {
-                    acts.push(Act::Close(format!("the websocket failed: {error}")));
-                    break;
-                }
-                None if acts.is_empty() => return Err(Ended::Broke("the websocket ended".to_owned())),
-                None => {
-                    acts.push(Act::Close("the websocket ended".to_owned()));
-                    break;
-                }
-            }
-            count += 1;
-            if count < FRAMES_AT_ONCE {
-                next = socket.next().now_or_never();
-            }
-        }
-        Ok(acts)
     }
 
     /// Transactions side by side go to the desk together.
@@ -318,6 +263,60 @@ impl Link {
             }
         }
     }
+}
+
+/// The frame, and whatever else is there already.
+fn frames(
+    protocol: &mut Protocol,
+    first: Option<Result<Message, Error>>,
+    socket: &mut Socket,
+) -> Result<Vec<Act>, Ended> {
+    let (mut acts, mut next) = (Vec::new(), Some(first));
+    let mut count = 0;
+    while let Some(frame) = next.take() {
+        match frame {
+            Some(Ok(Message::Text(text))) => {
+                acts.extend(protocol.hear(text.as_str(), Instant::now(), now_millis()));
+            }
+            Some(Ok(Message::Close(frame))) if acts.is_empty() => {
+                let (code, reason) =
+                    frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                return Err(match closed(code, &reason) {
+                    Closed::Replaced => Ended::Replaced,
+                    Closed::Other(reason) => Ended::Broke(reason),
+                });
+            }
+            Some(Ok(Message::Close(frame))) => {
+                let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
+                let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
+                acts.push(Act::Close(match closed(code, &reason) {
+                    Closed::Replaced => REPLACED.to_owned(),
+                    Closed::Other(reason) => reason,
+                }));
+                break;
+            }
+            // Pings are answered by the library; binary frames are nobody's.
+            Some(Ok(_)) => {}
+            Some(Err(error)) if acts.is_empty() => {
+                return Err(Ended::Broke(format!("the websocket failed: {error}")));
+            }
+            // What came whole is handled first.
+            Some(Err(error)) => {
+                acts.push(Act::Close(format!("the websocket failed: {error}")));
+                break;
+            }
+            None if acts.is_empty() => return Err(Ended::Broke("the websocket ended".to_owned())),
+            None => {
+                acts.push(Act::Close("the websocket ended".to_owned()));
+                break;
+            }
+        }
+        count += 1;
+        if count < FRAMES_AT_ONCE {
+            next = socket.next().now_or_never();
+        }
+    }
+    Ok(acts)
 }
 
 async fn write(socket: &mut Socket, text: String) -> Result<(), String> {

@@ -61,7 +61,7 @@ fn escape_words(out: &mut String, text: &str, next: &str, around: Around) {
             '*' => !(at > 0 && previous.is_whitespace() && after.starts_with(char::is_whitespace)),
             '[' => around.in_link || after.starts_with('^'),
             ']' => around.in_link || after.is_empty() || after.starts_with(['(', '[', ':']),
-            '<' => after.is_empty() || after.starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c)),
+            '<' => after.is_empty() || begins_tag(after),
             '_' => {
                 if previous != '_' {
                     inside_word = in_word && after.trim_start_matches('_').starts_with(char::is_alphanumeric);
@@ -83,6 +83,13 @@ fn escape_words(out: &mut String, text: &str, next: &str, around: Around) {
         }
         previous = c;
     }
+}
+
+/// Whether what follows a `<` makes it a tag, or the bracket of an address.
+fn begins_tag(after: &str) -> bool {
+    let local = |c: char| c.is_ascii_alphanumeric() || ".!#$%&'*+/=?^_`{|}~-".contains(c);
+    after.starts_with(|c: char| c.is_ascii_alphabetic() || "/!?".contains(c))
+        || after.starts_with(local) && after.trim_start_matches(local).starts_with('@')
 }
 
 /// The letters before `://` that a reader may take for a scheme.

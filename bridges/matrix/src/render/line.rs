@@ -15,7 +15,7 @@ pub(super) fn line_to_markdown(runs: &[Run], links: &[String]) -> String {
         let styled = styled(&pieces);
         let styled = styled.trim_end();
         // Markdown cannot say every change of style (its marks need the right neighbours); then the words matter more.
-        if reads_as(styled, &pieces) {
+        if reads_as(styled, &pieces) && strikes_hold(styled) {
             return styled.to_owned();
         }
     }
@@ -49,7 +49,9 @@ fn pieces_of(runs: &[Run], links: &[String]) -> Vec<Piece> {
                 pieces.push(Piece::Text(Vec::new()));
             }
             if let Some(Piece::Text(runs)) = pieces.last_mut() {
-                group.iter().for_each(|run| push(runs, &run.text, run.style, None));
+                for run in group {
+                    push(runs, &run.text, run.style, None);
+                }
             }
             continue;
         };
@@ -215,6 +217,19 @@ fn sign(mark: Mark, out: &str, letter_after: bool) -> &'static str {
         Mark::Italic => "_",
         Mark::Code => "`",
     }
+}
+
+/// Whether readers that treat `~~` as strictly as `**`, which ours does not, see each as a mark too: beside a letter
+/// outside it needs one inside.
+fn strikes_hold(markdown: &str) -> bool {
+    let mut opens = true;
+    markdown.match_indices("~~").all(|(at, sign)| {
+        let before = markdown[..at].ends_with(char::is_alphanumeric);
+        let after = markdown[at + sign.len()..].starts_with(char::is_alphanumeric);
+        let (outside, inside) = if opens { (before, after) } else { (after, before) };
+        opens = !opens;
+        inside || !outside
+    })
 }
 
 /// Whether a Markdown reader sees exactly these words, in one paragraph, with every mark taken as a mark and every

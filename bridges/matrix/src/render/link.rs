@@ -38,12 +38,14 @@ fn address(url: &Url) -> Option<String> {
     }
     let written = url.as_str();
     let mut out = String::with_capacity(written.len());
-    for (at, c) in written.char_indices() {
-        match c {
-            // As a character reference it would become another address.
-            ';' if ends_reference(&written[..at]) => out.push_str("%3B"),
-            '!'..='~' if !"<>()\"`{}|\\^*".contains(c) => out.push(c),
-            _ => c.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| out.push_str(&format!("%{byte:02X}"))),
+    for (at, byte) in written.bytes().enumerate() {
+        // As a character reference it would become another address.
+        let ends_reference = byte == b';' && ends_reference(&written[..at]);
+        if byte.is_ascii_graphic() && !b"<>()\"`{}|\\^*".contains(&byte) && !ends_reference {
+            out.push(byte.into());
+        } else {
+            out.push('%');
+            out.extend([byte >> 4, byte & 15].map(|digit| char::from(b"0123456789ABCDEF"[usize::from(digit)])));
         }
     }
     Some(out)

@@ -11,8 +11,10 @@ mod sheet;
 mod split;
 mod style;
 mod to_markdown;
+#[cfg(test)]
+mod tests;
 
-pub use from_markdown::from_markdown;
-pub use name::display_name;
-pub use split::{TEXT_BYTES_MAX, split};
-pub use to_markdown::{Content, to_markdown};
+pub(crate) use from_markdown::from_markdown;
+pub(crate) use name::display_name;
+pub(crate) use split::{TEXT_BYTES_MAX, split};
+pub(crate) use to_markdown::{Content, to_markdown};

@@ -2,7 +2,7 @@
 
 /// A member's own name without anything invisible, in at most 64 characters; where nothing is left of it, the local
 /// part of their id, else the whole id.
-pub fn display_name(raw: &str, fallback_user_id: &str) -> String {
+pub(crate) fn display_name(raw: &str, fallback_user_id: &str) -> String {
     let localpart = fallback_user_id.trim_start_matches('@').split(':').next().unwrap_or_default();
     let shown = [raw, localpart, fallback_user_id].into_iter().map(visible).find(|name| !name.is_empty());
     shown.unwrap_or_else(|| NOBODY.to_owned())

@@ -17,15 +17,15 @@ use super::{
 
 /// What goes into an event's content.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Rendered {
-    pub body: String,
+pub(crate) struct Rendered {
+    pub(crate) body: String,
     /// HTML, where it says more than the body.
-    pub formatted: Option<String>,
+    pub(crate) formatted: Option<String>,
 }
 
 impl Rendered {
     /// How many bytes of an event both take, in JSON.
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         json_bytes(&self.body) + self.formatted.as_deref().map_or(0, json_bytes)
     }
 }
@@ -34,24 +34,15 @@ fn json_bytes(text: &str) -> usize {
     text.bytes().map(|byte| if matches!(byte, b'"' | b'\\' | b'\n' | b'\t') { 2 } else { 1 }).sum()
 }
 
-/// What old clients are to show of a message that replaces an earlier one.
-#[must_use]
-pub fn edited(new: &Rendered) -> Rendered {
-    let mark = |text: &String| format!("* {text}");
-    Rendered { body: mark(&new.body), formatted: new.formatted.as_ref().map(mark) }
-}
-
 /// Either form may be at most this large; a few kilobytes of Markdown can ask for megabytes.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 
 /// `CommonMark` with `~~` and tables, as the inbox shows it to the agent: bare addresses are links, and every line end
 /// is one that is seen. What grows beyond all bounds is sent as it was typed.
 #[must_use]
-pub fn from_markdown(markdown: &str) -> Rendered {
+pub(crate) fn from_markdown(markdown: &str) -> Rendered {
     let source = cleaned(markdown);
     let parser = Parser::new_ext(&source, Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TABLES);
-    // The definition of a link shows nothing, but "[note]: call me" looks like one.
-    let defines = parser.reference_definitions().iter().next().is_some();
     let mut page = Page::default();
     for (event, range) in TextMergeWithOffset::new(parser.into_offset_iter()) {
         page.take(event, &source[range]);
@@ -61,9 +52,17 @@ pub fn from_markdown(markdown: &str) -> Rendered {
     }
     let body = page.body.finish();
     if body.is_empty() {
-        return Rendered { body: if defines { source.trim().to_owned() } else { body }, formatted: None };
+        return Rendered { body: typed(&source).to_owned(), formatted: None };
     }
     Rendered { formatted: page.markup.finish().filter(|html| html.len() <= OUTPUT_BYTES_MAX), body }
+}
+
+/// What was typed, where Markdown shows nothing of it: "1." is an empty list, "[note]: see below" defines a link. Not
+/// what the agent's editor makes of empty lines.
+fn typed(source: &str) -> &str {
+    let source = source.trim();
+    let left = source.replace("&nbsp;", "").replace('\\', "");
+    if left.trim().is_empty() { "" } else { source }
 }
 
 /// Tells both forms of each event.
@@ -94,7 +93,7 @@ impl Link {
 impl Page {
     fn take(&mut self, event: Event<'_>, source: &str) {
         match event {
-            Event::Start(tag) => self.start(tag),
+            Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag, source),
             Event::Text(text) | Event::Html(text) | Event::InlineHtml(text) => self.text(&text),
             Event::Code(text) | Event::InlineMath(text) | Event::DisplayMath(text) => self.code_span(&text),
@@ -108,14 +107,14 @@ impl Page {
         }
     }
 
-    fn start(&mut self, tag: Tag<'_>) {
-        if let Tag::Link { link_type: LinkType::Email, dest_url, .. } = &tag {
+    fn start(&mut self, tag: &Tag<'_>) {
+        if let Tag::Link { link_type: LinkType::Email, dest_url, .. } = tag {
             return self.start_link(&format!("mailto:{dest_url}"));
         }
-        if let Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } = &tag {
+        if let Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. } = tag {
             return self.start_link(dest_url);
         }
-        if let Tag::CodeBlock(kind) = &tag {
+        if let Tag::CodeBlock(kind) = tag {
             self.code = true;
             self.markup.start_code_block(match kind {
                 CodeBlockKind::Fenced(info) => info,
@@ -123,7 +122,7 @@ impl Page {
             });
             return self.body.start(Element::CodeBlock);
         }
-        if let Some(element) = Element::of(&tag) {
+        if let Some(element) = Element::of(tag) {
             self.body.start(element);
             self.markup.start(element);
         }

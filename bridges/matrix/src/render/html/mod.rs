@@ -12,7 +12,7 @@ pub(crate) use tag::Tag;
 pub(crate) use token::Attributes;
 
 /// One step of a walk over a message.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Step<'a> {
     /// Every element that is opened is closed, but for those that never hold anything.
     Open(Tag, Attributes<'a>),

@@ -31,16 +31,18 @@ impl<'a> Steps<'a> {
             };
             self.close_within(Tag::Paragraph, holds_paragraphs);
         }
-        match tag {
-            Tag::Item => self.close_within(Tag::Item, |open| {
+        if tag == Tag::Item {
+            self.close_within(tag, |open| {
                 matches!(open, Tag::List | Tag::NumberedList | Tag::Blockquote) || open.is_part_of_table()
-            }),
-            Tag::Section => self.close_within(Tag::Section, |open| open == Tag::Table),
-            Tag::Row => self.close_within(Tag::Row, |open| open == Tag::Table),
-            Tag::Cell => self.close_within(Tag::Cell, |open| matches!(open, Tag::Table | Tag::Row)),
-            Tag::Anchor => self.close_within(Tag::Anchor, |open| open == Tag::Cell),
-            Tag::Heading(_) if matches!(self.open.last(), Some(Tag::Heading(_))) => self.close_last(),
-            _ => {}
+            });
+        } else if tag == Tag::Section || tag == Tag::Row {
+            self.close_within(tag, |open| open == Tag::Table);
+        } else if tag == Tag::Cell {
+            self.close_within(tag, |open| matches!(open, Tag::Table | Tag::Row));
+        } else if tag == Tag::Anchor {
+            self.close_within(tag, |open| open == Tag::Cell);
+        } else if self.open.last().is_some_and(|last| matches!((last, tag), (Tag::Heading(_), Tag::Heading(_)))) {
+            self.close_last();
         }
     }
 

@@ -9,7 +9,7 @@ fn shown(html: &str) -> String {
     let mut out = String::new();
     for step in Steps::new(html) {
         match step {
-            Step::Open(tag, _) => out.push_str(&format!("{tag:?}(")),
+            Step::Open(tag, _) => out.extend([format!("{tag:?}"), "(".to_owned()]),
             Step::Close(_) => out.push(')'),
             Step::Text(text) => out.push_str(text),
         }

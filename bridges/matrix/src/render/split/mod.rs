@@ -12,7 +12,10 @@ use super::{clean::cleaned, escape::block_marker, from_markdown};
 
 /// Bytes of an event for the two forms of its text, in JSON. An event has 65,536; one that replaces an earlier event
 /// carries both forms twice.
-pub const TEXT_BYTES_MAX: usize = 28 * 1024;
+pub(crate) const TEXT_BYTES_MAX: usize = 28 * 1024;
+
+/// A piece need not be filled to the last byte; each halving renders it once.
+const REACH_STEPS: usize = 1024;
 
 /// Less room might not hold one character with all that may stand around it.
 const BYTES_LEAST: usize = 512;
@@ -21,7 +24,7 @@ const BYTES_LEAST: usize = 512;
 /// seen. A cut is made between paragraphs, else between lines, else at a blank, else between characters, and takes
 /// nothing away but the blanks where it is made; code goes on in a block of its own.
 #[must_use]
-pub fn split(markdown: &str, bytes_max: usize) -> Vec<String> {
+pub(crate) fn split(markdown: &str, bytes_max: usize) -> Vec<String> {
     let text = cleaned(markdown);
     let cutter = Cutter { text: &text, fences: fences(&text), bytes_max: bytes_max.max(BYTES_LEAST) };
     let mut pieces = Vec::new();
@@ -67,7 +70,7 @@ impl Cutter<'_> {
         if self.fits(at, over) {
             return over;
         }
-        while fits < over {
+        while over - fits > self.bytes_max / REACH_STEPS {
             let middle = self.boundary(fits.midpoint(over));
             if middle == fits {
                 break;

@@ -16,18 +16,18 @@ use super::{
 
 /// The words of one `m.room.message`: of a text, a notice, an emote, or the caption of a file.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Content<'a> {
-    pub body: &'a str,
+pub(crate) struct Content<'a> {
+    pub(crate) body: &'a str,
     /// Only where `format` is `org.matrix.custom.html`. It is what other clients show, so it wins over the body.
-    pub formatted_body: Option<&'a str>,
+    pub(crate) formatted_body: Option<&'a str>,
     /// The sender's name, for an `m.emote`.
-    pub emote_of: Option<&'a str>,
+    pub(crate) emote_of: Option<&'a str>,
     /// Whether it answers another message; old clients quote that one in the body.
-    pub reply: bool,
+    pub(crate) reply: bool,
 }
 
 /// Markdown as the inbox shows it: every line end is one that is seen.
-pub fn to_markdown(content: &Content<'_>) -> String {
+pub(crate) fn to_markdown(content: &Content<'_>) -> String {
     let formatted = content.formatted_body.filter(|html| html::fits(html));
     formatted.and_then(|html| Page::of(html, content.emote_of)).unwrap_or_else(|| plain(content))
 }

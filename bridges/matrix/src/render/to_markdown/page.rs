@@ -94,7 +94,7 @@ impl Page {
             Tag::Unknown | Tag::Nothing | Tag::Hidden => {}
             _ if self.in_cell() => self.open_in_cell(tag),
             Tag::Paragraph | Tag::Division => {
-                self.start_block(if tag == Tag::Paragraph { Gap::Blank } else { Gap::Line })
+                self.start_block(if tag == Tag::Paragraph { Gap::Blank } else { Gap::Line });
             }
             Tag::Heading(level) => {
                 self.end_block(Gap::Blank);
@@ -120,7 +120,8 @@ impl Page {
                 self.sheet.gap(Gap::Blank);
             }
             Tag::Table => {
-                self.end_block(Gap::Blank);
+                // One that lies between another's cells stands after what that one had so far.
+                self.end_table();
                 self.table = Some(Table::default());
             }
             Tag::Row | Tag::Section => {
@@ -142,8 +143,17 @@ impl Page {
             Tag::Strong => self.depths.close(Mark::Bold),
             Tag::Cell => self.end_cell(),
             Tag::Table => self.end_table(),
-            Tag::Break | Tag::Image | Tag::Rule | Tag::Nothing | Tag::Unknown | Tag::Hidden => {}
-            Tag::Span | Tag::Superscript | Tag::Reply | Tag::Row | Tag::Section => {}
+            Tag::Break
+            | Tag::Image
+            | Tag::Rule
+            | Tag::Nothing
+            | Tag::Unknown
+            | Tag::Hidden
+            | Tag::Span
+            | Tag::Superscript
+            | Tag::Reply
+            | Tag::Row
+            | Tag::Section => {}
             _ if self.in_cell() => self.blank(),
             Tag::Division => self.end_block(Gap::Line),
             Tag::Paragraph | Tag::Caption => self.end_block(Gap::Blank),
@@ -247,7 +257,7 @@ impl Page {
     }
 
     fn start_spoiler(&mut self, attributes: &Attributes<'_>) {
-        match attributes.spoiler.map(|reason| reason.trim()) {
+        match attributes.spoiler.map(str::trim) {
             None => {}
             Some("") => self.text("(spoiler) "),
             Some(reason) => {
@@ -356,7 +366,11 @@ impl Page {
             return self.blank();
         };
         table.in_cell = false;
-        let line = std::mem::take(&mut self.line);
+        let mut line = std::mem::take(&mut self.line);
+        // Readers do not agree on how code with a pipe is written in a table.
+        for run in line.iter_mut().filter(|run| run.text.contains('|')) {
+            run.style = run.style.without(Mark::Code);
+        }
         table.push(&line_to_markdown(&line, &self.links));
     }
 
@@ -365,7 +379,8 @@ impl Page {
             table.inner -= 1;
             return self.blank();
         }
-        self.end_line();
+        // Text between cells stands before the table, as in browsers.
+        self.end_block(Gap::Blank);
         for line in self.table.take().map(Table::lines).unwrap_or_default() {
             self.sheet.line(&line);
         }
