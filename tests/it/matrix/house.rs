@@ -13,7 +13,7 @@ use deskbridge::{
     settings::Kinds,
     store::{MemoryStore, Store},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -143,7 +143,9 @@ impl House {
     /// Somebody in a direct chat that the bridge has joined, whose first message has arrived.
     pub(crate) async fn guest(&self, name: &str) -> Guest {
         let user = self.home.customer(name);
-        let room = self.home.direct_chat(&user);
+        // Not a trusted one, in which nobody could put us out.
+        let chat = json!({"preset": "private_chat", "is_direct": true, "invite": [self.support()]});
+        let room = self.home.create_room(&user, &chat).unwrap();
         self.until_joined(&room).await;
         self.home.say(&user, &room, "hello").unwrap();
         let conversation = self.until("the first message", || self.conversation_of(&user)).await;
