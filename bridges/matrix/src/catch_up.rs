@@ -76,9 +76,13 @@ fn leave_news(hub: &Hub, transaction: &mut Transaction) {
 /// Of rooms that we have come into lately the timeline begins long before our invite. Those who were there said that to
 /// each other and not to us. Where our coming is not handled yet, what was written since is read when it is.
 fn leave_beginnings(hub: &Hub, transaction: &mut Transaction) {
-    transaction.events.retain(|event| is_ours(hub, &event.room) || is_of_us(hub, event));
     let me = &hub.me.user;
-    let mut came: HashMap<RoomId, Option<EventRef>> = HashMap::new();
+    // What was made by us is ours from its beginning.
+    let made = transaction.events.iter().filter(|event| is_made_by_us(hub, event));
+    let mut came: HashMap<RoomId, Option<EventRef>> = made.map(|event| (event.room.clone(), None)).collect();
+    transaction
+        .events
+        .retain(|event| came.contains_key(&event.room) || is_ours(hub, &event.room) || is_of_us(hub, event));
     for event in &transaction.events {
         if event.kind == "m.room.member" && event.state_key.as_deref() == Some(me.as_str()) {
             came.entry(event.room.clone()).or_insert_with(|| event.brings_in().then(|| event.id.clone()));
@@ -102,8 +106,11 @@ fn is_ours(hub: &Hub, room: &RoomId) -> bool {
 
 /// About our coming and going, or the making of a room by us.
 fn is_of_us(hub: &Hub, event: &Event) -> bool {
-    event.state_key.as_deref() == Some(hub.me.user.as_str())
-        || (event.kind == "m.room.create" && hub.me.is_ours(&event.sender))
+    event.state_key.as_deref() == Some(hub.me.user.as_str()) || is_made_by_us(hub, event)
+}
+
+fn is_made_by_us(hub: &Hub, event: &Event) -> bool {
+    event.kind == "m.room.create" && hub.me.is_ours(&event.sender)
 }
 
 async fn room_by_room(hub: &Hub) -> Result<(), String> {

@@ -46,7 +46,10 @@ impl Taking<'_> {
             "invite" => self.invited(event),
             "join" => {
                 let read_back = self.answers.entered.contains(&event.room);
+                // Entered without an invite, to see whether it is the one that a room of ours names.
+                let follows = !self.knows(&event.room) && self.machine.rooms.names(&event.room);
                 let room = self.room(&event.room);
+                room.settled |= follows;
                 room.standing = Standing::Joined;
                 room.read_back |= read_back;
             }

@@ -198,6 +198,11 @@ impl Rooms {
         self.all.iter().filter(|(_, room)| room.is_joined())
     }
 
+    /// Whether some room says that this one replaces it.
+    pub(super) fn names(&self, room: &RoomId) -> bool {
+        self.all.values().any(|known| known.replaced_by.as_ref().is_some_and(|next| next.room == *room))
+    }
+
     /// What was not done yet.
     pub(crate) fn duties(&self) -> Vec<(RoomId, Duty)> {
         self.all.iter().filter_map(|(id, room)| Some((id.clone(), room.duty()?))).collect()

@@ -26,14 +26,18 @@ pub(crate) async fn run(hub: &Hub, stop: CancellationToken) -> Result<(), Fault>
 async fn rounds(hub: &Hub) {
     let mut pacing = Pacing::default();
     let mut since = position(hub).await;
+    // The first one is answered at once, so that it is known soon whether there is a way through.
+    let mut wait = Duration::ZERO;
     loop {
         let began = Instant::now();
-        match round(hub, &mut since).await {
+        match round(hub, &mut since, wait).await {
             Ok(()) => {
+                wait = WAIT;
                 hub.host.state(BridgeState::Up);
                 tokio::time::sleep(ROUND_MIN.saturating_sub(began.elapsed())).await;
             }
             Err((reason, after)) => {
+                wait = Duration::ZERO;
                 tracing::warn!(reason = reason.as_str(), "the homeserver cannot be asked for what is new");
                 hub.host.state(BridgeState::Down { reason });
                 let pause = pacing.broke(Instant::now(), fastrand::f64());
@@ -43,8 +47,7 @@ async fn rounds(hub: &Hub) {
     }
 }
 
-async fn round(hub: &Hub, since: &mut Option<String>) -> Result<(), (String, Duration)> {
-    let wait = if since.is_some() { WAIT } else { Duration::ZERO };
+async fn round(hub: &Hub, since: &mut Option<String>, wait: Duration) -> Result<(), (String, Duration)> {
     let answer = hub.client.sync(since.as_deref(), wait).await.map_err(|fault| {
         let after = if let CallFault::Limited { after } = fault { after } else { Duration::ZERO };
         (fault.to_string(), after)
