@@ -1,5 +1,7 @@
 //! Events in, reports out: the machine played by hand.
 
+mod places;
+
 use bridge_api::{Key, Message, Receipt, Report, Speaker, Target};
 use serde_json::{Value, json};
 
