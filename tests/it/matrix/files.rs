@@ -10,7 +10,7 @@ fn bytes(count: usize) -> Vec<u8> {
 }
 
 /// The attachment of the inbox's message.
-async fn fetched(house: &House, row: &Value) -> (String, Vec<u8>) {
+async fn fetched(row: &Value) -> (String, Vec<u8>) {
     let file = &row["attachments"][0];
     let url = file["data_url"].as_str().unwrap_or_else(|| panic!("no file: {row}"));
     let client = reqwest::Client::builder().no_proxy().build().unwrap();
@@ -40,7 +40,7 @@ async fn an_image_goes_both_ways_byte_for_byte() {
         house.home.send(&carol.user, &carol.room, "m.room.message", &content).unwrap();
         let row = with_file(&house, carol.conversation, 1).await.remove(0);
         assert_eq!(row["content"], "see the \\*corner\\*", "{way:?}");
-        let (kind, found) = fetched(&house, &row).await;
+        let (kind, found) = fetched(&row).await;
         assert!(kind == "image/jpeg" && found == picture, "{way:?}: {kind}, {} bytes", found.len());
 
         let drawing = bytes(200_001);
@@ -70,12 +70,12 @@ async fn stickers_and_voices_come_as_files_and_what_is_encrypted_or_odd_as_words
         .send(&carol.user, &carol.room, "m.sticker", &json!({"body": "wave", "url": sticker, "info": {}}))
         .unwrap();
     let row = with_file(&house, carol.conversation, 1).await.remove(0);
-    assert_eq!(fetched(&house, &row).await.1, bytes(500));
+    assert_eq!(fetched(&row).await.1, bytes(500));
     let voice = house.home.upload("audio/ogg", Some("voice.ogg"), bytes(700));
     let content = json!({"msgtype": "m.audio", "body": "voice.ogg", "url": voice, "org.matrix.msc3245.voice": {}});
     house.home.send(&carol.user, &carol.room, "m.room.message", &content).unwrap();
     let row = with_file(&house, carol.conversation, 2).await.remove(1);
-    assert_eq!(fetched(&house, &row).await.1, bytes(700));
+    assert_eq!(fetched(&row).await.1, bytes(700));
     let cases = [
         (
             json!({"msgtype": "m.file", "body": "a.pdf", "file": {"url": "mxc://sandbox.test/x", "key": {}}}),
@@ -130,7 +130,7 @@ async fn files_survive_a_homeserver_that_stumbles_over_them() {
         let content = json!({"msgtype": "m.image", "body": "b.png", "url": address});
         house.home.send(&carol.user, &carol.room, "m.room.message", &content).unwrap();
         let row = with_file(&house, carol.conversation, 2).await.remove(1);
-        assert_eq!(fetched(&house, &row).await.1, bytes(500), "{fault:?}");
+        assert_eq!(fetched(&row).await.1, bytes(500), "{fault:?}");
         let files = house.home.timeline(&carol.room);
         let files = files.iter().filter(|event| event["content"]["msgtype"] == "m.file").count();
         assert_eq!(files, 1, "{fault:?}");

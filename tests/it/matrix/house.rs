@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 use crate::world::{SECRET, gateway};
 
 /// Whatever a test waits for must come within this time. Long, since a connection that broke is not made again at once.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
 /// How the gateway is told of events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl House {
             ..HomeserverSettings::default().hastened(10)
         };
         if way == Way::Sync {
-            settings.support_localpart = "support".to_owned();
+            "support".clone_into(&mut settings.support_localpart);
         }
         let settings = SandboxSettings {
             callback_secret: Some(SECRET.into()),
