@@ -9,6 +9,7 @@ mod conversations;
 mod doubt;
 mod inbound;
 mod homeserver;
+mod matrix;
 mod outbound;
 mod sandbox;
 mod settings;

@@ -264,6 +264,17 @@ impl World {
 
 async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::Path) -> (Arc<Played>, Gateway) {
     let network = Played::new();
+    let gateway = gateway(sandbox, store, data_dir, network.clone()).await;
+    (network, gateway)
+}
+
+/// A gateway between the sandbox and this network, which it knows as `net`.
+pub(crate) async fn gateway(
+    sandbox: &Sandbox,
+    store: &Arc<dyn Store>,
+    data_dir: &std::path::Path,
+    network: Arc<dyn Bridge>,
+) -> Gateway {
     let url = sandbox.url().parse().unwrap();
     let (account, inbox) = (AccountId(sandbox.account_id() as i64), InboxId(sandbox.inbox_id() as i64));
     let plan = Plan {
@@ -286,12 +297,12 @@ async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::
             name: BridgeName::from("net"),
             inbox: InboxName::new("support"),
             when_in_doubt: WhenInDoubt::Repeat,
-            bridge: network.clone(),
+            bridge: network,
         }],
     };
     let gateway = Gateway::start(plan, store.clone()).await.unwrap();
     sandbox.set_callback_url(format!("http://{}/callbacks/support", gateway.address()));
-    (network, gateway)
+    gateway
 }
 
 pub(crate) fn message(peer: &str, event: &str, text: &str) -> Inbound {

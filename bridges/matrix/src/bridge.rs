@@ -22,7 +22,11 @@ use crate::{
     hub::{Courtesy, Ends, Hub, News},
     ids::{EventRef, RoomId},
     machine::{Machine, Me},
-    receive::{pacing::Pacing, push, sync, websocket::Link},
+    receive::{
+        pacing::Pacing,
+        push, sync,
+        websocket::{Link, REPLACED},
+    },
     render, sending,
     settings::{Account, Appservice, Checked, Entrance, Settings},
 };
@@ -69,7 +73,10 @@ struct Homeserver {
 impl Homeserver {
     fn hub(&self) -> Result<Arc<Hub>, Fault> {
         let hub = self.hub.read().unwrap_or_else(PoisonError::into_inner).clone();
-        hub.ok_or_else(|| Fault::down(format!("the bridge {} has not reached its homeserver yet", self.name)))
+        let hub =
+            hub.ok_or_else(|| Fault::down(format!("the bridge {} has not reached its homeserver yet", self.name)))?;
+        // The other process has these rooms now, and may say the same.
+        if hub.is_out() { Err(Fault::down(REPLACED)) } else { Ok(hub) }
     }
 
     fn known_hub(&self) -> Option<Arc<Hub>> {

@@ -1,7 +1,7 @@
 //! What happened while nobody listened: asked for after each connect, before anything new is handled, so that
 //! every room keeps its order.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use bridge_api::Cursor;
 use futures_util::{FutureExt, StreamExt, stream};
@@ -9,7 +9,7 @@ use futures_util::{FutureExt, StreamExt, stream};
 use crate::{
     client::CallFault,
     hub::Hub,
-    ids::RoomId,
+    ids::{EventRef, RoomId},
     wire::{Event, Synced, Transaction, read_sync},
 };
 
@@ -36,7 +36,7 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
     let since = position(hub).await;
     match hub.client.sync(since.as_deref(), Duration::ZERO).await {
         Ok(answer) => match read_sync(&answer, &hub.me.user) {
-            Some(synced) => take(hub, synced, since.is_none()).await,
+            Some(synced) => take(hub, synced, since.as_deref()).await,
             None => room_by_room(hub).await,
         },
         Err(fault) if fault.is_of_credentials() => Err(fault.to_string()),
@@ -48,16 +48,21 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
     }
 }
 
-/// Handles the answer of a `/sync`. The first one of an account tells where things stand: old messages of rooms
-/// that we know nothing of are no news.
-pub(crate) async fn take(hub: &Hub, synced: Synced, first: bool) -> Result<(), String> {
-    let Synced { next, mut transaction, mut gaps } = synced;
-    if first {
-        leave_news(hub, &mut transaction);
-        fill_all(hub, &mut transaction).await?;
-    } else {
-        leave_beginnings(hub, &mut transaction, &mut gaps);
-        fill(hub, gaps.into_iter().map(|(room, before)| (room, Some(before))).collect(), &mut transaction).await?;
+/// Handles the answer of a `/sync`. The first one of an account, without `since`, tells where things stand: old
+/// messages of rooms that we know nothing of are no news.
+pub(crate) async fn take(hub: &Hub, synced: Synced, since: Option<&str>) -> Result<(), String> {
+    let Synced { next, mut transaction, gaps } = synced;
+    match since {
+        None => {
+            leave_news(hub, &mut transaction);
+            fill_all(hub, &mut transaction).await?;
+        }
+        Some(since) => {
+            let gap = |(room, from)| Gap { room, from: Some(from), to: Some(since.to_owned()) };
+            let known = gaps.into_iter().filter(|(room, _)| is_ours(hub, room)).map(gap);
+            fill(hub, known.collect(), &mut transaction).await?;
+            leave_beginnings(hub, &mut transaction);
+        }
     }
     hub.take(transaction).await?;
     save_position(hub, &next).await
@@ -65,19 +70,40 @@ pub(crate) async fn take(hub: &Hub, synced: Synced, first: bool) -> Result<(), S
 
 /// Of rooms that we know nothing of only what is said about ourselves: invites, for one.
 fn leave_news(hub: &Hub, transaction: &mut Transaction) {
-    let machine = hub.machine();
-    let of_us = |event: &Event| event.state_key.as_deref() == Some(machine.me.user.as_str());
-    transaction.events.retain(|event| machine.rooms.get(&event.room).is_none() && of_us(event));
+    transaction.events.retain(|event| hub.machine().rooms.get(&event.room).is_none() && is_of_us(hub, event));
 }
 
-/// Of rooms that we have just come into the timeline begins long before our invite. What concerns us of it is read
-/// when our own coming is handled.
-fn leave_beginnings(hub: &Hub, transaction: &mut Transaction, gaps: &mut Vec<(RoomId, String)>) {
-    let machine = hub.machine();
-    let known = |room: &RoomId| machine.rooms.get(room).is_some_and(|room| room.is_joined() && room.read_back);
-    let of_us = |event: &Event| event.state_key.as_deref() == Some(machine.me.user.as_str());
-    transaction.events.retain(|event| known(&event.room) || of_us(event));
-    gaps.retain(|(room, _)| known(room));
+/// Of rooms that we have come into lately the timeline begins long before our invite. Those who were there said that to
+/// each other and not to us. Where our coming is not handled yet, what was written since is read when it is.
+fn leave_beginnings(hub: &Hub, transaction: &mut Transaction) {
+    transaction.events.retain(|event| is_ours(hub, &event.room) || is_of_us(hub, event));
+    let me = &hub.me.user;
+    let mut came: HashMap<RoomId, Option<EventRef>> = HashMap::new();
+    for event in &transaction.events {
+        if event.kind == "m.room.member" && event.state_key.as_deref() == Some(me.as_str()) {
+            came.entry(event.room.clone()).or_insert_with(|| event.brings_in().then(|| event.id.clone()));
+        }
+    }
+    transaction.events.retain(|event| match came.get_mut(&event.room) {
+        Some(coming) if coming.is_some() => {
+            if coming.as_ref() == Some(&event.id) {
+                *coming = None;
+            }
+            coming.is_none()
+        }
+        Some(_) | None => true,
+    });
+}
+
+/// A room that we are in, of which nothing is left to be read back.
+fn is_ours(hub: &Hub, room: &RoomId) -> bool {
+    hub.machine().rooms.get(room).is_some_and(|room| room.is_joined() && room.read_back)
+}
+
+/// About our coming and going, or the making of a room by us.
+fn is_of_us(hub: &Hub, event: &Event) -> bool {
+    event.state_key.as_deref() == Some(hub.me.user.as_str())
+        || (event.kind == "m.room.create" && hub.me.is_ours(&event.sender))
 }
 
 async fn room_by_room(hub: &Hub) -> Result<(), String> {
@@ -90,13 +116,22 @@ async fn room_by_room(hub: &Hub) -> Result<(), String> {
 
 /// Every room that we know, from its end.
 async fn fill_all(hub: &Hub, transaction: &mut Transaction) -> Result<(), String> {
-    let rooms = hub.machine().rooms.joined().map(|(room, _)| (room.clone(), None)).collect();
-    fill(hub, rooms, transaction).await
+    let gap = |(room, _): (&RoomId, _)| Gap { room: room.clone(), from: None, to: None };
+    let gaps = hub.machine().rooms.joined().map(gap).collect();
+    fill(hub, gaps, transaction).await
+}
+
+/// A stretch of a room's history that was missed.
+struct Gap {
+    room: RoomId,
+    from: Option<String>,
+    /// Back to the last event that was handled, where no position is known.
+    to: Option<String>,
 }
 
 /// Puts what was missed before what is there already.
-async fn fill(hub: &Hub, rooms: Vec<(RoomId, Option<String>)>, transaction: &mut Transaction) -> Result<(), String> {
-    let asked = rooms.into_iter().map(|(room, from)| missed(hub, room, from).boxed());
+async fn fill(hub: &Hub, gaps: Vec<Gap>, transaction: &mut Transaction) -> Result<(), String> {
+    let asked = gaps.into_iter().map(|gap| missed(hub, gap).boxed());
     let mut missed = stream::iter(asked.collect::<Vec<_>>()).buffer_unordered(ROOMS_AT_ONCE);
     let mut filled = Vec::new();
     while let Some(events) = missed.next().await {
@@ -107,20 +142,26 @@ async fn fill(hub: &Hub, rooms: Vec<(RoomId, Option<String>)>, transaction: &mut
     Ok(())
 }
 
-/// Back to the last event that was handled, oldest first.
-async fn missed(hub: &Hub, room: RoomId, from: Option<String>) -> Result<Vec<Event>, CallFault> {
-    let last = hub.machine().rooms.get(&room).and_then(|room| room.last.clone());
-    let Some(last) = last else { return Ok(Vec::new()) };
+/// Oldest first.
+async fn missed(hub: &Hub, Gap { room, from, to }: Gap) -> Result<Vec<Event>, CallFault> {
+    // What came last was not lost, but what came before it may have been.
+    let last = match &to {
+        Some(_) => None,
+        None => hub.machine().rooms.get(&room).and_then(|room| room.last.clone()),
+    };
+    if to.is_none() && last.is_none() {
+        return Ok(Vec::new());
+    }
     let (mut events, mut from) = (Vec::new(), from);
     for _ in 0..GAP_PAGES_MAX {
-        let page = match hub.client.history(&room, from.as_deref(), GAP_PAGE).await {
+        let page = match hub.client.history(&room, (from.as_deref(), to.as_deref()), GAP_PAGE).await {
             Ok(page) => page,
             // Not in it any more.
             Err(CallFault::Refused { status: 403 | 404, .. }) => break,
             Err(fault) => return Err(fault),
         };
         for event in page.events {
-            if event.id == last {
+            if Some(&event.id) == last.as_ref() {
                 events.reverse();
                 return Ok(events);
             }
@@ -128,6 +169,10 @@ async fn missed(hub: &Hub, room: RoomId, from: Option<String>) -> Result<Vec<Eve
         }
         match page.older {
             Some(older) => from = Some(older),
+            None if to.is_some() => {
+                events.reverse();
+                return Ok(events);
+            }
             None => break,
         }
     }
@@ -139,14 +184,24 @@ async fn missed(hub: &Hub, room: RoomId, from: Option<String>) -> Result<Vec<Eve
 /// What was written in a room from our invite on, oldest first: of that, nobody is told who was not in it yet.
 /// Nothing for a room that we came into by ourselves.
 pub(crate) async fn beginning(hub: &Hub, room: &RoomId) -> Result<Vec<Event>, CallFault> {
-    let page = hub.client.history(room, None, GAP_PAGE).await?;
     let invites = |event: &Event| {
         event.state_key.as_deref() == Some(hub.me.user.as_str())
             && crate::wire::text(&event.content, &["membership"]) == Some("invite")
     };
-    let Some(at) = page.events.iter().position(invites) else { return Ok(Vec::new()) };
-    let mut events = page.events;
-    events.truncate(at);
-    events.reverse();
-    Ok(events)
+    let (mut events, mut from) = (Vec::new(), None);
+    for _ in 0..GAP_PAGES_MAX {
+        let page = hub.client.history(room, (from.as_deref(), None), GAP_PAGE).await?;
+        for event in page.events {
+            if invites(&event) {
+                events.reverse();
+                return Ok(events);
+            }
+            events.push(event);
+        }
+        match page.older {
+            Some(older) => from = Some(older),
+            None => break,
+        }
+    }
+    Ok(Vec::new())
 }

@@ -29,6 +29,8 @@ use crate::{
 /// Questions to the homeserver must not hold a transaction up for longer: what is not known by then is done without.
 const ASK_LIMIT: Duration = Duration::from_secs(2);
 const ASKS_AT_ONCE: usize = 16;
+/// How far back it is looked for what somebody has read.
+const HISTORY_PAGE: usize = 100;
 /// What is handed to the host at once.
 const EVENTS_AT_ONCE: usize = 500;
 const DUTIES_AT_ONCE: usize = 16;
@@ -181,9 +183,19 @@ impl Desk {
                 with(staged.rooms.entry(id.clone()).or_insert_with(known));
             };
             match change {
-                Change::Joined(id) => room(&id, &mut |room| room.standing = Standing::Joined),
+                // Whatever became of us there since is newer.
+                Change::Joined(id) => room(&id, &mut |room| {
+                    if matches!(room.standing, Standing::Invited { .. }) {
+                        room.standing = Standing::Joined;
+                    }
+                }),
                 Change::ReadBack(id) => room(&id, &mut |room| room.read_back = true),
-                Change::Out(id, why) => room(&id, &mut |room| room.standing = Standing::Out(why)),
+                Change::Out(id, why) => room(&id, &mut |room| {
+                    let invited_again = matches!(room.standing, Standing::Invited { .. }) && why != Why::Left;
+                    if !invited_again && !matches!(room.standing, Standing::Out(_)) {
+                        room.standing = Standing::Out(why);
+                    }
+                }),
                 Change::Told(id) => room(&id, &mut |room| room.told = true),
                 Change::Reinvited(id) => room(&id, &mut |room| room.reinvited = true),
                 Change::Settled { room: id, encrypted, too_large, peer } => room(&id, &mut |room| {
@@ -313,6 +325,7 @@ enum Answer {
     Profile(UserId, Profile),
     Event(EventRef, Found),
     Beginning(RoomId, Vec<Event>),
+    History(RoomId, Vec<Event>),
 }
 
 /// Whatever is answered in time, and what was written in rooms before we came in.
@@ -324,13 +337,15 @@ async fn ask(hub: &Hub, wants: Wants) -> (Answers, Vec<Event>) {
     let beginnings = wants.entered.into_iter().map(|room| beginning_of(hub, room).boxed());
     let profiles = wants.profiles.into_iter().map(|user| profile_of(hub, user).boxed());
     let events = wants.events.into_iter().map(|(room, event)| event_of(hub, room, event).boxed());
-    let questions: Vec<_> = beginnings.chain(profiles).chain(events).collect();
+    let histories = wants.histories.into_iter().map(|room| history_of(hub, room).boxed());
+    let questions: Vec<_> = beginnings.chain(profiles).chain(events).chain(histories).collect();
     let mut answering = stream::iter(questions).buffer_unordered(ASKS_AT_ONCE);
     let collecting = async {
         while let Some(answer) = answering.next().await {
             match answer {
                 Some(Answer::Profile(user, profile)) => drop(answers.profiles.insert(user, profile)),
                 Some(Answer::Event(event, found)) => drop(answers.events.insert(event, found)),
+                Some(Answer::History(room, events)) => drop(answers.histories.insert(room, events)),
                 Some(Answer::Beginning(room, events)) => {
                     before.extend(events);
                     answers.entered.insert(room);
@@ -348,6 +363,12 @@ async fn ask(hub: &Hub, wants: Wants) -> (Answers, Vec<Event>) {
 async fn beginning_of(hub: &Hub, room: RoomId) -> Option<Answer> {
     let events = beginning(hub, &room).await.ok()?;
     Some(Answer::Beginning(room, events))
+}
+
+async fn history_of(hub: &Hub, room: RoomId) -> Option<Answer> {
+    let mut events = hub.client.history(&room, (None, None), HISTORY_PAGE).await.ok()?.events;
+    events.reverse();
+    Some(Answer::History(room, events))
 }
 
 async fn profile_of(hub: &Hub, user: UserId) -> Option<Answer> {

@@ -86,23 +86,33 @@ async fn settle(hub: &Hub, room: &RoomId) -> Result<Change, CallFault> {
 /// Says it, once, and opens a room in which we can read.
 async fn tell_encrypted(hub: &Hub, room: &RoomId) -> Result<Change, CallFault> {
     notice(hub, room, "encrypted", ENCRYPTED).await?;
-    let (base, peer) = {
+    let (base, peer, opened) = {
         let machine = hub.machine();
-        (machine.rooms.base_of(room).clone(), machine.rooms.get(room).and_then(|room| room.peer.clone()))
+        let base = machine.rooms.base_of(room).clone();
+        let peer = machine.rooms.get(room).and_then(|room| room.peer.clone());
+        // By an earlier try whose answer was lost.
+        let opened = Some(machine.rooms.place_of(&base).clone()).filter(|place| {
+            *place != base && place != room && machine.rooms.get(place).is_some_and(|p| p.is_joined() && !p.encrypted)
+        });
+        (base, peer, opened)
     };
     let Some(peer) = peer else { return Ok(Change::Told(room.clone())) };
-    let to = open_room(hub, &peer).await?;
+    let to = match opened {
+        Some(room) => room,
+        None => open_room(hub, &base, &peer).await?,
+    };
     Ok(Change::Placed { base, to, peer, told: Some(room.clone()) })
 }
 
-/// A room for this person and us.
-pub(crate) async fn open_room(hub: &Hub, peer: &UserId) -> Result<RoomId, CallFault> {
+/// A room for this person and us, for the conversation that began in `base`.
+pub(crate) async fn open_room(hub: &Hub, base: &RoomId, peer: &UserId) -> Result<RoomId, CallFault> {
     let name = hub.settings.display_name.as_deref();
-    hub.client.create_room(&NewRoom { invite: peer, name }).await
+    hub.client.create_room(&NewRoom { invite: peer, name, base }).await
 }
 
 /// Follows a room's replacement, if it truly says that it is one: anybody could name any room.
 async fn follow(hub: &Hub, from: &RoomId, to: &RoomId, via: Option<&str>) -> Result<Change, CallFault> {
+    let was_known = hub.machine().rooms.get(to).is_some();
     match hub.client.join(to, via).await {
         Ok(()) => {}
         Err(CallFault::Refused { status: 403 | 404, .. }) => {
@@ -114,7 +124,10 @@ async fn follow(hub: &Hub, from: &RoomId, to: &RoomId, via: Option<&str>) -> Res
     if text(&create, &["predecessor", "room_id"]) == Some(from.as_str()) {
         return Ok(Change::Moved { from: from.clone(), to: to.clone() });
     }
-    hub.client.leave(to, "this room does not replace the one it was named in").await?;
+    // It may be somebody else's conversation with us, named here to have us leave it.
+    if !was_known {
+        hub.client.leave(to, "this room does not replace the one it was named in").await?;
+    }
     tracing::warn!(room = from.as_str(), "a room names a replacement that does not know of it");
     Ok(Change::Out(from.clone(), Why::Moved))
 }

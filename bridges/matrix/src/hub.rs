@@ -1,6 +1,9 @@
 //! What the parts of a running bridge share: who we are, what is known of rooms, and the ways to each other.
 
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{
+    Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    atomic::{AtomicBool, Ordering},
+};
 
 use bridge_api::Host;
 use tokio::sync::{mpsc, oneshot};
@@ -29,6 +32,7 @@ pub(crate) struct Hub {
     machine: RwLock<Machine>,
     inputs: mpsc::Sender<Input>,
     news: Option<mpsc::Sender<News>>,
+    out: AtomicBool,
 }
 
 /// What the desk works on, one after another.
@@ -113,7 +117,17 @@ impl Hub {
         let (news, told) = mpsc::channel(NEWS_MAX);
         let me = machine.me.clone();
         let news = tells_news.then_some(news);
-        let hub = Self { settings, client, me, host, ghosts, machine: RwLock::new(machine), inputs, news };
+        let hub = Self {
+            settings,
+            client,
+            me,
+            host,
+            ghosts,
+            machine: RwLock::new(machine),
+            inputs,
+            news,
+            out: AtomicBool::new(false),
+        };
         (Arc::new(hub), Ends { inputs: received, news: told })
     }
 
@@ -138,6 +152,15 @@ impl Hub {
         let (done, told) = oneshot::channel();
         self.put(Input::Change { change, done }).await?;
         told.await.map_err(|_| STOPPING.to_owned())?
+    }
+
+    /// Another process does the work from now on.
+    pub(crate) fn step_out(&self) {
+        self.out.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_out(&self) -> bool {
+        self.out.load(Ordering::Relaxed)
     }
 
     pub(crate) fn courtesy(&self, courtesy: Courtesy) {

@@ -23,15 +23,19 @@ pub(crate) async fn send(hub: &Hub, upload_bytes_max: u64, out: &Outbound) -> Re
     if let Part::Withdraw { events, .. } = &out.part {
         return withdraw(hub, out, events).await;
     }
-    let (room, known) = place(hub, &out.thread).await?;
-    let speaker = speaker(hub, out.agent.as_ref(), &room).await?;
-    let mut content = content_of(hub, upload_bytes_max, out, &speaker).await?;
-    content.insert(KEY_MARK.to_owned(), Value::from(out.key.as_str()));
-    relate(hub, &room, &known, out, &mut content).await;
-    let content = Value::Object(content);
-    let event = match speaker.client.send(&room, "m.room.message", out.key.as_str(), &content).await {
-        Ok(event) => event,
-        Err(fault) => return Err(refused(hub, &room, &speaker, fault)),
+    let place = place(hub, &out.thread).await?;
+    let (room, event) = match speak(hub, upload_bytes_max, out, &place).await {
+        Ok(event) => (place.room, event),
+        Err(Unsent::Fault(fault)) => return Err(fault),
+        // The news that we are out may still be on its way to us.
+        Err(Unsent::Forbidden(fault)) => match (is_out_of(hub, &place.room).await?, place.known.peer) {
+            (true, Some(peer)) => {
+                let place = elsewhere(hub, RoomId::of_thread(&out.thread), peer).await?;
+                let event = speak(hub, upload_bytes_max, out, &place).await.map_err(Unsent::into_fault)?;
+                (place.room, event)
+            }
+            (true, None) | (false, _) => return Err(Unsent::Forbidden(fault).into_fault()),
+        },
     };
     hub.machine_mut().sent(&room, &event, &out.key);
     hub.courtesy(Courtesy::Typing(room.clone(), false));
@@ -40,6 +44,65 @@ pub(crate) async fn send(hub: &Hub, upload_bytes_max: u64, out: &Outbound) -> Re
         hub.courtesy(Courtesy::Read(room, seen));
     }
     Ok(Sent { event: Some(EventId::from(event.as_str())), remark: None })
+}
+
+/// Why nothing was said.
+enum Unsent {
+    Fault(Fault),
+    /// The room does not let us, whoever of us speaks.
+    Forbidden(CallFault),
+}
+
+impl Unsent {
+    fn into_fault(self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault,
+            Self::Forbidden(fault) => Fault::refused(format!("the Matrix room does not let us write: {fault}")),
+        }
+    }
+}
+
+/// As the agent; if the room does not take it from them, they may have been put out, and are brought in again; at
+/// last the user whom people write to speaks for them.
+async fn speak(hub: &Hub, upload_bytes_max: u64, out: &Outbound, place: &Place) -> Result<EventRef, Unsent> {
+    let mut last = None;
+    for way in [Voice::Own, Voice::Own, Voice::Lent] {
+        let speaker = speaker(hub, out.agent.as_ref(), &place.room, way).await.map_err(Unsent::Fault)?;
+        let fault = match say(hub, upload_bytes_max, out, place, &speaker).await.map_err(Unsent::Fault)? {
+            Ok(event) => return Ok(event),
+            Err(fault) => fault,
+        };
+        if fault.status() != Some(403) || fault.is_of_credentials() {
+            return Err(Unsent::Fault(fault.into_fault()));
+        }
+        let (Some(ghost), Some(ghosts)) = (&speaker.ghost, &hub.ghosts) else { return Err(Unsent::Forbidden(fault)) };
+        ghosts.forget_place(&place.room, ghost);
+        last = Some(fault);
+    }
+    Err(Unsent::Forbidden(last.expect("each round that goes on leaves a fault")))
+}
+
+async fn say(
+    hub: &Hub,
+    upload_bytes_max: u64,
+    out: &Outbound,
+    Place { room, known }: &Place,
+    speaker: &Speaker,
+) -> Result<Result<EventRef, CallFault>, Fault> {
+    let mut content = content_of(hub, upload_bytes_max, out, speaker).await?;
+    content.insert(KEY_MARK.to_owned(), Value::from(out.key.as_str()));
+    relate(hub, room, known, out, &mut content).await;
+    let content = Value::Object(content);
+    Ok(speaker.client.send(room, "m.room.message", out.key.as_str(), &content).await)
+}
+
+/// Only a member is told who the members are.
+async fn is_out_of(hub: &Hub, room: &RoomId) -> Result<bool, Fault> {
+    match hub.client.joined_members(room).await {
+        Ok(members) => Ok(!members.contains(&hub.me.user)),
+        Err(CallFault::Refused { status: 403 | 404, .. }) => Ok(true),
+        Err(fault) => Err(fault.into_fault_of_preparation()),
+    }
 }
 
 /// Looks for the effect's mark in the room, newest first.
@@ -65,7 +128,7 @@ pub(crate) async fn probe(hub: &Hub, out: &Outbound) -> Result<Option<Sent>, Fau
 async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, Fault> {
     let mut from = None;
     for _ in 0..PROBE_PAGES_MAX {
-        let page = match hub.client.history(room, from.as_deref(), PROBE_PAGE).await {
+        let page = match hub.client.history(room, (from.as_deref(), None), PROBE_PAGE).await {
             Ok(page) => page,
             // A room that we may not read is none that we wrote in lately.
             Err(CallFault::Refused { status: 403 | 404, .. }) => return Ok(None),
@@ -84,8 +147,14 @@ async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, F
     Err(Fault::unknown("so much was written in the room since that an earlier try cannot be looked for"))
 }
 
+/// Where a conversation is.
+struct Place {
+    room: RoomId,
+    known: Room,
+}
+
 /// The room that the conversation is in now, entered again or made anew when that is needed.
-async fn place(hub: &Hub, thread: &ThreadId) -> Result<(RoomId, Room), Fault> {
+async fn place(hub: &Hub, thread: &ThreadId) -> Result<Place, Fault> {
     let base = RoomId::of_thread(thread);
     let (room, known) = {
         let machine = hub.machine();
@@ -110,31 +179,31 @@ async fn place(hub: &Hub, thread: &ThreadId) -> Result<(RoomId, Room), Fault> {
             Err(Fault::refused("the Matrix room is encrypted, and the person has no other room with us"))
         }
         (Standing::Joined, Some(peer)) if known.peer_left => back(hub, base, room, known, peer).await,
-        (Standing::Joined, _) => Ok((room, known)),
+        (Standing::Joined, _) => Ok(Place { room, known }),
     }
 }
 
 /// The person has left: they are invited again, once; after that a new room is opened.
-async fn back(hub: &Hub, base: RoomId, room: RoomId, known: Room, peer: UserId) -> Result<(RoomId, Room), Fault> {
+async fn back(hub: &Hub, base: RoomId, room: RoomId, known: Room, peer: UserId) -> Result<Place, Fault> {
     if known.reinvited {
         return elsewhere(hub, base, peer).await;
     }
     match hub.client.invite(&room, &peer).await {
         Ok(()) => {
             hub.change(Change::Reinvited(room.clone())).await.map_err(Fault::retry)?;
-            Ok((room, known))
+            Ok(Place { room, known })
         }
         Err(fault) if fault.may_pass() => Err(fault.into_fault_of_preparation()),
         Err(_) => elsewhere(hub, base, peer).await,
     }
 }
 
-async fn elsewhere(hub: &Hub, base: RoomId, peer: UserId) -> Result<(RoomId, Room), Fault> {
-    let to = open_room(hub, &peer).await.map_err(CallFault::into_fault_of_preparation)?;
+async fn elsewhere(hub: &Hub, base: RoomId, peer: UserId) -> Result<Place, Fault> {
+    let to = open_room(hub, &base, &peer).await.map_err(CallFault::into_fault_of_preparation)?;
     let change = Change::Placed { base, to: to.clone(), peer, told: None };
     hub.change(change).await.map_err(Fault::retry)?;
     let known = hub.machine().rooms.get(&to).cloned().unwrap_or_default();
-    Ok((to, known))
+    Ok(Place { room: to, known })
 }
 
 /// Who says it.
@@ -146,13 +215,22 @@ struct Speaker {
     name: Option<String>,
 }
 
-async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId) -> Result<Speaker, Fault> {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Voice {
+    /// The agent's own, where they have one.
+    Own,
+    /// Ours, with the agent's name.
+    Lent,
+}
+
+async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId, voice: Voice) -> Result<Speaker, Fault> {
     let ourselves =
         |name: Option<&str>| Speaker { client: hub.client.clone(), ghost: None, name: name.map(str::to_owned) };
     let Some(agent) = agent else { return Ok(ourselves(None)) };
     match (hub.settings.agents, &hub.ghosts) {
         (Agents::Names, _) | (Agents::Ghosts, None) => Ok(ourselves(Some(&agent.name))),
         (Agents::Hidden, _) => Ok(ourselves(None)),
+        (Agents::Ghosts, Some(_)) if voice == Voice::Lent => Ok(ourselves(Some(&agent.name))),
         (Agents::Ghosts, Some(ghosts)) => {
             let ghost = ghosts.bring(&hub.client, &hub.host, agent, room).await;
             match ghost.map_err(CallFault::into_fault_of_preparation)? {
@@ -160,20 +238,6 @@ async fn speaker(hub: &Hub, agent: Option<&Agent>, room: &RoomId) -> Result<Spea
                 None => Ok(ourselves(Some(&agent.name))),
             }
         }
-    }
-}
-
-fn refused(hub: &Hub, room: &RoomId, speaker: &Speaker, fault: CallFault) -> Fault {
-    match (&speaker.ghost, &hub.ghosts) {
-        // Put out of the room, perhaps: the next try brings them in again, or speaks for them.
-        (Some(ghost), Some(ghosts)) if fault.status() == Some(403) => {
-            ghosts.forget_place(room, ghost);
-            Fault::retry(format!("the agent may not write in the room: {fault}"))
-        }
-        _ if fault.status() == Some(403) && !fault.is_of_credentials() => {
-            Fault::refused(format!("the Matrix room does not let us write: {fault}"))
-        }
-        _ => fault.into_fault(),
     }
 }
 

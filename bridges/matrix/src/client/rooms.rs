@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::{CallFault, Client};
 use crate::{
     ids::{EventRef, RoomId, UserId},
+    machine::PLACE_MARK,
     wire::text,
 };
 
@@ -13,6 +14,8 @@ use crate::{
 pub(crate) struct NewRoom<'a> {
     pub(crate) invite: &'a UserId,
     pub(crate) name: Option<&'a str>,
+    /// Where the conversation began that goes on in the new room.
+    pub(crate) base: &'a RoomId,
 }
 
 impl Client {
@@ -49,6 +52,7 @@ impl Client {
             "is_direct": true,
             "invite": [new.invite.as_str()],
             "power_level_content_override": { "users_default": 0, "invite": 50 },
+            "creation_content": { PLACE_MARK: new.base.as_str() },
         });
         if let Some(name) = new.name {
             body["name"] = Value::from(name);

@@ -43,12 +43,19 @@ impl Client {
         }
     }
 
-    /// From `from`, or from the end, towards the past.
-    pub(crate) async fn history(&self, room: &RoomId, from: Option<&str>, count: usize) -> Result<Page, CallFault> {
+    /// From `from`, or from the end, towards the past and not beyond `to`.
+    pub(crate) async fn history(
+        &self,
+        room: &RoomId,
+        (from, to): (Option<&str>, Option<&str>),
+        count: usize,
+    ) -> Result<Page, CallFault> {
         let mut url = self.url(&["_matrix", "client", "v3", "rooms", room.as_str(), "messages"]);
         url.query_pairs_mut().append_pair("dir", "b").append_pair("limit", &count.to_string());
-        if let Some(from) = from {
-            url.query_pairs_mut().append_pair("from", from);
+        for (name, token) in [("from", from), ("to", to)] {
+            if let Some(token) = token {
+                url.query_pairs_mut().append_pair(name, token);
+            }
         }
         let answer = self.get(url).await?;
         let chunk = answer.get("chunk").and_then(Value::as_array).cloned().unwrap_or_default();

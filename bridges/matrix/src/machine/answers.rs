@@ -18,6 +18,8 @@ pub(crate) struct Wants {
     pub(crate) profiles: BTreeSet<UserId>,
     /// Earlier events that others speak of, with the room that they must be in.
     pub(crate) events: BTreeSet<(RoomId, EventRef)>,
+    /// Rooms in which something was read that is older than what is in memory.
+    pub(crate) histories: BTreeSet<RoomId>,
     /// Rooms that we came into: what was written before was told to nobody.
     pub(crate) entered: BTreeSet<RoomId>,
 }
@@ -27,6 +29,8 @@ pub(crate) struct Wants {
 pub(crate) struct Answers {
     pub(crate) profiles: HashMap<UserId, Profile>,
     pub(crate) events: HashMap<EventRef, Found>,
+    /// The newest events of rooms, oldest first.
+    pub(crate) histories: HashMap<RoomId, Vec<Event>>,
     /// Rooms of which the beginning is in the transaction.
     pub(crate) entered: BTreeSet<RoomId>,
 }
@@ -66,13 +70,22 @@ impl Machine {
             let Ephemeral::Receipts { room, seen } = ephemeral else { continue };
             for seen in seen.iter().filter(|seen| !self.me.is_ours(&seen.user)) {
                 let known = self.rings.get(room).is_some_and(|ring| ring.unread_up_to(&seen.event).is_some());
-                if !known && !here.contains(&seen.event) && self.recent.get(&seen.event).is_none() {
+                if known || here.contains(&seen.event) {
+                    continue;
+                }
+                if self.rooms.get(room).is_some() {
+                    wants.histories.insert(room.clone());
+                }
+                if self.recent.get(&seen.event).is_none() {
                     wants.events.insert((room.clone(), seen.event.clone()));
                 }
             }
         }
         while wants.profiles.len() > ASKED_MAX {
             wants.profiles.pop_last();
+        }
+        while wants.histories.len() > ASKED_MAX {
+            wants.histories.pop_last();
         }
         while wants.events.len() > ASKED_MAX {
             wants.events.pop_last();

@@ -83,6 +83,22 @@ impl Taking<'_> {
             room.peer.get_or_insert(peer_of_base.unwrap_or(sender));
             // A room that we were in before we knew of it has no beginning that concerns us.
             room.read_back |= met_here;
+            if self.room(&event.room).peer.as_ref() == Some(&event.sender) {
+                self.moves_to(event);
+            }
+        }
+    }
+
+    /// Replies go to where the person wrote last.
+    fn moves_to(&mut self, event: &Event) {
+        let room = self.room(&event.room);
+        room.wrote_at = room.wrote_at.max(event.at_millis);
+        let is_fit = room.is_joined() && !room.encrypted && !room.peer_left && event.kind != "m.room.encrypted";
+        let base = self.base(&event.room);
+        let place = self.staged.places.get(&base).unwrap_or_else(|| self.machine.rooms.place_of(&base)).clone();
+        let is_newer = self.known(&place).is_none_or(|place| place.wrote_at < event.at_millis);
+        if is_fit && is_newer && place != event.room {
+            self.staged.places.insert(base, event.room.clone());
         }
     }
 

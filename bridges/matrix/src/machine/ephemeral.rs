@@ -6,7 +6,7 @@ use bridge_api::{EventId, Inbound, Key, Receipt, Report};
 
 use super::{Found, Taking, key_of, recent::Author};
 use crate::{
-    ids::{RoomId, UserId},
+    ids::{EventRef, RoomId, UserId},
     wire::Seen,
 };
 
@@ -53,7 +53,10 @@ impl Taking<'_> {
         if let Some(keys) = self.machine.rings.get(room).and_then(|ring| ring.unread_up_to(&seen.event)) {
             return keys.into_iter().filter(|key| !done(key)).collect();
         }
-        // Older than what is in memory, or its echo has not come yet: at least the message itself was read.
+        if let Some(keys) = self.ours_up_to(room, &seen.event) {
+            return keys.into_iter().filter(|key| !done(key)).collect();
+        }
+        // Older than what can be had, or its echo has not come yet: at least the message itself was read.
         let key = match self.author(&seen.event) {
             Some((_, Author::Ours(key))) => key.clone(),
             Some((_, Author::Peer(_))) => None,
@@ -63,5 +66,13 @@ impl Taking<'_> {
             },
         };
         key.into_iter().filter(|key| !done(key)).collect()
+    }
+
+    /// By the room's history: what was read of it before is reported again, which changes nothing.
+    fn ours_up_to(&self, room: &RoomId, event: &EventRef) -> Option<Vec<Key>> {
+        let history = self.answers.histories.get(room)?;
+        let at = history.iter().position(|other| other.id == *event)?;
+        let ours = history.iter().take(at + 1).filter(|event| self.machine.me.is_ours(&event.sender));
+        Some(ours.filter_map(|event| key_of(&event.content)).collect())
     }
 }

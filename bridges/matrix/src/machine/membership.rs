@@ -1,8 +1,8 @@
 //! Who is in a room, and whether we are.
 
 use super::{
-    Taking,
-    rooms::{Replacement, Standing, Why},
+    PLACE_MARK, Taking,
+    rooms::{Replacement, Room, Standing, Why},
 };
 use crate::{
     client::{MediaRef, Profile},
@@ -11,6 +11,22 @@ use crate::{
 };
 
 impl Taking<'_> {
+    /// A room that we made has no beginning to be read and nobody to be greeted in it. The answer to the call that made
+    /// it may have been lost, or be slower than this.
+    pub(super) fn created(&mut self, event: &Event) {
+        if !self.machine.me.is_ours(&event.sender) || self.knows(&event.room) {
+            return;
+        }
+        let base = text(&event.content, &[PLACE_MARK]).map(RoomId::from);
+        let peer = base.as_ref().and_then(|base| self.known(base)?.peer.clone());
+        let room = self.room(&event.room);
+        (room.settled, room.read_back) = (true, true);
+        room.peer = peer;
+        if let Some(base) = base.filter(|base| self.knows(base)) {
+            self.staged.places.insert(base, event.room.clone());
+        }
+    }
+
     pub(super) fn member(&mut self, event: &Event) {
         let Some(whom) = event.state_key.as_deref().map(UserId::from) else { return };
         let membership = text(&event.content, &["membership"]).unwrap_or_default().to_owned();
@@ -82,6 +98,7 @@ impl Taking<'_> {
             self.room(&event.room).standing = Standing::Leaving(Why::Declined);
             return;
         }
+        self.replaces(event);
         let via = event.sender.server().map(str::to_owned);
         let sender = event.sender.clone();
         let room = self.room(&event.room);
@@ -90,6 +107,23 @@ impl Taking<'_> {
         room.peer.get_or_insert(sender);
         room.encrypted |= encrypted;
         room.peer_left = false;
+    }
+
+    /// The invite that we waited for: into the room that replaces one of ours, and that says itself that it does.
+    fn replaces(&mut self, event: &Event) {
+        let create = stripped(event).find(|state| text(state, &["type"]) == Some("m.room.create"));
+        let Some(old) = create.and_then(|state| text(state, &["content", "predecessor", "room_id"])) else { return };
+        let old = RoomId::from(old);
+        let named = |known: &&Room| known.replaced_by.as_ref().is_some_and(|next| next.room == event.room);
+        let Some(peer) = self.known(&old).filter(named).map(|room| room.peer.clone()) else { return };
+        let base = self.base(&old);
+        let room = self.room(&old);
+        room.replaced_by = None;
+        room.standing = Standing::Leaving(Why::Moved);
+        let room = self.room(&event.room);
+        room.peer = peer;
+        room.settled = true;
+        self.staged.places.insert(base, event.room.clone());
     }
 
     fn they(&mut self, event: &Event, whom: &UserId, membership: &str) {

@@ -31,6 +31,8 @@ use recent::{Author, Recent, Ring};
 
 /// The key in our events by which an earlier try is found again.
 pub(crate) const KEY_MARK: &str = "org.deskbridge.key";
+/// The key in the creation of a room of ours that says where the conversation began that goes on in it.
+pub(crate) const PLACE_MARK: &str = "org.deskbridge.place_of";
 /// Marks what the bridge itself says, rather than an agent.
 pub(crate) const NOTICE_MARK: &str = "org.deskbridge.notice";
 /// A moment that nothing is ever pruned at: for events whose own one is too old to be remembered by.
@@ -194,6 +196,7 @@ impl Taking<'_> {
             return;
         }
         match event.kind.as_str() {
+            "m.room.create" if event.is_state() => self.created(event),
             "m.room.member" if event.is_state() => self.member(event),
             "m.room.encryption" if event.is_state() => self.room(&event.room).encrypted = true,
             "m.room.tombstone" if event.is_state() => self.tombstone(event),
@@ -214,8 +217,12 @@ impl Taking<'_> {
         self.staged.rooms.entry(room.clone()).or_insert_with(known)
     }
 
+    fn known(&self, room: &RoomId) -> Option<&Room> {
+        self.staged.rooms.get(room).or_else(|| self.machine.rooms.get(room))
+    }
+
     fn knows(&self, room: &RoomId) -> bool {
-        self.staged.rooms.contains_key(room) || self.machine.rooms.get(room).is_some()
+        self.known(room).is_some()
     }
 
     /// The room in which the conversation of this room began.

@@ -36,6 +36,9 @@ pub(crate) struct Room {
     /// The newest event that was handled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<EventRef>,
+    /// The moment of their newest message here, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) wrote_at: i64,
     /// The root of the thread in which the person wrote last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) root: Option<EventRef>,
@@ -103,6 +106,10 @@ pub(crate) enum Duty {
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
+fn is_zero(number: &i64) -> bool {
+    *number == 0
+}
+
 fn is_false(flag: &bool) -> bool {
     !*flag
 }

@@ -52,7 +52,7 @@ async fn round(hub: &Hub, since: &mut Option<String>) -> Result<(), (String, Dur
     let synced = read_sync(&answer, &hub.me.user);
     let synced = synced.ok_or_else(|| ("the answer of /sync names no position".to_owned(), Duration::ZERO))?;
     let next = synced.next.clone();
-    take(hub, synced, since.is_none()).await.map_err(|reason| (reason, Duration::ZERO))?;
+    take(hub, synced, since.as_deref()).await.map_err(|reason| (reason, Duration::ZERO))?;
     *since = Some(next);
     Ok(())
 }

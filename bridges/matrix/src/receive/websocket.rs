@@ -63,7 +63,7 @@ enum Ended {
     Broke(String),
 }
 
-const REPLACED: &str =
+pub(crate) const REPLACED: &str =
     "another process uses this appservice's websocket now: stop one of the two, then restart this one";
 
 impl Link {
@@ -80,6 +80,7 @@ impl Link {
                 Ended::Stopped => return Ok(()),
                 Ended::Replaced => {
                     tracing::error!(reason = REPLACED, "the bridge is out");
+                    self.hub.step_out();
                     self.hub.host.state(BridgeState::Down { reason: REPLACED.to_owned() });
                     // Coming back would throw the other one out, which would come back in turn.
                     stop.cancelled().await;

@@ -75,6 +75,15 @@ impl Event {
         self.state_key.is_some()
     }
 
+    /// Of a member's event: somebody who was not in the room is invited, or comes in.
+    pub(crate) fn brings_in(&self) -> bool {
+        match text(&self.content, &["membership"]) {
+            Some("invite") => true,
+            Some("join") => text(&self.unsigned, &["prev_content", "membership"]) != Some("join"),
+            _ => false,
+        }
+    }
+
     /// Taken back before it reached us.
     pub(crate) fn was_redacted(&self) -> bool {
         self.unsigned.get("redacted_because").is_some()
