@@ -110,6 +110,7 @@ fn is_zero(number: &i64) -> bool {
     *number == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference over")]
 fn is_false(flag: &bool) -> bool {
     !*flag
 }
