@@ -198,16 +198,16 @@ fn irc_place(url: &str) -> Result<IrcPlace, Failure> {
 
 fn welcome(sandbox: &Sandbox, gateway: &Gateway, irc: Option<&IrcPlace>, args: &TryArgs, data_dir: &Path) -> String {
     let people = match irc {
-        None => "irc           add --irc irc://HOST/CHANNEL to join a network".to_owned(),
+        None => "irc              add --irc irc://HOST/CHANNEL to join a network".to_owned(),
         Some(place) => {
             let nick = &args.nick;
             let channel = place.channel.as_deref();
             let channel = channel.map_or_else(String::new, |name| format!(", or say `{nick}: hello` in {name}"));
-            format!("irc           write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
+            format!("irc              write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
         }
     };
     format!(
-        "customer      {}/customer\nagent         {}/\n{people}\ngateway       http://{}/readyz\ndata          {}\n\nCtrl-C stops it.",
+        "customer's page  {}/customer\nagent's page     {}/\n{people}\ngateway          http://{}/readyz\ndata             {}\n\nCtrl-C stops it.",
         sandbox.url(),
         sandbox.url(),
         gateway.address(),

@@ -255,7 +255,7 @@ async fn content_of(
 }
 
 fn text_content(markdown: &str, name: Option<&str>) -> Map<String, Value> {
-    let named = name.map(|name| said_by(name, markdown));
+    let named = name.map(|name| said_by(name, "", markdown));
     let rendered = render::from_markdown(named.as_deref().unwrap_or(markdown));
     let mut content = Map::new();
     content.insert("msgtype".to_owned(), "m.text".into());

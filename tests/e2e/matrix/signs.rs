@@ -42,7 +42,7 @@ fn an_edit_of_a_customer_shows_at_the_inbox() {
         until_there(world, carol.conversation, "the edit", |message| message.text().contains("my order is 42"));
         let desk = world.sandbox.desk();
         let shown = &conversation_of(&desk.conversations, carol.conversation).messages;
-        assert!(shown.iter().all(|message| !message.text().contains("* my order")), "the fallback is shown: {shown:?}");
+        assert!(shown.iter().all(|message| !message.text().starts_with("* ")), "the fallback is shown: {shown:?}");
     });
 }
 

@@ -24,7 +24,7 @@ use crate::{
 
 pub(crate) const SERVER_NAME: &str = "hs.test";
 /// More than there are tests.
-const SLOTS_SHARED: usize = 64;
+const SLOTS_SHARED: usize = 160;
 const SLOTS_OWN: usize = 4;
 
 /// An appservice as the homeserver knows it.

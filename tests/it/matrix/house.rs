@@ -130,11 +130,6 @@ impl House {
         self.until("the bridge to be up", || (self.state() == "Up").then_some(())).await;
     }
 
-    pub(crate) async fn until_down(&self, reason: &str) {
-        let down = || Some(self.state()).filter(|state| state.starts_with("Down") && state.contains(reason));
-        self.until(&format!("the bridge to be down for {reason}"), down).await;
-    }
-
     /// Whom customers write to.
     pub(crate) fn support(&self) -> String {
         self.home.settings().support()
@@ -218,10 +213,6 @@ impl House {
     /// What people wrote.
     pub(crate) fn texts(&self, conversation: u64) -> Vec<String> {
         texts_of(&self.messages(conversation), |row| row["message_type"] == 0)
-    }
-
-    pub(crate) fn notes(&self, conversation: u64) -> Vec<String> {
-        texts_of(&self.messages(conversation), |row| row["private"] == true)
     }
 
     pub(crate) async fn until_text(&self, conversation: u64, text: &str) -> Value {

@@ -207,7 +207,7 @@ impl Taking<'_> {
         let peer = self.room(&event.room).peer.clone();
         // An emote names its author already.
         if speaker == Speaker::Peer && peer.as_ref() != Some(&event.sender) && msgtype != "m.emote" {
-            words = said_by(&self.name(&event.sender), &words);
+            words = said_by(&self.name(&event.sender), "**", &words);
         }
         Some(self.message_of(event, words, attachments, speaker))
     }

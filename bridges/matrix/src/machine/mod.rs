@@ -276,12 +276,12 @@ pub(crate) fn literal(text: &str) -> String {
     crate::render::to_markdown(&crate::render::Content { body: text, ..crate::render::Content::default() })
 }
 
-/// Markdown that says whose words these are. A list, quote or table needs a line of its own.
-pub(crate) fn said_by(name: &str, markdown: &str) -> String {
+/// Markdown that says whose words these are, the name in `marks`. A list, quote or table needs a line of its own.
+pub(crate) fn said_by(name: &str, marks: &str, markdown: &str) -> String {
     use pulldown_cmark::{Event, Options, Parser, Tag};
     let first = Parser::new_ext(markdown, Options::ENABLE_TABLES).next();
     let gap = if matches!(first, Some(Event::Start(Tag::Paragraph)) | None) { " " } else { "\n\n" };
-    format!("**{}:**{gap}{markdown}", literal(name))
+    format!("{marks}{}:{marks}{gap}{markdown}", literal(name))
 }
 
 /// The key that one of our events bears.
