@@ -130,6 +130,17 @@ impl House {
         self.until("the bridge to be up", || (self.state() == "Up").then_some(())).await;
     }
 
+    pub(crate) async fn until_down(&self, reason: &str) {
+        let down = || Some(self.state()).filter(|state| state.starts_with("Down") && state.contains(reason));
+        self.until(&format!("the bridge to be down for {reason}"), down).await;
+    }
+
+    /// Where the homeserver pushes to.
+    pub(crate) fn pushed_to(&self) -> Option<String> {
+        let table: toml::Table = self.table.parse().unwrap();
+        table.get("listen").and_then(toml::Value::as_str).map(|listen| format!("http://{listen}"))
+    }
+
     /// Whom customers write to.
     pub(crate) fn support(&self) -> String {
         self.home.settings().support()
@@ -213,6 +224,10 @@ impl House {
     /// What people wrote.
     pub(crate) fn texts(&self, conversation: u64) -> Vec<String> {
         texts_of(&self.messages(conversation), |row| row["message_type"] == 0)
+    }
+
+    pub(crate) fn notes(&self, conversation: u64) -> Vec<String> {
+        texts_of(&self.messages(conversation), |row| row["private"] == true)
     }
 
     pub(crate) async fn until_text(&self, conversation: u64, text: &str) -> Value {

@@ -147,7 +147,7 @@ async fn private_notes_and_activity_never_leave() {
 
 /// As it is heard: a bot cannot speak as somebody else.
 fn named(way: Way, text: &str) -> String {
-    if way == Way::Sync { format!("**Grace:** {text}") } else { text.to_owned() }
+    if way == Way::Sync { format!("Grace: {text}") } else { text.to_owned() }
 }
 
 #[tokio::test]
@@ -203,7 +203,7 @@ async fn an_agent_whom_a_room_does_not_let_in_is_named_instead() {
     house.home.ban(&carol.user, &carol.room, ghost, "no").unwrap();
     let reply = house.sandbox.reply(carol.conversation, "good **morning**").unwrap();
     house.until_status(reply, "delivered").await;
-    assert_eq!(house.said(&carol.room), [(house.support(), "**Grace:** good **morning**".to_owned())]);
+    assert_eq!(house.said(&carol.room), [(house.support(), "Grace: good **morning**".to_owned())]);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn an_agent_who_is_put_out_comes_back_or_is_named() {
     house.until_said(&carol.room, "two").await;
     house.home.ban(&carol.user, &carol.room, &ghost, "shoo").unwrap();
     house.sandbox.reply(carol.conversation, "three").unwrap();
-    house.until_said(&carol.room, "**Grace:** three").await;
+    house.until_said(&carol.room, "Grace: three").await;
     let speakers: Vec<String> = house.said(&carol.room).into_iter().map(|(who, _)| who).collect();
     assert_eq!(speakers, [ghost.clone(), ghost, house.support()]);
 }
@@ -244,9 +244,10 @@ async fn names_go_before_the_text_where_that_is_wanted() {
     for way in [Way::Asmux, Way::Sync] {
         let house = House::with(way, "agents = \"names\"").await;
         let carol = house.guest("carol").await;
-        house.sandbox.reply(carol.conversation, "good morning").unwrap();
-        let heard = house.until_said(&carol.room, "**Grace:** good morning").await;
-        assert!(heard["content"]["formatted_body"].as_str().unwrap().contains("<strong>Grace:</strong>"), "{heard}");
+        house.sandbox.reply(carol.conversation, "good **morning**").unwrap();
+        let heard = house.until_said(&carol.room, "Grace: good **morning**").await;
+        let shown = heard["content"]["formatted_body"].as_str().unwrap();
+        assert!(shown.contains("Grace: ") && shown.contains("<strong>morning</strong>"), "{heard}");
         assert_eq!(heard["sender"], house.support());
     }
 }

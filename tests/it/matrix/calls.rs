@@ -1,0 +1,185 @@
+//! What a homeserver can do to calls: each reply of an agent is in the room once, and in order.
+
+use std::time::{Duration, Instant};
+
+use deskbridge::sandbox::homeserver::{CallClass, CallFault, CallRule, SocketFault};
+use futures_util::future::join_all;
+
+use super::house::{House, Way};
+
+const REPLIES: usize = 5;
+
+async fn reply_all(house: &House, conversation: u64) {
+    for number in 0..REPLIES {
+        house.sandbox.reply(conversation, &format!("reply {number}")).unwrap();
+        house.sandbox.until_callbacks_are_done().await;
+    }
+}
+
+fn expected() -> Vec<String> {
+    (0..REPLIES).map(|number| format!("reply {number}")).collect()
+}
+
+fn texts(house: &House, room: &str) -> Vec<String> {
+    house.said(room).into_iter().map(|(_, text)| text).collect()
+}
+
+#[tokio::test]
+async fn each_reply_is_said_once_whatever_becomes_of_the_call_also_when_the_server_forgets_it() {
+    let faults = [
+        CallFault::Slow { milliseconds: 300 },
+        CallFault::TooManyRequests { milliseconds: 900 },
+        CallFault::ServerError,
+        CallFault::BadGateway,
+        CallFault::Drop,
+        CallFault::Hang,
+        CallFault::CommitThenServerError,
+        CallFault::CommitThenBadGateway,
+        CallFault::CommitThenDrop,
+        CallFault::CommitThenCut,
+        CallFault::CommitThenHang,
+    ];
+    let ways = [Way::Asmux, Way::Sync];
+    let each = ways.into_iter().flat_map(|way| faults.clone().map(|fault| (way, fault)));
+    join_all(each.map(|(way, fault)| async move {
+        let house = House::with(way, "agents = \"hidden\"").await;
+        let carol = house.guest("carol").await;
+        house.until_idle().await;
+        // Twice, but where the bridge waits out its own time limit each time.
+        let hangs = matches!(fault, CallFault::Hang | CallFault::CommitThenHang);
+        let skips = if hangs { &[1][..] } else { &[1, 2] };
+        for skip in skips {
+            house.home.faults().call(CallRule { skip: *skip, ..CallRule::next(1, CallClass::Send, fault.clone()) });
+        }
+        reply_all(&house, carol.conversation).await;
+        house
+            .until(&format!("all replies after {fault:?}"), || {
+                // Its memory of transaction ids is no help, as after its own restart.
+                house.home.forget_transactions();
+                (texts(&house, &carol.room).len() >= REPLIES).then_some(())
+            })
+            .await;
+        house.until_idle().await;
+        assert_eq!(texts(&house, &carol.room), expected(), "{way:?} {fault:?}");
+        assert_eq!(house.home.faults().struck(), skips.len() as u64, "{way:?} {fault:?}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_pause_gets_it_and_no_attempt_is_spent() {
+    let house = House::with(Way::Push, "agents = \"hidden\"").await;
+    let carol = house.guest("carol").await;
+    house.until_idle().await;
+    let limited = CallFault::TooManyRequests { milliseconds: 1_500 };
+    house.home.faults().call(CallRule::next(2, CallClass::Send, limited));
+    let began = Instant::now();
+    let reply = house.sandbox.reply(carol.conversation, "no hurry").unwrap();
+    house.until("the first refusal", || (house.home.faults().struck() == 1).then_some(())).await;
+    house.until_status(reply, "delivered").await;
+    assert!(began.elapsed() >= Duration::from_secs(3), "{:?}", began.elapsed());
+    assert_eq!(house.home.count("PUT", "/send/m.room.message/"), 3);
+    assert_eq!(house.said(&carol.room).len(), 1);
+}
+
+#[tokio::test]
+async fn ghosts_are_made_and_brought_in_whatever_becomes_of_a_call() {
+    let classes = [CallClass::Account, CallClass::Profile, CallClass::Rooms, CallClass::Upload];
+    let faults = [CallFault::ServerError, CallFault::CommitThenDrop, CallFault::TooManyRequests { milliseconds: 300 }];
+    let each = classes.into_iter().flat_map(|class| faults.clone().map(|fault| (class, fault)));
+    join_all(each.map(|(class, fault)| async move {
+        let house = House::new(Way::Asmux).await;
+        let carol = house.guest("carol").await;
+        house.until_idle().await;
+        for skip in [0, 1] {
+            house.home.faults().call(CallRule { skip, ..CallRule::next(1, class, fault.clone()) });
+        }
+        reply_all(&house, carol.conversation).await;
+        house
+            .until(&format!("all replies after {class:?} {fault:?}"), || {
+                (texts(&house, &carol.room).len() >= REPLIES).then_some(())
+            })
+            .await;
+        house.until_idle().await;
+        assert_eq!(texts(&house, &carol.room), expected(), "{class:?} {fault:?}");
+        let ghosts =
+            house.said(&carol.room).iter().filter(|(who, _)| who == "@_desk_agent_user-5:sandbox.test").count();
+        assert_eq!(ghosts, REPLIES, "{class:?} {fault:?}");
+        assert!(house.home.faults().struck() > 0, "{class:?} {fault:?}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn invites_are_followed_whatever_becomes_of_a_call() {
+    let classes = [CallClass::Rooms, CallClass::History, CallClass::State, CallClass::Profile, CallClass::Send];
+    let faults = [CallFault::ServerError, CallFault::CommitThenDrop, CallFault::TooManyRequests { milliseconds: 300 }];
+    let each = classes.into_iter().flat_map(|class| faults.clone().map(|fault| (class, fault)));
+    join_all(each.map(|(class, fault)| async move {
+        let house = House::with(Way::Push, "greeting = \"Welcome\"").await;
+        let carol = house.home.customer("carol");
+        house.home.faults().call(CallRule::next(2, class, fault.clone()));
+        let room = house.home.direct_chat(&carol);
+        for number in 0..3 {
+            house.home.say(&carol, &room, &format!("early {number}")).unwrap();
+        }
+        house.until_joined(&room).await;
+        house.home.say(&carol, &room, "late").unwrap();
+        house
+            .until("all of it", || {
+                let conversation = house.conversation_of(&carol)?;
+                (house.texts(conversation).len() >= 4).then_some(())
+            })
+            .await;
+        house.until("a greeting", || (!house.notices(&room).is_empty()).then_some(())).await;
+        house.until_idle().await;
+        let conversation = house.conversation_of(&carol).unwrap();
+        let mut texts = house.texts(conversation);
+        texts.sort();
+        assert_eq!(texts, ["early 0", "early 1", "early 2", "late"], "{class:?} {fault:?}");
+        assert_eq!(house.notices(&room).len(), 1, "{class:?} {fault:?}");
+    }))
+    .await;
+}
+
+#[tokio::test]
+async fn a_homeserver_that_is_away_at_the_start_or_later_delays_and_loses_nothing() {
+    join_all(Way::ALL.map(|way| async move {
+        let mut house = House::unstarted(way, "agents = \"hidden\"", |settings| settings).await;
+        let away = || house_away(&house);
+        away();
+        house.start().await;
+        house.until_down("").await;
+        house.home.faults().clear();
+        house.until_up().await;
+        let carol = house.guest("carol").await;
+        house_away(&house);
+        house.home.strike(SocketFault::Cut);
+        reply_all(&house, carol.conversation).await;
+        house.home.say(&carol.user, &carol.room, "anybody?").unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        house.home.faults().clear();
+        house.until_text(carol.conversation, "anybody?").await;
+        house.until("all replies", || (texts(&house, &carol.room).len() >= REPLIES).then_some(())).await;
+        house.until_idle().await;
+        assert_eq!(texts(&house, &carol.room), expected(), "{way:?}");
+        assert_eq!(house.texts(carol.conversation), ["hello", "anybody?"], "{way:?}");
+    }))
+    .await;
+}
+
+fn house_away(house: &House) {
+    house.home.faults().call(CallRule::always(CallClass::Any, CallFault::Drop));
+}
+
+#[tokio::test]
+async fn a_bots_token_that_was_taken_back_is_told() {
+    let house = House::new(Way::Sync).await;
+    let carol = house.guest("carol").await;
+    house.home.revoke_tokens(&house.support());
+    house.home.say(&carol.user, &carol.room, "hello?").unwrap();
+    house.until_down("does not know our token").await;
+    let reply = house.sandbox.reply(carol.conversation, "kept").unwrap();
+    house.sandbox.until_callbacks_are_done().await;
+    assert_eq!(house.message(reply)["status"], "sent");
+}
