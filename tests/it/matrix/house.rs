@@ -215,6 +215,10 @@ impl House {
         texts_of(&self.messages(conversation), |row| row["message_type"] == 0)
     }
 
+    pub(crate) fn notes(&self, conversation: u64) -> Vec<String> {
+        texts_of(&self.messages(conversation), |row| row["private"] == true)
+    }
+
     pub(crate) async fn until_text(&self, conversation: u64, text: &str) -> Value {
         let is_it = |row: &Value| row["message_type"] == 0 && row["content"] == text;
         self.until(&format!("`{text}` at the inbox"), || self.messages(conversation).into_iter().find(|row| is_it(row)))
