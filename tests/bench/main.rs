@@ -2,16 +2,18 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [store] [footprint] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [matrix] [store] [footprint] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
 
 mod disk;
 mod footprint;
+mod homeserver;
 mod inbound;
 mod intake;
 mod load;
+mod matrix;
 mod plan;
 mod slices;
 mod stand_in;
@@ -21,7 +23,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 4] = ["store", "intake", "inbound", "footprint"];
+const ALL: [&str; 5] = ["store", "intake", "inbound", "matrix", "footprint"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -52,6 +54,9 @@ fn main() {
     }
     if wanted("inbound") {
         runtime.block_on(inbound::run(&folder, effort));
+    }
+    if wanted("matrix") {
+        runtime.block_on(matrix::run(&folder, effort));
     }
     if wanted("footprint") {
         footprint::run(&folder, &if large { footprint::Load::large() } else { footprint::Load::small() });
