@@ -144,14 +144,7 @@ impl Homeserver {
                 Account::Bot { .. } => sync::run(&hub, stop).await,
                 Account::Appservice(appservice) => match &appservice.entrance {
                     Entrance::Websocket(url) => {
-                        let (token, id) = (appservice.token.clone(), appservice.id.clone());
-                        let underway = Vec::new();
-                        let news = ends.news;
-                        {
-                            let mut link =
-                                Link { hub: hub.clone(), url: url.clone(), token, appservice: id, news, underway };
-                            Box::pin(link.run(stop)).await
-                        }
+                        Link::new(hub.clone(), url.clone(), appservice, ends.news).run(stop).await
                     }
                     Entrance::Push { listen, hs_token } => {
                         pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await

@@ -5,4 +5,5 @@ pub(crate) mod protocol;
 pub(crate) mod push;
 pub(crate) mod routes;
 pub(crate) mod sync;
+mod underway;
 pub(crate) mod websocket;

@@ -24,13 +24,14 @@ use super::{
     pacing::Pacing,
     protocol::{Ack, Act, Closed, Protocol, checkpoints, closed},
     routes,
+    underway::Underway,
 };
 use crate::{
     catch_up::catch_up,
     client::tls,
     desk::now_millis,
     hub::{Hub, News},
-    machine::Checkpoint,
+    settings::Appservice,
     wire::text,
 };
 
@@ -42,18 +43,18 @@ const FRAME_BYTES_MAX: usize = 64 << 20;
 const FRAMES_AT_ONCE: usize = 64;
 /// Between two looks at what the link may have lost while it seemed well.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
-/// Checkpoints of messages that have not reached the inbox yet.
-const UNDERWAY_MAX: usize = 4096;
+/// Checkpoints of about one frame.
+const NEWS_AT_ONCE: usize = 500;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) struct Link {
-    pub(crate) hub: Arc<Hub>,
-    pub(crate) url: Url,
-    pub(crate) token: Secret,
-    pub(crate) appservice: String,
-    pub(crate) news: mpsc::Receiver<News>,
-    pub(crate) underway: Vec<Checkpoint>,
+    hub: Arc<Hub>,
+    url: Url,
+    token: Secret,
+    appservice: String,
+    news: mpsc::Receiver<News>,
+    underway: Underway,
 }
 
 /// Why a connection ended.
@@ -67,6 +68,11 @@ pub(crate) const REPLACED: &str =
     "another process uses this appservice's websocket now: stop one of the two, then restart this one";
 
 impl Link {
+    pub(crate) fn new(hub: Arc<Hub>, url: Url, appservice: &Appservice, news: mpsc::Receiver<News>) -> Self {
+        let (token, appservice) = (appservice.token.clone(), appservice.id.clone());
+        Self { hub, url, token, appservice, news, underway: Underway::default() }
+    }
+
     /// Connects, and again, until `stop` or until another process takes over.
     pub(crate) async fn run(&mut self, stop: CancellationToken) -> Result<(), Fault> {
         let mut pacing = Pacing::default();
@@ -247,22 +253,27 @@ impl Link {
         routes::answer(&self.hub, method, path, body.as_bytes()).await
     }
 
-    fn tell(&mut self, news: News) -> Vec<Act> {
-        let now = now_millis();
-        match news {
-            News::Taken(seen) => {
-                let told: Vec<_> = seen.iter().map(|checkpoint| (checkpoint.clone(), None)).collect();
-                self.underway.extend(seen.into_iter().filter(|checkpoint| checkpoint.carried));
-                let over = self.underway.len().saturating_sub(UNDERWAY_MAX);
-                self.underway.drain(..over);
-                vec![Act::Write(checkpoints("BRIDGE", &told, now))]
+    /// All the news that there is, in a frame for each kind.
+    fn tell(&mut self, first: News) -> Vec<Act> {
+        let (mut taken, mut landed) = (Vec::new(), Vec::new());
+        let mut next = Some(first);
+        while let Some(news) = next.take() {
+            match news {
+                News::Taken(seen) => {
+                    seen.iter().filter(|seen| seen.carried).for_each(|seen| self.underway.put(seen.clone()));
+                    taken.extend(seen.into_iter().map(|seen| (seen, None)));
+                }
+                News::Landed { event, reason } => {
+                    landed.extend(self.underway.landed(&event).map(|checkpoint| (checkpoint, reason)));
+                }
             }
-            News::Landed { event, reason } => {
-                let found = self.underway.iter().position(|checkpoint| checkpoint.event == event);
-                let told = found.map(|at| (self.underway.swap_remove(at), reason));
-                told.into_iter().map(|told| Act::Write(checkpoints("REMOTE", &[told], now))).collect()
+            if taken.len() + landed.len() < NEWS_AT_ONCE {
+                next = self.news.try_recv().ok();
             }
         }
+        let now = now_millis();
+        let told = [("BRIDGE", taken), ("REMOTE", landed)].into_iter().filter(|(_, seen)| !seen.is_empty());
+        told.map(|(step, seen)| Act::Write(checkpoints(step, &seen, now))).collect()
     }
 }
 
