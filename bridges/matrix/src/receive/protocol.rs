@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
@@ -144,28 +145,57 @@ impl Protocol {
     }
 }
 
-/// How far events of people came.
+/// How far events of people came. There is one for each message, twice, so they are written without a detour.
 pub(crate) fn checkpoints(step: &str, seen: &[(Checkpoint, Option<String>)], now_millis: i64) -> String {
-    let one = |(checkpoint, reason): &(Checkpoint, Option<String>)| {
-        let status = match (checkpoint.carried, reason) {
+    let checkpoints = seen.iter().map(|(one, reason)| told(step, one, reason.as_deref(), now_millis)).collect();
+    let frame = Told { command: "message_checkpoint", data: AllTold { checkpoints } };
+    serde_json::to_string(&frame).expect("plain data")
+}
+
+fn told<'a>(step: &'a str, checkpoint: &'a Checkpoint, reason: Option<&'a str>, now_millis: i64) -> OneTold<'a> {
+    OneTold {
+        event_id: checkpoint.event.as_str(),
+        room_id: checkpoint.room.as_str(),
+        event_type: &checkpoint.kind,
+        message_type: checkpoint.msgtype.as_deref(),
+        step,
+        status: match (checkpoint.carried, reason) {
             (false, _) => "UNSUPPORTED",
             (true, None) => "SUCCESS",
             (true, Some(_)) => "PERM_FAILURE",
-        };
-        let mut value = json!({
-            "event_id": checkpoint.event.as_str(), "room_id": checkpoint.room.as_str(), "event_type": checkpoint.kind,
-            "step": step, "status": status, "timestamp": now_millis, "reported_by": "BRIDGE", "retry_num": 0,
-        });
-        if let Some(msgtype) = &checkpoint.msgtype {
-            value["message_type"] = msgtype.as_str().into();
-        }
-        if let Some(reason) = reason {
-            value["info"] = reason.as_str().into();
-        }
-        value
-    };
-    let all: Vec<Value> = seen.iter().map(one).collect();
-    ask(None, "message_checkpoint", &json!({ "checkpoints": all }))
+        },
+        timestamp: now_millis,
+        reported_by: "BRIDGE",
+        retry_num: 0,
+        info: reason,
+    }
+}
+
+#[derive(Serialize)]
+struct Told<'a> {
+    command: &'a str,
+    data: AllTold<'a>,
+}
+
+#[derive(Serialize)]
+struct AllTold<'a> {
+    checkpoints: Vec<OneTold<'a>>,
+}
+
+#[derive(Serialize)]
+struct OneTold<'a> {
+    event_id: &'a str,
+    room_id: &'a str,
+    event_type: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message_type: Option<&'a str>,
+    step: &'a str,
+    status: &'a str,
+    timestamp: i64,
+    reported_by: &'a str,
+    retry_num: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<&'a str>,
 }
 
 /// Why a server closed, by the code and the JSON in its reason. The reason counts first.
@@ -266,6 +296,29 @@ mod tests {
         let state = written(protocol.hear(r#"{"command":"connect","status":"connected"}"#, start, NOW));
         assert_eq!(state[0]["command"], "bridge_status");
         assert_eq!(state[0].get("id"), None);
+    }
+
+    #[test]
+    fn a_checkpoint_tells_how_far_an_event_came() {
+        let checkpoint = |carried: bool| Checkpoint {
+            event: "$1".into(),
+            room: "!r".into(),
+            kind: "m.room.message".to_owned(),
+            msgtype: carried.then(|| "m.text".to_owned()),
+            carried,
+        };
+        let seen =
+            [(checkpoint(true), None), (checkpoint(true), Some("too \"large\"".to_owned())), (checkpoint(false), None)];
+        let frame: Value = serde_json::from_str(&checkpoints("REMOTE", &seen, NOW)).unwrap();
+        let one = |status: &str| {
+            json!({"event_id": "$1", "room_id": "!r", "event_type": "m.room.message", "step": "REMOTE", "status": status,
+                "timestamp": NOW, "reported_by": "BRIDGE", "retry_num": 0})
+        };
+        let mut expected = [one("SUCCESS"), one("PERM_FAILURE"), one("UNSUPPORTED")];
+        expected[0]["message_type"] = "m.text".into();
+        expected[1]["message_type"] = "m.text".into();
+        expected[1]["info"] = "too \"large\"".into();
+        assert_eq!(frame, json!({"command": "message_checkpoint", "data": {"checkpoints": expected}}));
     }
 
     #[test]
