@@ -11,8 +11,11 @@ const CRASHES: usize = 30;
 
 #[tokio::test]
 async fn thirty_crashes_lose_nothing_double_nothing_and_keep_the_order() {
-    join_all(Way::ALL.map(|way| async move {
-        let mut house = House::with(way, "greeting = \"Welcome\"").await;
+    let stores = [(Way::Asmux, true), (Way::Wsproxy, true)];
+    let all = Way::ALL.map(|way| (way, false)).into_iter().chain(stores);
+    join_all(all.map(|(way, on_disk)| async move {
+        let greeting = "greeting = \"Welcome\"";
+        let mut house = if on_disk { House::on_disk(way, greeting).await } else { House::with(way, greeting).await };
         let guests = [house.guest("carol").await, house.guest("dave").await];
         let mut rng = fastrand::Rng::with_seed(way as u64 + 7);
         for round in 0..CRASHES {

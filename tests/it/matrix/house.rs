@@ -11,7 +11,7 @@ use deskbridge::{
         homeserver::{Dialect, Homeserver, HomeserverSettings},
     },
     settings::Kinds,
-    store::{MemoryStore, Store},
+    store::{MemoryStore, Place, SqliteStore, Store},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -41,7 +41,11 @@ impl Way {
 pub(crate) struct House {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) home: Homeserver,
+    /// Where the disk is not meant.
     pub(crate) memory: Arc<MemoryStore>,
+    /// Where it is, while somebody has it open.
+    disk: Option<Arc<dyn Store>>,
+    on_disk: bool,
     pub(crate) way: Way,
     /// The bridge's table.
     table: String,
@@ -83,12 +87,26 @@ impl House {
         let home = sandbox.homeserver().unwrap();
         let table = format!("homeserver_url = \"{}\"\n{}{more}\n", sandbox.url(), lines(way, &home));
         let data = tempfile::tempdir().unwrap();
-        Self { sandbox, home, memory: Arc::default(), way, table, data, running: None }
+        Self { sandbox, home, memory: Arc::default(), disk: None, on_disk: false, way, table, data, running: None }
+    }
+
+    /// With SQLite, opened anew at each start.
+    pub(crate) async fn on_disk(way: Way, more: &str) -> Self {
+        let mut house = Self::unstarted(way, more, |settings| settings).await;
+        house.on_disk = true;
+        house.start().await;
+        house.until_up().await;
+        house
     }
 
     /// On the same store as before, if there was a before. Returns when callbacks are taken; the bridge may still be
     /// on its way.
     pub(crate) async fn start(&mut self) {
+        if self.on_disk {
+            let place = Place::in_dir(self.data.path());
+            let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await.unwrap();
+            self.disk = Some(Arc::new(opened.unwrap()));
+        }
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let table = self.table.parse().unwrap();
         let bridge = Registry::standard().build(&BridgeName::from("net"), "matrix", table);
@@ -104,6 +122,7 @@ impl House {
         drop(gateway);
         let dead = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(Duration::from_secs(10)));
         dead.await.unwrap();
+        self.disk = None;
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -113,7 +132,7 @@ impl House {
     }
 
     pub(crate) fn store(&self) -> Arc<dyn Store> {
-        self.memory.clone()
+        self.disk.clone().unwrap_or_else(|| self.memory.clone())
     }
 
     fn gateway(&self) -> &Gateway {
@@ -171,7 +190,7 @@ impl House {
                 return found;
             }
             if tokio::time::Instant::now() >= deadline {
-                let (waiting, dead) = (self.memory.list(5).await, self.memory.dead(5).await);
+                let (waiting, dead) = (self.store().list(5).await, self.store().dead(5).await);
                 let state = self.running.as_ref().map(|_| self.state());
                 let desk: Vec<_> = self.conversations().iter().map(|c| (c["id"].clone(), rows(c))).collect();
                 panic!(
@@ -188,11 +207,11 @@ impl House {
         let deadline = tokio::time::Instant::now() + DEADLINE;
         loop {
             self.sandbox.until_callbacks_are_done().await;
-            let waiting = self.memory.depth().await.unwrap().waiting;
+            let waiting = self.store().depth().await.unwrap().waiting;
             if waiting == 0 && (self.way == Way::Sync || self.home.undelivered() == 0) {
                 return;
             }
-            let list = self.memory.list(5).await;
+            let list = self.store().list(5).await;
             assert!(tokio::time::Instant::now() < deadline, "still waiting ({:?}): {list:?}", self.way);
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
