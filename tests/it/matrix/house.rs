@@ -173,7 +173,8 @@ impl House {
         let room = self.home.create_room(&user, &chat).unwrap();
         self.until_joined(&room).await;
         self.home.say(&user, &room, "hello").unwrap();
-        let conversation = self.until("the first message", || self.conversation_of(&user)).await;
+        let conversation = self.until("a conversation", || self.conversation_of(&user)).await;
+        self.until_text(conversation, "hello").await;
         Guest { user, room, conversation }
     }
 
