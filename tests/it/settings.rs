@@ -50,7 +50,7 @@ fn keys(text: &str) -> Vec<std::ops::Range<usize>> {
 fn the_example_is_read_with_and_without_the_keys_that_are_off() {
     for text in [EXAMPLE, &full_example()] {
         let settings = read(text).unwrap_or_else(|faults| panic!("{faults}"));
-        assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 1));
+        assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 2));
     }
 }
 
@@ -89,8 +89,15 @@ fn rooms() -> Vec<(String, Json)> {
         ["gateway", "store", "log"].iter().map(|room| ((*room).to_owned(), properties[room].clone())).collect();
     rooms.push(("inboxes.support".into(), properties["inboxes"]["additionalProperties"].clone()));
     let bridges = properties["bridges"]["additionalProperties"]["oneOf"].as_array().cloned().unwrap_or_default();
-    assert!(!bridges.is_empty());
-    rooms.extend(bridges.into_iter().map(|bridge| ("bridges.libera".into(), bridge)));
+    assert_eq!(bridges.len(), 2, "each kind needs a bridge in the example");
+    rooms.extend(bridges.into_iter().map(|bridge| {
+        let room = match bridge["properties"]["kind"]["const"].as_str() {
+            Some("irc") => "bridges.libera",
+            Some("matrix") => "bridges.matrix",
+            other => panic!("no bridge of the kind {other:?} in the example"),
+        };
+        (room.to_owned(), bridge)
+    }));
     rooms
 }
 
@@ -156,7 +163,7 @@ fn check_is_silent_about_a_good_file_but_for_one_line() {
     fs::write(folder.path().join("other.toml"), "").unwrap();
     let other = [("DESKBRIDGE_CONFIG", "other.toml")];
     let cases = [
-        (vec!["check"], &other[..0], "deskbridge.toml: no mistakes, 1 inbox, 1 bridge\n"),
+        (vec!["check"], &other[..0], "deskbridge.toml: no mistakes, 1 inbox, 2 bridges\n"),
         (vec!["check", "-c", "other.toml"], &other[..0], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
         (vec!["check"], &other[..], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
     ];
@@ -184,7 +191,10 @@ fn check_reports_every_mistake_on_standard_error_in_plain_text_and_exits_2() {
         format!("{}:1: gateway.stop_secs: unknown key; did you mean `stop_seconds`?\n", place("stop_secs")),
         format!("{}:1: inboxes.support.api_tokn: unknown key; did you mean `api_access_token`?\n", place("api_tokn")),
         format!("{}:15: inboxes.support.concurrency: must be from 1 to 64\n", place("concurrency")),
-        format!("{}:8: bridges.libera.kind: no bridge kind `ircc` (known: irc); did you mean `irc`?\n", place("ircc")),
+        format!(
+            "{}:8: bridges.libera.kind: no bridge kind `ircc` (known: irc, matrix); did you mean `irc`?\n",
+            place("ircc")
+        ),
         "DESKBRIDGE__LOG__FORMAT: log.format: must be one of ".to_owned(),
         "6 mistakes in the settings\n".to_owned(),
     ] {
