@@ -206,9 +206,9 @@ async fn knock(hub: &Hub, id: &str) -> bool {
         Err(fault) => fault,
     };
     let reason = fault.to_string();
-    let about_us =
-        ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT"].iter().any(|code| reason.contains(code))
-            || fault.is("M_URL_NOT_SET");
+    let about_us = ["M_BAD_STATUS", "M_CONNECTION_FAILED", "M_CONNECTION_TIMEOUT", "M_URL_NOT_SET"]
+        .iter()
+        .any(|code| fault.is(code));
     if about_us {
         let reason = format!("the homeserver cannot reach us, so nothing comes in: {reason}");
         tracing::warn!(reason = reason.as_str(), "the appservice's ping failed");
@@ -270,9 +270,10 @@ impl Bridge for Homeserver {
         self.client.download(&media).await.map_err(|fault| match fault {
             CallFault::Limited { after } => Fault::retry_after(after, "the homeserver asks for a pause"),
             fault @ CallFault::Refused { .. } if !fault.may_pass() => Fault::refused(fault.to_string()),
-            fault @ (CallFault::Refused { .. } | CallFault::Unreachable(_) | CallFault::Doubtful(_)) => {
-                Fault::retry(fault.to_string())
-            }
+            fault @ (CallFault::Refused { .. }
+            | CallFault::Unreachable(_)
+            | CallFault::Away { .. }
+            | CallFault::Doubtful(_)) => Fault::retry(fault.to_string()),
         })
     }
 

@@ -1,6 +1,10 @@
 //! Files, both ways, with their bytes.
 
-use deskbridge::sandbox::homeserver::{CallClass, CallFault, CallRule};
+use deskbridge::sandbox::{
+    RouteClass, RouteFault, RouteRule,
+    homeserver::{CallClass, CallFault, CallRule},
+};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::house::{House, Way};
@@ -135,4 +139,45 @@ async fn files_survive_a_homeserver_that_stumbles_over_them() {
         let files = files.iter().filter(|event| event["content"]["msgtype"] == "m.file").count();
         assert_eq!(files, 1, "{fault:?}");
     }
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_sent_holds_up_only_its_own_conversation() {
+    let house = House::with(Way::Asmux, "agents = \"hidden\"").await;
+    let (carol, dave) = (house.guest("carol").await, house.guest("dave").await);
+    house.until_idle().await;
+    house.home.faults().call(CallRule::always(CallClass::Upload, CallFault::ServerError));
+    let stuck = house.sandbox.reply_with_file(carol.conversation, "a.bin", "application/zip", &bytes(5000)).unwrap();
+    house.until("a try to upload it", || (house.home.faults().struck() > 0).then_some(())).await;
+    for number in 0..5 {
+        let reply = house.sandbox.reply(dave.conversation, &format!("reply {number}")).unwrap();
+        house.until_status(reply, "delivered").await;
+    }
+    assert_eq!(house.message(stuck)["status"], "sent", "it still waits");
+    assert_eq!(house.state(), "Up", "the homeserver is not down");
+    house.home.faults().clear();
+    house.until_status(stuck, "delivered").await;
+}
+
+#[tokio::test]
+async fn a_file_that_the_inbox_does_not_give_holds_up_only_its_own_conversation() {
+    let faults = [RouteFault::Drop, RouteFault::BadGateway, RouteFault::TooManyRequests, RouteFault::Unauthorized];
+    join_all(faults.map(|fault| async move {
+        let house = House::with(Way::Asmux, "agents = \"hidden\"").await;
+        let (carol, dave) = (house.guest("carol").await, house.guest("dave").await);
+        house.until_idle().await;
+        house.sandbox.faults().add(RouteRule::always(RouteClass::Files, fault.clone()));
+        let stuck =
+            house.sandbox.reply_with_file(carol.conversation, "a.bin", "application/zip", &bytes(5000)).unwrap();
+        house.until("a try to read it", || (house.sandbox.faults().struck() > 0).then_some(())).await;
+        for number in 0..5 {
+            let reply = house.sandbox.reply(dave.conversation, &format!("reply {number}")).unwrap();
+            house.until_status(reply, "delivered").await;
+        }
+        assert_eq!(house.message(stuck)["status"], "sent", "{fault:?}: it still waits");
+        assert_eq!(house.state(), "Up", "{fault:?}: nothing is wrong with the homeserver");
+        house.sandbox.faults().clear();
+        house.until_status(stuck, "delivered").await;
+    }))
+    .await;
 }

@@ -18,6 +18,9 @@ pub(crate) enum CallFault {
     Limited { after: Duration },
     /// Surely nothing was carried out.
     Unreachable(String),
+    /// Somebody further on does not answer: without a code it is the server itself, and a proxy in front of it says so;
+    /// with one the server says it of somebody else. It may have been carried out.
+    Away { status: u16, code: String },
     /// It may have been carried out.
     Doubtful(String),
 }
@@ -44,6 +47,7 @@ impl CallFault {
                 let after = after.unwrap_or_default().max(Duration::from_millis(millis));
                 Self::Limited { after: after.clamp(Duration::from_millis(200), PAUSE_MAX) }
             }
+            502..=504 => Self::Away { status, code: word("errcode") },
             500..=599 => {
                 Self::Doubtful(format!("the homeserver answered {status} {}", word("errcode")).trim_end().to_owned())
             }
@@ -52,12 +56,12 @@ impl CallFault {
     }
 
     pub(crate) fn is(&self, wanted: &str) -> bool {
-        matches!(self, Self::Refused { code, .. } if code == wanted)
+        matches!(self, Self::Refused { code, .. } | Self::Away { code, .. } if code == wanted)
     }
 
     pub(crate) fn status(&self) -> Option<u16> {
         match self {
-            Self::Refused { status, .. } => Some(*status),
+            Self::Refused { status, .. } | Self::Away { status, .. } => Some(*status),
             Self::Limited { .. } => Some(429),
             Self::Unreachable(_) | Self::Doubtful(_) => None,
         }
@@ -81,14 +85,17 @@ impl CallFault {
             Self::Refused { .. } => Fault::refused(reason),
             Self::Limited { after } => Fault::down_for(after, reason),
             Self::Unreachable(_) => Fault::down(reason),
-            Self::Doubtful(_) => Fault::unknown(reason),
+            Self::Away { .. } | Self::Doubtful(_) => Fault::unknown(reason),
         }
     }
 
-    /// For a call that changes nothing that matters: it is as if it had not been made.
+    /// For a call before the effect itself: the effect surely did not happen. What goes wrong with one call says
+    /// nothing about others, so only a server that is away as a whole holds everybody's messages.
     pub(crate) fn into_fault_of_preparation(self) -> Fault {
         match self {
-            Self::Doubtful(reason) => Fault::down(reason),
+            Self::Away { ref code, .. } if code.is_empty() => Fault::down(self.to_string()),
+            Self::Away { .. } => Fault::retry(self.to_string()),
+            Self::Doubtful(reason) => Fault::retry(reason),
             fault @ (Self::Refused { .. } | Self::Limited { .. } | Self::Unreachable(_)) => fault.into_fault(),
         }
     }
@@ -109,6 +116,10 @@ impl fmt::Display for CallFault {
                 if said.is_empty() { Ok(()) } else { write!(f, ": {}", clean(said)) }
             }
             Self::Limited { after } => write!(f, "the homeserver asks for a pause of {} s", after.as_secs_f32()),
+            Self::Away { status, code } => match code.as_str() {
+                "" => write!(f, "the homeserver is away ({status})"),
+                code => write!(f, "the homeserver does not reach another server ({status} {code})"),
+            },
             Self::Unreachable(reason) | Self::Doubtful(reason) => f.write_str(reason),
         }
     }
@@ -147,5 +158,20 @@ mod tests {
             let fault = CallFault::of_answer(status, after.map(Duration::from_secs), body).into_fault();
             assert_eq!(fault.kind, expected, "{status}");
         }
+    }
+
+    #[test]
+    fn before_the_effect_only_a_server_that_is_away_holds_everybody() {
+        let prepared = |status| CallFault::of_answer(status, None, None).into_fault_of_preparation().kind;
+        for status in [502, 503, 504] {
+            assert_eq!(prepared(status), FaultKind::Down { after: None }, "{status}");
+        }
+        let elsewhere = json!({"errcode": "M_CONNECTION_FAILED"});
+        let remote = CallFault::of_answer(502, None, Some(&elsewhere)).into_fault_of_preparation();
+        assert_eq!(remote.kind, FaultKind::Retry { after: None }, "one server of many is no reason to hold all");
+        assert_eq!(prepared(500), FaultKind::Retry { after: None });
+        assert_eq!(prepared(403), FaultKind::Refused);
+        let cut = CallFault::Doubtful("cut off".to_owned()).into_fault_of_preparation();
+        assert_eq!(cut.kind, FaultKind::Retry { after: None });
     }
 }
