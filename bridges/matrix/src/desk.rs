@@ -8,7 +8,6 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::Cursor;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -22,7 +21,7 @@ use crate::{
     duties::{self, Performed},
     hub::{Change, Courtesy, Hub, Input, News},
     ids::{EventRef, RoomId, UserId},
-    machine::{Answers, Duty, Found, Room, Staged, Standing, Wants, Why, place_cursor, room_cursor},
+    machine::{Answers, Duty, Found, Room, Staged, Standing, Wants, Why},
     wire::{Event, Transaction},
 };
 
@@ -146,8 +145,7 @@ impl Desk {
     }
 
     async fn keep(&mut self, mut staged: Staged) -> Result<(), String> {
-        let mut cursors: Vec<Cursor> = staged.rooms.iter().map(|(id, room)| room_cursor(id, room)).collect();
-        cursors.extend(staged.places.iter().map(|(base, place)| place_cursor(base, place)));
+        let cursors = staged.cursors();
         let inbound = std::mem::take(&mut staged.inbound);
         if !inbound.is_empty() || !cursors.is_empty() {
             self.hub.host.accept(inbound, cursors).await.map_err(|error| error.to_string())?;

@@ -111,12 +111,7 @@ pub(crate) async fn probe(hub: &Hub, out: &Outbound) -> Result<Option<Sent>, Fau
         // Taking the same thing back twice is harmless.
         return Ok(None);
     }
-    let base = RoomId::of_thread(&out.thread);
-    let place = hub.machine().rooms.place_of(&base).clone();
-    let mut rooms = vec![place];
-    if !rooms.contains(&base) {
-        rooms.push(base);
-    }
+    let rooms = hub.machine().rooms.of_conversation(&RoomId::of_thread(&out.thread));
     for room in rooms {
         if let Some(event) = find(hub, &room, &out.key).await? {
             return Ok(Some(Sent { event: Some(EventId::from(event.as_str())), remark: None }));
@@ -349,19 +344,36 @@ async fn relate(hub: &Hub, room: &RoomId, known: &Room, out: &Outbound, content:
 
 /// Each event by whoever sent it: in a room of somebody else's we have no power over others' events.
 async fn withdraw(hub: &Hub, out: &Outbound, events: &[EventId]) -> Result<Sent, Fault> {
-    let base = RoomId::of_thread(&out.thread);
-    let place = hub.machine().rooms.place_of(&base).clone();
+    let rooms = hub.machine().rooms.of_conversation(&RoomId::of_thread(&out.thread));
+    let mut missing = false;
     for (number, event) in events.iter().enumerate() {
         let event = EventRef::from(event.as_str());
-        for room in [&place, &base] {
-            let found = hub.client.event(room, &event).await.map_err(CallFault::into_fault_of_preparation)?;
-            let Some(found) = found.filter(|found| hub.me.is_ours(&found.sender)) else { continue };
-            let txn = format!("{}-{number}", out.key);
-            match hub.client.speaking_as(&found.sender).redact(room, &event, &txn).await {
-                Ok(_) | Err(CallFault::Refused { status: 404, .. }) => break,
-                Err(fault) => return Err(fault.into_fault()),
+        match find_ours(hub, &rooms, &event).await? {
+            None => missing = true,
+            Some((room, sender)) => {
+                let txn = format!("{}-{number}", out.key);
+                match hub.client.speaking_as(&sender).redact(room, &event, &txn).await {
+                    Ok(_) | Err(CallFault::Refused { status: 404, .. }) => {}
+                    Err(fault) => return Err(fault.into_fault()),
+                }
             }
         }
     }
-    Ok(Sent::default())
+    let remark = missing.then(|| "The message was not found in the Matrix room, so it may still be there.".to_owned());
+    Ok(Sent { event: None, remark })
+}
+
+/// In which of the rooms an event of ours is, and who of us sent it.
+async fn find_ours<'r>(
+    hub: &Hub,
+    rooms: &'r [RoomId],
+    event: &EventRef,
+) -> Result<Option<(&'r RoomId, UserId)>, Fault> {
+    for room in rooms {
+        let found = hub.client.event(room, event).await.map_err(CallFault::into_fault_of_preparation)?;
+        if let Some(found) = found.filter(|found| hub.me.is_ours(&found.sender)) {
+            return Ok(Some((room, found.sender)));
+        }
+    }
+    Ok(None)
 }

@@ -216,3 +216,30 @@ async fn a_person_sees_that_agents_read() {
     let read = || house.home.read_by(&carol.room, &house.support()).filter(|read| *read == event);
     house.until("a receipt", read).await;
 }
+
+/// A conversation may have been in several rooms by the time an agent takes something back.
+#[tokio::test]
+async fn what_was_said_in_a_room_that_the_conversation_left_is_taken_back_there() {
+    for restarts in [false, true] {
+        let mut house = House::with(Way::Asmux, "agents = \"hidden\"").await;
+        let carol = house.guest("carol").await;
+        house.home.kick(&carol.user, &carol.room, &house.support(), "by mistake").unwrap();
+        house.until_note(carol.conversation, "removed us").await;
+        let reply = house.sandbox.reply(carol.conversation, "swordfish").unwrap();
+        house.until_status(reply, "delivered").await;
+        let other = house.until("another room", || house.rooms_from_us(&carol.user).first().cloned()).await;
+        // And back to where it began.
+        house.home.invite(&carol.user, &carol.room, &house.support()).unwrap();
+        house.until_joined(&carol.room).await;
+        house.home.say(&carol.user, &carol.room, "sorry").unwrap();
+        house.until_text(carol.conversation, "sorry").await;
+        house.until_idle().await;
+        if restarts {
+            house.restart().await;
+        }
+        house.sandbox.delete_message(carol.conversation, reply).unwrap();
+        house
+            .until("the reply to be gone", || house.said(&other).iter().all(|(_, text)| text.is_empty()).then_some(()))
+            .await;
+    }
+}

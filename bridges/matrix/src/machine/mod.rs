@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bridge_api::{Cursor, EventId, Inbound, Key, Report, ThreadId};
 
 pub(crate) use answers::{Answers, Found, Wants};
-pub(crate) use rooms::{Duty, Room, Rooms, Standing, Why, place_cursor, room_cursor};
+pub(crate) use rooms::{Duty, Room, Rooms, Standing, Why};
 
 use crate::{
     client::Profile,
@@ -28,6 +28,7 @@ use crate::{
     wire::{Ephemeral, Event, Transaction},
 };
 use recent::{Author, Recent, Ring};
+use rooms::{place_cursors, room_cursor};
 
 /// The key in our events by which an earlier try is found again.
 pub(crate) const KEY_MARK: &str = "org.deskbridge.key";
@@ -84,6 +85,14 @@ pub(crate) struct Staged {
     ring: Vec<(RoomId, EventRef, Option<Key>)>,
     read: Vec<(RoomId, Key)>,
     now_typing: HashMap<RoomId, BTreeSet<UserId>>,
+}
+
+impl Staged {
+    /// What is to be kept of it.
+    pub(crate) fn cursors(&self) -> Vec<Cursor> {
+        let rooms = self.rooms.iter().map(|(id, room)| room_cursor(id, room));
+        rooms.chain(self.places.iter().flat_map(|(base, place)| place_cursors(base, place))).collect()
+    }
 }
 
 /// How far a person's event came.

@@ -1,7 +1,7 @@
 //! What is known of each room, and what is still to be done about it. Kept as one cursor a room, so that a
 //! restart goes on where it was.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use bridge_api::{Cursor, ThreadId};
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use crate::ids::{EventRef, RoomId, UserId};
 
 const ROOM: &str = "room/";
 const PLACE: &str = "place/";
+const BASE: &str = "base/";
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a thing that was done or seen, independent of the others")]
@@ -147,6 +148,7 @@ pub(crate) struct Rooms {
     all: HashMap<RoomId, Room>,
     /// From where a conversation began to where it is, when that is another room.
     places: HashMap<RoomId, RoomId>,
+    /// Back from every room that a conversation ever went on in.
     bases: HashMap<RoomId, RoomId>,
 }
 
@@ -163,7 +165,9 @@ impl Rooms {
                     }
                 }
             } else if let Some(base) = name.strip_prefix(PLACE) {
-                rooms.place(RoomId::from(base), RoomId::from(value.as_str()));
+                rooms.places.insert(RoomId::from(base), RoomId::from(value.as_str()));
+            } else if let Some(room) = name.strip_prefix(BASE) {
+                rooms.bases.insert(RoomId::from(room), RoomId::from(value.as_str()));
             }
         }
         rooms
@@ -191,6 +195,15 @@ impl Rooms {
         self.bases.get(room).unwrap_or(room)
     }
 
+    /// Every room that the conversation which began here was ever in, the one that it is in now first.
+    pub(crate) fn of_conversation(&self, base: &RoomId) -> Vec<RoomId> {
+        let mut rooms = vec![self.place_of(base).clone(), base.clone()];
+        rooms.extend(self.bases.iter().filter(|(_, of)| *of == base).map(|(room, _)| room.clone()));
+        let mut seen = HashSet::new();
+        rooms.retain(|room| seen.insert(room.clone()));
+        rooms
+    }
+
     pub(crate) fn thread_of(&self, room: &RoomId) -> Option<ThreadId> {
         self.base_of(room).thread()
     }
@@ -215,8 +228,11 @@ pub(crate) fn room_cursor(id: &RoomId, room: &Room) -> Cursor {
     Cursor::set(format!("{ROOM}{}", id.as_str()), value)
 }
 
-pub(crate) fn place_cursor(base: &RoomId, place: &RoomId) -> Cursor {
-    Cursor::set(format!("{PLACE}{}", base.as_str()), place.as_str())
+pub(crate) fn place_cursors(base: &RoomId, place: &RoomId) -> [Cursor; 2] {
+    [
+        Cursor::set(format!("{PLACE}{}", base.as_str()), place.as_str()),
+        Cursor::set(format!("{BASE}{}", place.as_str()), base.as_str()),
+    ]
 }
 
 #[cfg(test)]
@@ -231,8 +247,10 @@ mod tests {
             last: Some("$1".into()),
             ..Room::default()
         };
-        let cursors = [room_cursor(&"!a".into(), &room), place_cursor(&"!a".into(), &"!b".into())];
+        let mut cursors = vec![room_cursor(&"!a".into(), &room)];
+        cursors.extend(place_cursors(&"!a".into(), &"!b".into()));
         let rooms = Rooms::remember(&cursors);
+        assert_eq!(rooms.of_conversation(&"!a".into()), ["!b".into(), "!a".into()]);
         assert_eq!(rooms.get(&"!a".into()), Some(&room));
         assert_eq!(rooms.place_of(&"!a".into()), &RoomId::from("!b"));
         assert_eq!(rooms.base_of(&"!b".into()), &RoomId::from("!a"));

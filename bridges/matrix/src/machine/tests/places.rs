@@ -80,3 +80,27 @@ fn what_was_read_before_this_start_is_found_in_the_rooms_history() {
     rig.answers.histories.insert("!r".into(), history);
     assert_eq!(rig.reports(Vec::new(), vec![receipt]).len(), 2);
 }
+
+#[test]
+fn every_room_that_a_conversation_was_in_stays_its_own_over_a_restart() {
+    let mut rig = Rig::chat();
+    let mut kept = BTreeMap::new();
+    let mut keep = |rig: &mut Rig, staged: Staged| {
+        kept.extend(staged.cursors().into_iter().map(|cursor| (cursor.name.clone(), cursor)));
+        rig.machine.commit(staged);
+    };
+    let hello = rig.event("!r", KIM, "m.room.message", &json!({"msgtype": "m.text", "body": "x"}), &json!({}));
+    let staged = rig.take(vec![hello], Vec::new());
+    keep(&mut rig, staged);
+    for room in ["!second", "!third"] {
+        let staged = created(&mut rig, room, ME, &json!({PLACE_MARK: "!r"}));
+        keep(&mut rig, staged);
+    }
+    let kept: Vec<Cursor> = kept.into_values().collect();
+    let me = Me { user: ME.into(), namespace: Some("_acme_".to_owned()) };
+    let rooms = Machine::new(me, Invites::default(), &kept).rooms;
+    assert_eq!(rooms.place_of(&"!r".into()), &RoomId::from("!third"));
+    for room in ["!r", "!second", "!third"] {
+        assert_eq!(rooms.base_of(&room.into()), &RoomId::from("!r"), "{room}");
+    }
+}
