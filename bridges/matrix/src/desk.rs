@@ -310,6 +310,12 @@ impl Desk {
             let shown = match courtesy {
                 Courtesy::Typing(room, typing) => hub.client.type_in(&room, &hub.me.user, typing).await,
                 Courtesy::Read(room, event) => hub.client.mark_read(&room, &event).await,
+                Courtesy::Picture(agent) => {
+                    if let Some(ghosts) = &hub.ghosts {
+                        ghosts.picture(&hub.client, &hub.host, &agent).await;
+                    }
+                    Ok(())
+                }
             };
             if let Err(fault) = shown {
                 tracing::debug!(fault = fault.to_string(), "a courtesy was not shown");

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use bridge_api::{Agent, AgentId, Attachment, Cursor, Host};
@@ -17,18 +17,22 @@ use crate::{
 
 const GHOST: &str = "ghost/";
 const PICTURE_BYTES_MAX: usize = 5 << 20;
+/// Pictures on their way at once. What is left out is tried at the agent's next reply.
+const PICTURES_AT_ONCE: usize = 4;
 
 pub(crate) struct Ghosts {
     prefix: String,
     server: String,
     known: Mutex<Known>,
-    /// One ghost is made or changed at a time.
-    changing: tokio::sync::Mutex<()>,
 }
 
 #[derive(Default)]
 struct Known {
     shown: HashMap<AgentId, Shown>,
+    /// A ghost is made or renamed by one reply at a time.
+    making: HashMap<AgentId, Arc<tokio::sync::Mutex<()>>>,
+    /// Whose pictures are on their way.
+    picturing: HashSet<AgentId>,
     /// Which ghosts are in which rooms, as far as we brought them there.
     joined: HashSet<(RoomId, UserId)>,
 }
@@ -47,13 +51,8 @@ impl Ghosts {
             let id = cursor.name.strip_prefix(GHOST)?;
             Some((AgentId::from(id), serde_json::from_str(cursor.value.as_deref()?).ok()?))
         });
-        let known = Known { shown: shown.collect(), joined: HashSet::new() };
-        Self {
-            prefix: format!("{namespace}agent_"),
-            server: server.to_owned(),
-            known: Mutex::new(known),
-            changing: tokio::sync::Mutex::new(()),
-        }
+        let known = Known { shown: shown.collect(), ..Known::default() };
+        Self { prefix: format!("{namespace}agent_"), server: server.to_owned(), known: Mutex::new(known) }
     }
 
     /// The agent as a user who is in the room. `None` when the room does not let them in.
@@ -65,7 +64,7 @@ impl Ghosts {
         room: &RoomId,
     ) -> Result<Option<UserId>, CallFault> {
         let ghost = self.user(agent);
-        self.show(client, host, agent, &ghost).await?;
+        self.name(client, host, agent, &ghost).await?;
         let place = (room.clone(), ghost.clone());
         if self.known().joined.contains(&place) {
             return Ok(Some(ghost));
@@ -104,45 +103,86 @@ impl Ghosts {
         UserId::new(format!("@{}{}:{}", self.prefix, localpart_of(&agent.id), self.server))
     }
 
-    /// Makes the user, and tells their name and picture when these are new.
-    async fn show(&self, client: &Client, host: &Host, agent: &Agent, ghost: &UserId) -> Result<(), CallFault> {
-        let picture = host.agent_picture(agent).await.unwrap_or_else(|fault| {
-            tracing::debug!(fault = fault.reason.as_str(), "an agent's picture is not known");
-            None
-        });
-        let wanted = Shown { name: agent.name.clone(), picture: picture.as_ref().map(|picture| picture.url.clone()) };
-        if self.known().shown.get(&agent.id) == Some(&wanted) {
+    /// Makes the user, and tells their name when it is new.
+    async fn name(&self, client: &Client, host: &Host, agent: &Agent, ghost: &UserId) -> Result<(), CallFault> {
+        let is_shown = || self.known().shown.get(&agent.id).is_some_and(|shown| shown.name == agent.name);
+        if is_shown() {
             return Ok(());
         }
-        let _one_at_a_time = self.changing.lock().await;
-        let before = self.known().shown.get(&agent.id).cloned();
-        if before.as_ref() == Some(&wanted) {
+        let making = self.known().making.entry(agent.id.clone()).or_default().clone();
+        let _one_at_a_time = making.lock().await;
+        if is_shown() {
             return Ok(());
         }
-        if before.is_none() {
+        if !self.known().shown.contains_key(&agent.id) {
             client.register(ghost.localpart()).await?;
         }
-        let itself = client.speaking_as(ghost);
-        if before.as_ref().is_none_or(|before| before.name != wanted.name) {
-            itself.set_name(ghost, &wanted.name).await?;
-        }
-        if let Some(picture) = picture.filter(|picture| before.is_none_or(|b| b.picture.as_ref() != Some(&picture.url)))
-            && let Err(reason) = show_picture(&itself, host, ghost, &picture).await
+        client.speaking_as(ghost).set_name(ghost, &agent.name).await?;
+        self.remember(host, agent, |shown| shown.name.clone_from(&agent.name)).await;
+        Ok(())
+    }
+
+    /// Shows the agent's picture when it is new. No reply waits for this.
+    pub(crate) async fn picture(&self, client: &Client, host: &Host, agent: &Agent) {
         {
-            // A reply does not wait for a picture, and a broken one is not tried at each reply.
-            tracing::info!(reason, "an agent's picture is not shown");
+            let mut known = self.known();
+            if known.picturing.len() >= PICTURES_AT_ONCE || !known.picturing.insert(agent.id.clone()) {
+                return;
+            }
         }
-        let value = serde_json::to_string(&wanted).expect("plain data");
+        let picturing = Picturing { ghosts: self, agent: &agent.id };
+        let picture = match host.agent_picture(agent).await {
+            Ok(Some(picture)) => picture,
+            Ok(None) => return,
+            Err(fault) => {
+                tracing::debug!(fault = fault.reason.as_str(), "an agent's picture is not known");
+                return;
+            }
+        };
+        let is_shown = |shown: &Shown| shown.picture.as_ref() == Some(&picture.url);
+        if self.known().shown.get(&agent.id).is_some_and(is_shown) {
+            return;
+        }
+        let ghost = self.user(agent);
+        match show_picture(&client.speaking_as(&ghost), host, &ghost, &picture).await {
+            Ok(()) => self.remember(host, agent, |shown| shown.picture = Some(picture.url.clone())).await,
+            Err(reason) => {
+                tracing::info!(reason, "an agent's picture is not shown");
+                // A broken one is not tried at each reply, but after a restart.
+                self.known().shown.entry(agent.id.clone()).or_default().picture = Some(picture.url.clone());
+            }
+        }
+        drop(picturing);
+    }
+
+    async fn remember(&self, host: &Host, agent: &Agent, change: impl FnOnce(&mut Shown)) {
+        let shown = {
+            let mut known = self.known();
+            let shown = known.shown.entry(agent.id.clone()).or_default();
+            change(shown);
+            shown.clone()
+        };
+        let value = serde_json::to_string(&shown).expect("plain data");
         let kept = host.save_cursors(vec![Cursor::set(format!("{GHOST}{}", agent.id), value)]).await;
         if let Err(error) = kept {
             tracing::info!(error = error.to_string(), "a ghost's profile will be told again after a restart");
         }
-        self.known().shown.insert(agent.id.clone(), wanted);
-        Ok(())
     }
 
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Makes room for the next picture, also when its showing is dropped.
+struct Picturing<'g> {
+    ghosts: &'g Ghosts,
+    agent: &'g AgentId,
+}
+
+impl Drop for Picturing<'_> {
+    fn drop(&mut self) {
+        self.ghosts.known().picturing.remove(self.agent);
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bridge_api::Host;
+use bridge_api::{Agent, Host};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -85,6 +85,8 @@ pub(crate) enum Courtesy {
     Typing(RoomId, bool),
     /// An agent has seen what was written.
     Read(RoomId, EventRef),
+    /// An agent who answers has a picture.
+    Picture(Agent),
 }
 
 /// For the other end of the websocket.
@@ -164,7 +166,7 @@ impl Hub {
     }
 
     pub(crate) fn courtesy(&self, courtesy: Courtesy) {
-        if self.settings.presence {
+        if self.settings.presence || matches!(courtesy, Courtesy::Picture(_)) {
             // A full queue has more important things to do.
             drop(self.inputs.try_send(Input::Courtesy(courtesy)));
         }

@@ -39,6 +39,9 @@ pub(crate) async fn send(hub: &Hub, upload_bytes_max: u64, out: &Outbound) -> Re
     };
     hub.machine_mut().sent(&room, &event, &out.key);
     hub.courtesy(Courtesy::Typing(room.clone(), false));
+    if let (Agents::Ghosts, Some(agent)) = (hub.settings.agents, &out.agent) {
+        hub.courtesy(Courtesy::Picture(agent.clone()));
+    }
     let seen = hub.machine().newest_of_theirs(&room);
     if let Some(seen) = seen {
         hub.courtesy(Courtesy::Read(room, seen));

@@ -183,3 +183,16 @@ async fn a_bots_token_that_was_taken_back_is_told() {
     house.sandbox.until_callbacks_are_done().await;
     assert_eq!(house.message(reply)["status"], "sent");
 }
+
+#[tokio::test]
+async fn no_reply_waits_for_a_picture() {
+    let house = House::new(Way::Asmux).await;
+    let (carol, dave) = (house.guest("carol").await, house.guest("dave").await);
+    house.until_idle().await;
+    house.home.faults().call(CallRule::always(CallClass::Upload, CallFault::Hang));
+    for (agent, conversation) in [(5, carol.conversation), (6, dave.conversation), (5, dave.conversation)] {
+        let reply = house.sandbox.reply_as(agent, conversation, "at once").unwrap();
+        house.until_status(reply, "delivered").await;
+    }
+    assert!(house.home.faults().struck() > 0, "a picture was on its way");
+}

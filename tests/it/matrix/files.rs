@@ -125,6 +125,7 @@ async fn files_survive_a_homeserver_that_stumbles_over_them() {
         // The first upload is the agent's picture; this one is the file's.
         house.sandbox.reply_as(6, carol.conversation, "a file follows").unwrap();
         house.until_said(&carol.room, "a file follows").await;
+        house.until("the picture to be struck", || (house.home.faults().struck() > 0).then_some(())).await;
         house.home.faults().call(CallRule::next(1, CallClass::Upload, fault.clone()));
         let reply =
             house.sandbox.reply_with_file(carol.conversation, "a.bin", "application/zip", &bytes(5000)).unwrap();
