@@ -196,3 +196,22 @@ async fn no_reply_waits_for_a_picture() {
     }
     assert!(house.home.faults().struck() > 0, "a picture was on its way");
 }
+
+/// Shorter than the bridge's own patience with a call, so that the stop cannot have waited for one.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_homeserver_that_hangs_keeps_nobody_from_stopping() {
+    let ways = Way::ALL.into_iter().flat_map(|way| ["/ping", "/sync", "/register", "/whoami"].map(|call| (way, call)));
+    join_all(ways.map(|(way, call)| async move {
+        let mut house = House::unstarted(way, "", |settings| settings).await;
+        let hangs = CallRule::always(CallClass::Any, CallFault::Hang);
+        house.home.faults().call(CallRule { path: Some(call.to_owned()), ..hangs });
+        house.start().await;
+        // Not each way makes each call.
+        let asked = || (house.home.faults().struck() > 0 || house.state() == "Up").then_some(());
+        house.until("the call", asked).await;
+        assert_eq!(house.stop_within(STOP_LIMIT).await, Some(()), "{way:?} {call}");
+    }))
+    .await;
+}

@@ -125,6 +125,14 @@ impl House {
         self.disk = None;
     }
 
+    /// Softly. `None` when it does not come to an end within this time.
+    pub(crate) async fn stop_within(&mut self, limit: Duration) -> Option<()> {
+        let (runtime, gateway) = self.running.take().expect("it runs");
+        let stopped = tokio::time::timeout(limit, runtime.spawn(gateway.stop())).await.ok();
+        runtime.shutdown_background();
+        stopped.map(|stopped| stopped.unwrap())
+    }
+
     pub(crate) async fn restart(&mut self) {
         self.crash().await;
         self.start().await;

@@ -1,12 +1,15 @@
 //! Socket, TLS and clock around the protocol of the appservice websocket. Decides nothing about frames.
 
 use std::{
+    convert::Infallible,
+    pin::pin,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bridge_api::{BridgeState, CancellationToken, Fault, Secret};
 use futures_util::{FutureExt, SinkExt, StreamExt};
+use rustls::ClientConfig;
 use serde_json::Value;
 use tokio::{net::TcpStream, sync::mpsc, time::timeout};
 use tokio_tungstenite::{
@@ -53,6 +56,7 @@ pub(crate) struct Link {
     url: Url,
     token: Secret,
     appservice: String,
+    tls: Arc<ClientConfig>,
     news: mpsc::Receiver<News>,
     underway: Underway,
 }
@@ -70,7 +74,7 @@ pub(crate) const REPLACED: &str =
 impl Link {
     pub(crate) fn new(hub: Arc<Hub>, url: Url, appservice: &Appservice, news: mpsc::Receiver<News>) -> Self {
         let (token, appservice) = (appservice.token.clone(), appservice.id.clone());
-        Self { hub, url, token, appservice, news, underway: Underway::default() }
+        Self { hub, url, token, appservice, tls: tls(), news, underway: Underway::default() }
     }
 
     /// Connects, and again, until `stop` or until another process takes over.
@@ -112,7 +116,8 @@ impl Link {
         let request = self.request()?;
         let config =
             WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
-        let connecting = connect_async_tls_with_config(request, Some(config), true, Some(Connector::Rustls(tls())));
+        let connector = Connector::Rustls(self.tls.clone());
+        let connecting = connect_async_tls_with_config(request, Some(config), true, Some(connector));
         match timeout(CONNECT_LIMIT, connecting).await {
             Err(_) => Err("the websocket does not open in time".to_owned()),
             Ok(Ok((socket, _))) => Ok(socket),
@@ -161,33 +166,23 @@ impl Link {
         }
         self.hub.host.state(BridgeState::Up);
         tracing::info!("the appservice websocket is open");
-        if let Err(fault) = self.hub.client.ping_appservice(&self.appservice).await {
-            tracing::debug!(fault = fault.to_string(), "the homeserver was not asked to hurry");
-        }
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        look.reset();
+        // Beside the frames: a homeserver that does not answer must not keep them, nor a stop, waiting.
+        let mut watching = pin!(watch(self.hub.clone(), self.appservice.clone()));
         loop {
             let wake = tokio::time::sleep_until(protocol.wake().into());
-            let acts = tokio::select! {
+            let (acts, ended) = tokio::select! {
                 () = stop.cancelled() => return leave(socket).await,
-                frame = socket.next() => match frames(&mut protocol, frame, &mut socket) {
-                    Ok(acts) => acts,
-                    Err(ended) => return ended,
-                },
-                Some(news) = self.news.recv() => self.tell(news),
-                () = wake => protocol.tick(Instant::now(), now_millis()),
-                _ = look.tick() => match catch_up(&self.hub).await {
-                    Ok(()) => Vec::new(),
-                    Err(reason) => {
-                        tracing::info!(reason, "what may have been missed cannot be read now");
-                        Vec::new()
-                    }
-                },
+                frame = socket.next() => frames(&mut protocol, frame, &mut socket),
+                Some(news) = self.news.recv() => (self.tell(news), None),
+                () = wake => (protocol.tick(Instant::now(), now_millis()), None),
+                never = &mut watching => match never {},
             };
-            match self.carry_out(acts, &mut socket).await {
-                Ok(()) => {}
-                Err(reason) if reason == REPLACED => return Ended::Replaced,
-                Err(reason) => return Ended::Broke(reason),
+            // What came whole is handled, also before an end.
+            if let Err(reason) = self.carry_out(acts, &mut socket).await {
+                return ended.unwrap_or(Ended::Broke(reason));
+            }
+            if let Some(ended) = ended {
+                return ended;
             }
         }
     }
@@ -277,12 +272,12 @@ impl Link {
     }
 }
 
-/// The frame, and whatever else is there already.
+/// The frame, and whatever else is there already, up to an end of the connection.
 fn frames(
     protocol: &mut Protocol,
     first: Option<Result<Message, Error>>,
     socket: &mut Socket,
-) -> Result<Vec<Act>, Ended> {
+) -> (Vec<Act>, Option<Ended>) {
     let (mut acts, mut next) = (Vec::new(), Some(first));
     let mut count = 0;
     while let Some(frame) = next.take() {
@@ -290,45 +285,39 @@ fn frames(
             Some(Ok(Message::Text(text))) => {
                 acts.extend(protocol.hear(text.as_str(), Instant::now(), now_millis()));
             }
-            Some(Ok(Message::Close(frame))) if acts.is_empty() => {
+            Some(Ok(Message::Close(frame))) => {
                 let (code, reason) =
                     frame.map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                return Err(match closed(code, &reason) {
+                let ended = match closed(code, &reason) {
                     Closed::Replaced => Ended::Replaced,
                     Closed::Other(reason) => Ended::Broke(reason),
-                });
-            }
-            Some(Ok(Message::Close(frame))) => {
-                let code = frame.as_ref().map_or(1005, |frame| frame.code.into());
-                let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
-                acts.push(Act::Close(match closed(code, &reason) {
-                    Closed::Replaced => REPLACED.to_owned(),
-                    Closed::Other(reason) => reason,
-                }));
-                break;
+                };
+                return (acts, Some(ended));
             }
             // Pings are answered by the library; binary frames are nobody's.
             Some(Ok(_)) => {}
-            Some(Err(error)) if acts.is_empty() => {
-                return Err(Ended::Broke(format!("the websocket failed: {error}")));
-            }
-            // What came whole is handled first.
-            Some(Err(error)) => {
-                acts.push(Act::Close(format!("the websocket failed: {error}")));
-                break;
-            }
-            None if acts.is_empty() => return Err(Ended::Broke("the websocket ended".to_owned())),
-            None => {
-                acts.push(Act::Close("the websocket ended".to_owned()));
-                break;
-            }
+            Some(Err(error)) => return (acts, Some(Ended::Broke(format!("the websocket failed: {error}")))),
+            None => return (acts, Some(Ended::Broke("the websocket ended".to_owned()))),
         }
         count += 1;
         if count < FRAMES_AT_ONCE {
             next = socket.next().now_or_never();
         }
     }
-    Ok(acts)
+    (acts, None)
+}
+
+/// Asks the homeserver to hurry, and looks now and then for what the link may have lost while it seemed well.
+async fn watch(hub: Arc<Hub>, appservice: String) -> Infallible {
+    if let Err(fault) = hub.client.ping_appservice(&appservice).await {
+        tracing::debug!(fault = fault.to_string(), "the homeserver was not asked to hurry");
+    }
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if let Err(reason) = catch_up(&hub).await {
+            tracing::info!(reason, "what may have been missed cannot be read now");
+        }
+    }
 }
 
 async fn write(socket: &mut Socket, text: String) -> Result<(), String> {
