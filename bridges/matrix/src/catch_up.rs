@@ -20,10 +20,10 @@ const GAP_PAGES_MAX: usize = 20;
 const GAP_PAGE: usize = 100;
 const ROOMS_AT_ONCE: usize = 8;
 
-/// The saved position.
-pub(crate) async fn position(hub: &Hub) -> Option<String> {
-    let cursors = hub.host.cursors(SINCE).await.ok()?;
-    cursors.into_iter().find(|cursor| cursor.name == SINCE)?.value
+/// The saved position; `None` before the first one. A store that cannot be read is not that.
+pub(crate) async fn position(hub: &Hub) -> Result<Option<String>, String> {
+    let cursors = hub.host.cursors(SINCE).await.map_err(|error| error.to_string())?;
+    Ok(cursors.into_iter().find(|cursor| cursor.name == SINCE).and_then(|cursor| cursor.value))
 }
 
 /// Saved after what it covers was kept, never before.
@@ -33,7 +33,7 @@ pub(crate) async fn save_position(hub: &Hub, next: &str) -> Result<(), String> {
 
 /// Everything that was missed. Where the server has no `/sync` for us, room by room.
 pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
-    let since = position(hub).await;
+    let since = position(hub).await?;
     match hub.client.sync(since.as_deref(), Duration::ZERO).await {
         Ok(answer) => match read_sync(&answer, &hub.me.user) {
             Some(synced) => take(hub, synced, since.as_deref()).await,
@@ -42,7 +42,7 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
         Err(fault) if fault.is_of_credentials() => Err(fault.to_string()),
         Err(fault @ (CallFault::Limited { .. } | CallFault::Unreachable(_))) => Err(fault.to_string()),
         Err(fault) => {
-            tracing::info!(fault = fault.to_string(), "the homeserver has no /sync for us: rooms are read one by one");
+            tracing::info!(fault = fault.to_string(), "/sync gave no answer, so rooms are read one by one");
             room_by_room(hub).await
         }
     }
@@ -115,17 +115,16 @@ fn is_made_by_us(hub: &Hub, event: &Event) -> bool {
 
 async fn room_by_room(hub: &Hub) -> Result<(), String> {
     let joined = hub.client.joined_rooms().await.map_err(|fault| fault.to_string())?;
-    tracing::debug!(rooms = joined.len(), "rooms are read back one by one");
+    let known: Vec<RoomId> = joined.into_iter().filter(|room| hub.machine().rooms.get(room).is_some()).collect();
     let mut transaction = Transaction::default();
-    fill_all(hub, &mut transaction).await?;
+    fill(hub, known.into_iter().map(Gap::to_its_end).collect(), &mut transaction).await?;
     hub.take(transaction).await
 }
 
-/// Every room that we know, from its end.
+/// Every room that we know to be in.
 async fn fill_all(hub: &Hub, transaction: &mut Transaction) -> Result<(), String> {
-    let gap = |(room, _): (&RoomId, _)| Gap { room: room.clone(), from: None, to: None };
-    let gaps = hub.machine().rooms.joined().map(gap).collect();
-    fill(hub, gaps, transaction).await
+    let known: Vec<RoomId> = hub.machine().rooms.joined().map(|(room, _)| room.clone()).collect();
+    fill(hub, known.into_iter().map(Gap::to_its_end).collect(), transaction).await
 }
 
 /// A stretch of a room's history that was missed.
@@ -134,6 +133,12 @@ struct Gap {
     from: Option<String>,
     /// Back to the last event that was handled, where no position is known.
     to: Option<String>,
+}
+
+impl Gap {
+    fn to_its_end(room: RoomId) -> Self {
+        Self { room, from: None, to: None }
+    }
 }
 
 /// Puts what was missed before what is there already.

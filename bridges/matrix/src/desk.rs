@@ -54,7 +54,7 @@ pub(crate) struct Desk {
 struct Again {
     at: Instant,
     pause: Duration,
-    duty: Duty,
+    /// Its next try is not under way.
     waits: bool,
 }
 
@@ -154,13 +154,12 @@ impl Desk {
         let typing = std::mem::take(&mut staged.typing);
         let checkpoints = std::mem::take(&mut staged.checkpoints);
         self.hub.machine_mut().commit(staged);
-        for (thread, is_typing) in typing {
+        for (room, thread, is_typing) in typing {
             self.hub.host.typing(&thread, is_typing);
-            let place = self.hub.machine().rooms.place_of(&RoomId::of_thread(&thread)).clone();
             if is_typing {
-                self.typing.insert(place, Instant::now() + TYPING_LIMIT)
+                self.typing.insert(room, Instant::now() + TYPING_LIMIT)
             } else {
-                self.typing.remove(&place)
+                self.typing.remove(&room)
             };
         }
         if !checkpoints.is_empty() {
@@ -271,25 +270,25 @@ impl Desk {
         tracing::info!(room = room.as_str(), duty = ?duty, reason = failed.as_str(), "something about a room is tried again later");
         self.busy.insert(room.clone());
         let at = Instant::now() + pause.mul_f64(0.75 + fastrand::f64() / 2.0);
-        self.again.insert(room, Again { at, pause, duty, waits: true });
+        self.again.insert(room, Again { at, pause, waits: true });
     }
 
     fn look_at_the_clock(&mut self) {
         let now = Instant::now();
-        for (room, again) in &mut self.again {
-            if again.waits && again.at <= now {
-                again.waits = false;
-                // The room may want something else by now.
-                let duty = self.hub.machine().rooms.get(room).and_then(Room::duty);
-                match duty {
-                    Some(duty) => {
-                        again.duty = duty.clone();
-                        self.queue.push_back((room.clone(), duty));
-                    }
-                    None => drop(self.busy.remove(room)),
-                }
+        let (hub, busy, queue) = (&self.hub, &mut self.busy, &mut self.queue);
+        self.again.retain(|room, again| {
+            if !again.waits || again.at > now {
+                return true;
             }
-        }
+            again.waits = false;
+            // The room may want something else by now, or nothing.
+            let duty = hub.machine().rooms.get(room).and_then(Room::duty);
+            match duty {
+                Some(duty) => queue.push_back((room.clone(), duty)),
+                None => drop(busy.remove(room)),
+            }
+            busy.contains(room)
+        });
         let over: Vec<RoomId> =
             self.typing.iter().filter(|(_, at)| **at <= now).map(|(room, _)| room.clone()).collect();
         for room in over {

@@ -254,22 +254,12 @@ fn url(key: &str, text: &str, schemes: &[&str]) -> Result<Url, SettingsFault> {
     let wrong = |reason: String| SettingsFault::new(key, reason);
     let url = Url::parse(text).map_err(|error| wrong(format!("is no URL: {error}")))?;
     if !schemes.contains(&url.scheme()) || url.host_str().is_none() {
-        return Err(wrong(format!("must begin with {}", schemes.map_to_text())));
+        return Err(wrong(format!("must begin with {}://", schemes.join(":// or "))));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err(wrong("must have no user name, query or fragment".to_owned()));
     }
     Ok(url)
-}
-
-trait SchemesText {
-    fn map_to_text(&self) -> String;
-}
-
-impl SchemesText for [&str] {
-    fn map_to_text(&self) -> String {
-        self.iter().map(|scheme| format!("{scheme}://")).collect::<Vec<_>>().join(" or ")
-    }
 }
 
 /// `*` stands for any run of characters.

@@ -81,6 +81,9 @@ impl Machine {
                 }
             }
         }
+        while wants.entered.len() > ASKED_MAX {
+            wants.entered.pop_last();
+        }
         while wants.profiles.len() > ASKED_MAX {
             wants.profiles.pop_last();
         }

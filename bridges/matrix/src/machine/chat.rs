@@ -54,9 +54,8 @@ impl Taking<'_> {
             return Some(Speaker::Peer);
         }
         let key = key_of(&event.content);
-        let known = self.author(&event.id).is_some();
-        let ours = key.is_some() || known || event.content.get(NOTICE_MARK).is_some() || event.was_redacted();
-        if key.is_some() || ours {
+        let is_notice = event.content.get(NOTICE_MARK).is_some();
+        if key.is_some() || is_notice || event.was_redacted() || self.author(&event.id).is_some() {
             let is_effect = key.is_some() && !matches!(event.relation(), Relation::Edit(_));
             let author = Author::Ours(key.clone());
             self.staged.recent.push((event.id.clone(), event.room.clone(), author));

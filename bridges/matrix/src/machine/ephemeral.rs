@@ -18,7 +18,7 @@ impl Taking<'_> {
         let before = self.staged.now_typing.get(room).or_else(|| self.machine.typing.get(room));
         let before = before.is_some_and(|users| !users.is_empty());
         if before == now.is_empty() {
-            self.staged.typing.push((thread, !now.is_empty()));
+            self.staged.typing.push((room.clone(), thread, !now.is_empty()));
         }
         self.staged.now_typing.insert(room.clone(), now);
     }

@@ -14,7 +14,10 @@ mod rooms;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+};
 
 use bridge_api::{Cursor, EventId, Inbound, Key, Report, ThreadId};
 
@@ -42,6 +45,10 @@ const NEVER_FORGOTTEN: i64 = 4_102_444_800_000;
 const AGE_MAX_MILLIS: i64 = 14 * 24 * 3600 * 1000;
 /// And one that claims to come from the future by more than this.
 const AHEAD_MAX_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// People whose names, and rooms whose newest events, are in memory.
+const PEOPLE_MAX: usize = 50_000;
+const RINGS_MAX: usize = 10_000;
 
 /// Who we are.
 #[derive(Clone, Debug)]
@@ -77,8 +84,8 @@ pub(crate) struct Staged {
     pub(crate) rooms: BTreeMap<RoomId, Room>,
     /// A conversation goes on in another room: where it began, and where it is now.
     pub(crate) places: BTreeMap<RoomId, RoomId>,
-    /// Threads in which somebody began to type, or stopped.
-    pub(crate) typing: Vec<(ThreadId, bool)>,
+    /// Rooms in which somebody began to type, or stopped, with their threads.
+    pub(crate) typing: Vec<(RoomId, ThreadId, bool)>,
     pub(crate) checkpoints: Vec<Checkpoint>,
     people: HashMap<UserId, Profile>,
     recent: Vec<(EventRef, RoomId, Author)>,
@@ -140,12 +147,13 @@ impl Machine {
             self.rooms.place(base, place);
         }
         self.people.extend(staged.people);
-        self.people_bound();
+        bound(&mut self.people, PEOPLE_MAX);
         for (event, room, author) in staged.recent {
             self.recent.put(event, room, author);
         }
         for (room, event, key) in staged.ring {
             self.rings.entry(room).or_default().put(event, key);
+            bound(&mut self.rings, RINGS_MAX);
         }
         for (room, key) in staged.read {
             if let Some(ring) = self.rings.get_mut(&room) {
@@ -176,17 +184,16 @@ impl Machine {
         self.typing.remove(room)?;
         self.rooms.thread_of(room)
     }
+}
 
-    fn people_bound(&mut self) {
-        const PEOPLE_MAX: usize = 50_000;
-        if self.people.len() > PEOPLE_MAX {
-            // What is forgotten is asked for again.
-            let mut odd = false;
-            self.people.retain(|_, _| {
-                odd = !odd;
-                odd
-            });
-        }
+/// Forgets every other one when there are too many: what is forgotten can be asked for again.
+fn bound<K: Eq + Hash, V>(known: &mut HashMap<K, V>, count_max: usize) {
+    if known.len() > count_max {
+        let mut odd = false;
+        known.retain(|_, _| {
+            odd = !odd;
+            odd
+        });
     }
 }
 

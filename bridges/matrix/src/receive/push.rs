@@ -34,7 +34,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, hs_token: Secret
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await else { return };
         tokio::select! {
             () = stop.cancelled() => return,
             Some(_) = connections.join_next() => {}

@@ -25,7 +25,13 @@ pub(crate) async fn run(hub: &Hub, stop: CancellationToken) -> Result<(), Fault>
 
 async fn rounds(hub: &Hub) {
     let mut pacing = Pacing::default();
-    let mut since = position(hub).await;
+    let mut since = None;
+    // Where to go on has to be known before anything is asked.
+    while let Err(reason) = position(hub).await.map(|kept| since = kept) {
+        tracing::warn!(reason = reason.as_str(), "where to go on cannot be read");
+        hub.host.state(BridgeState::Down { reason });
+        tokio::time::sleep(pacing.broke(Instant::now(), fastrand::f64())).await;
+    }
     // The first one is answered at once, so that it is known soon whether there is a way through.
     let mut wait = Duration::ZERO;
     loop {

@@ -104,3 +104,26 @@ fn every_room_that_a_conversation_was_in_stays_its_own_over_a_restart() {
         assert_eq!(rooms.base_of(&room.into()), &RoomId::from("!r"), "{room}");
     }
 }
+
+#[test]
+fn typing_ends_in_the_room_that_it_was_in() {
+    let mut rig = Rig::chat();
+    let staged = created(&mut rig, "!open", ME, &json!({PLACE_MARK: "!r"}));
+    rig.machine.commit(staged);
+    let typing = Ephemeral::Typing { room: "!r".into(), users: vec![KIM.into()] };
+    let staged = rig.take(Vec::new(), vec![typing]);
+    assert_eq!(staged.typing, [(RoomId::from("!r"), ThreadId::from("!r"), true)]);
+    rig.machine.commit(staged);
+    assert_eq!(rig.machine.stop_typing(&"!r".into()), Some(ThreadId::from("!r")));
+}
+
+#[test]
+fn what_is_remembered_of_rooms_that_are_busy_has_an_end() {
+    let mut rig = Rig::chat();
+    for number in 0..=RINGS_MAX {
+        let room = format!("!busy{number}");
+        let event = rig.event(&room, KIM, "m.room.message", &json!({"body": "x"}), &json!({}));
+        rig.one(event);
+    }
+    assert!(rig.machine.rings.len() <= RINGS_MAX, "{}", rig.machine.rings.len());
+}
