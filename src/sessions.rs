@@ -208,7 +208,7 @@ impl Sessions {
             identifier: identifier.to_owned(),
             name: peer.name.clone(),
             source_id: source_id.to_owned(),
-            email: None,
+            email: peer.email.clone(),
             additional_attributes: facts(&peer.facts),
         };
         match self.client.create_contact(&new).await {
@@ -216,8 +216,25 @@ impl Sessions {
             Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "identifier") => {
                 self.linked(identifier, source_id).await?.ok_or_else(|| Fault::retry(reason))
             }
+            Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "email") => {
+                let email = peer.email.as_deref().unwrap_or_default();
+                self.owner_of(email, source_id).await?.ok_or_else(|| Fault::retry(reason))
+            }
+            // Chatwoot is stricter with addresses than mail is; the message counts more.
+            Err(CallFault::Invalid { reason }) if new.email.is_some() => {
+                tracing::info!(reason, "the contact is made without its mail address");
+                self.client.create_contact(&NewContact { email: None, ..new }).await.map_err(misplaced)
+            }
             Err(fault) => Err(misplaced(fault)),
         }
+    }
+
+    /// The contact that has the peer's proved address already gets one more link.
+    async fn owner_of(&self, email: &str, source_id: &str) -> Result<Option<Contact>, Fault> {
+        let found = self.client.contacts_by_email(email).await.map_err(into_fault)?;
+        let Some(contact) = found.into_iter().next() else { return Ok(None) };
+        self.client.add_link(contact.id, source_id).await.map_err(into_fault)?;
+        Ok(Some(contact))
     }
 
     /// The contact is there already, under another thread of the same peer: it gets one more link.

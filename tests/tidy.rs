@@ -63,8 +63,12 @@ const ROOMS: &[(&str, &[&str])] = &[
 ];
 
 /// What the contract's crate and the adapters may use of ours.
-const CRATES: &[(&str, &[&str])] =
-    &[("bridges/api", &[]), ("bridges/irc", &["bridge_api"]), ("bridges/matrix", &["bridge_api"])];
+const CRATES: &[(&str, &[&str])] = &[
+    ("bridges/api", &[]),
+    ("bridges/irc", &["bridge_api"]),
+    ("bridges/matrix", &["bridge_api"]),
+    ("bridges/smtp", &["bridge_api"]),
+];
 const OURS: &[&str] = &["bridge_api", "bridge_irc", "bridge_matrix", "bridge_smtp", "deskbridge"];
 
 /// Lines of a file of code. A longer one is split by concern, or named here; the list only shrinks.

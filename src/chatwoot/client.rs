@@ -141,6 +141,14 @@ impl Client {
         self.ask_at(call, method, &format!("api/v1/accounts/{account}/{path}"))
     }
 
+    /// Where agents see a conversation.
+    pub fn conversation_page(&self, conversation: super::ids::ConversationId) -> Url {
+        let mut url = self.base_url.clone();
+        let base = self.base_url.path().trim_end_matches('/');
+        url.set_path(&format!("{base}/app/accounts/{}/conversations/{conversation}", self.account_id));
+        url
+    }
+
     /// A request below the base address. `path` is ours: numbers, fixed words and encoded
     /// segments only.
     pub(super) fn ask_at(&self, call: Call, method: Method, path: &str) -> Request<'_> {

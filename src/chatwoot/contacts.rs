@@ -130,6 +130,20 @@ impl Client {
     }
 }
 
+impl Client {
+    /// The contacts with this mail address: at most one by Chatwoot's own rule. `contacts/filter` compares without case.
+    pub async fn contacts_by_email(&self, email: &str) -> Result<Vec<Contact>, CallFault> {
+        let filter = json!({
+            "attribute_key": "email", "filter_operator": "equal_to", "values": [email], "query_operator": null,
+        });
+        let request = self.ask(Call::FindContact, Method::POST, "contacts/filter").query("page", "1");
+        let found: Payload<Vec<Contact>> =
+            request.json(json!({ "payload": [filter] })).up_to(LIST_BYTES_MAX).read().await?;
+        let same = |contact: &Contact| contact.email.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(email));
+        Ok(found.payload.into_iter().filter(same).collect())
+    }
+}
+
 fn identified(found: Payload<Vec<Contact>>, identifier: &str) -> Vec<Contact> {
     found.payload.into_iter().filter(|contact| contact.identifier.as_deref() == Some(identifier)).collect()
 }

@@ -27,13 +27,20 @@ impl Bridge for Mute {
 }
 
 fn event() -> Inbound {
-    let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: std::collections::BTreeMap::new(), picture: None };
+    let peer = Peer {
+        id: "a:ada".into(),
+        name: "ada".into(),
+        facts: std::collections::BTreeMap::new(),
+        email: None,
+        picture: None,
+    };
     let message = Message {
         peer,
         speaker: Speaker::Peer,
         text: "hello".into(),
         attachments: Vec::new(),
         reply_to: None,
+        facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };
     Inbound { event: "1".into(), at_millis: 1, thread: "a:ada".into(), report: Report::Message(message) }

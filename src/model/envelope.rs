@@ -19,6 +19,9 @@ pub enum Order {
         /// What it speaks of.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reply_to: Option<Target>,
+        /// Another thread of the same bridge that it speaks of: its conversation is named behind the text.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        see: Option<ThreadId>,
     },
     /// Towards the inbox: the author took a message back.
     Withdrawn { bridge: BridgeName, thread: ThreadId, event: EventId },

@@ -50,9 +50,9 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
         // A note, so that a thumbs-up opens no resolved conversation.
         Report::Reacted { to, by, sign } => {
             let text = format!("{} reacted with {}", plain(&by), plain(&sign));
-            Order::Note { bridge, thread, text, reply_to: Some(to) }
+            Order::Note { bridge, thread, text, reply_to: Some(to), see: None }
         }
-        Report::Note { text } => Order::Note { bridge, thread, text, reply_to: None },
+        Report::Note { text, see } => Order::Note { bridge, thread, text, reply_to: None, see },
         Report::Withdrawn { event } => Order::Withdrawn { bridge, thread, event },
         Report::Receipt { key: of, receipt } => {
             let message = message_of(inbox, &of)?;
@@ -170,7 +170,7 @@ pub fn note(
         lane: inbound_lane(inbox, bridge, thread),
         rank: now_millis,
         due_millis: now_millis,
-        order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text, reply_to: None },
+        order: Order::Note { bridge: bridge.clone(), thread: thread.clone(), text, reply_to: None, see: None },
     })
 }
 
@@ -265,7 +265,7 @@ mod tests {
     fn what_a_thread_brings_is_ordered_by_time_and_odd_stamps_count_as_now() {
         const NOW: i64 = 1_800_000_000_000;
         let rank_of_event = |at_millis| {
-            let report = Report::Note { text: "x".into() };
+            let report = Report::Note { text: "x".into(), see: None };
             let event = Inbound { event: "1".into(), at_millis, thread: "a:ada".into(), report };
             inbound(&InboxName::new("support"), &"libera".into(), event, NOW).unwrap().envelopes[0].rank
         };
@@ -294,13 +294,15 @@ mod tests {
             ("one\ntwo", "*edited:*\n\none\ntwo"),
             ("> quote", "*edited:*\n\n> quote"),
         ] {
-            let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), picture: None };
+            let peer =
+                Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), email: None, picture: None };
             let message = Message {
                 peer,
                 speaker: Speaker::Peer,
                 text: text.into(),
                 attachments: Vec::new(),
                 reply_to: Some(Target::Event("another".into())),
+                facts: std::collections::BTreeMap::new(),
                 thread_facts: BTreeMap::new(),
             };
             let report = Report::Edited { event: "1".into(), message };

@@ -270,7 +270,7 @@ mod tests {
     }
 
     async fn open(keeps: fn() -> Result<File, Fault>, attempts: u32) -> Result<Carried, Fault> {
-        let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), picture: None };
+        let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), email: None, picture: None };
         let (name, url) = ("cat.png".to_owned(), "net:cat".to_owned());
         let file = Attachment { name, media_type: None, size_bytes: None, url, holder: Holder::Network };
         let message = Message {
@@ -279,6 +279,7 @@ mod tests {
             text: String::new(),
             attachments: vec![file],
             reply_to: None,
+            facts: std::collections::BTreeMap::new(),
             thread_facts: BTreeMap::new(),
         };
         let bridge: Arc<dyn Bridge> = Arc::new(Keeps(keeps));

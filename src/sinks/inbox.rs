@@ -116,7 +116,11 @@ impl InboxSink {
             },
             private: false,
             source_id: envelope.key.to_string(),
-            content_attributes: self.reply_attributes(bridge, session.conversation, message.reply_to.as_ref()),
+            content_attributes: {
+                let mut attributes = self.reply_attributes(bridge, session.conversation, message.reply_to.as_ref());
+                attributes.extend(message.facts.iter().map(|(name, value)| (name.clone(), value.as_str().into())));
+                attributes
+            },
         };
         // Before anything is opened, so that no file waits half read.
         let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
@@ -179,6 +183,19 @@ impl InboxSink {
             content_attributes: self.reply_attributes(bridge, session.conversation, reply_to),
         };
         self.create(bridge, thread, session.conversation, &new).await
+    }
+
+    /// The text, and behind it where the conversation of another thread is, as far as there is one.
+    async fn with_link(&self, bridge: &BridgeName, text: &str, see: Option<&ThreadId>) -> Result<String, Fault> {
+        let Some(thread) = see else { return Ok(text.to_owned()) };
+        let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
+        Ok(session.map_or_else(
+            || text.to_owned(),
+            |session| {
+                let conversation = ConversationId(session.conversation);
+                format!("{text} [#{conversation}]({})", self.client.conversation_page(conversation))
+            },
+        ))
     }
 
     /// What it answers, by the inbox's own names for messages.
@@ -320,8 +337,9 @@ impl Sink for InboxSink {
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
         let done = match &envelope.order {
             Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
-            Order::Note { bridge, thread, text, reply_to } => {
-                self.note(&envelope.key, (bridge, thread), text, reply_to.as_ref()).await
+            Order::Note { bridge, thread, text, reply_to, see } => {
+                let text = self.with_link(bridge, text, see.as_ref()).await?;
+                self.note(&envelope.key, (bridge, thread), &text, reply_to.as_ref()).await
             }
             Order::Withdrawn { bridge, thread, event } => self.withdraw(bridge, thread, event).await,
             Order::Status { message, status, reason } => self.status(message, *status, reason.as_deref()).await,

@@ -13,9 +13,6 @@ use crate::{
     store::{EnvelopeState, Store},
 };
 
-/// A bridge answers within 90 s; this is for one that does not.
-const ATTEMPT_LIMIT: Duration = Duration::from_mins(2);
-
 /// One bridge.
 pub struct NetworkSink {
     name: BridgeName,
@@ -39,7 +36,7 @@ impl NetworkSink {
                 Some(events) => Part::Withdraw { key: key.clone(), events },
                 None => return Ok(None),
             },
-            other @ (Part::Text { .. } | Part::Attachment(_) | _) => other.clone(),
+            other @ (Part::Text { .. } | Part::Attachment(_) | Part::Letter { .. } | _) => other.clone(),
         };
         Ok(Some(Outbound {
             key: envelope.key.clone(),
@@ -95,7 +92,7 @@ impl Sink for NetworkSink {
     }
 
     fn attempt_limit(&self) -> Duration {
-        ATTEMPT_LIMIT
+        self.bridge.capabilities().attempt_limit
     }
 
     fn mark(&self) -> i64 {

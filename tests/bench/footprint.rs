@@ -125,12 +125,14 @@ fn envelope(number: usize) -> NewEnvelope {
             id: thread.as_str().into(),
             name: "peer".into(),
             facts: std::collections::BTreeMap::new(),
+            email: None,
             picture: None,
         },
         speaker: Speaker::Peer,
         text: format!("{} {}", "x".repeat(TEXT_BYTES), number / LANES + 1),
         attachments: Vec::new(),
         reply_to: None,
+        facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };
     NewEnvelope {

@@ -307,11 +307,18 @@ pub(crate) async fn gateway(
 
 pub(crate) fn message(peer: &str, event: &str, text: &str) -> Inbound {
     let message = Message {
-        peer: Peer { id: format!("a:{peer}").as_str().into(), name: peer.into(), facts: facts(peer), picture: None },
+        peer: Peer {
+            id: format!("a:{peer}").as_str().into(),
+            name: peer.into(),
+            facts: facts(peer),
+            email: None,
+            picture: None,
+        },
         speaker: Speaker::Peer,
         text: text.into(),
         attachments: Vec::new(),
         reply_to: None,
+        facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };
     Inbound {

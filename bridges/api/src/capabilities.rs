@@ -1,5 +1,7 @@
 //! What a network can do, as data. Each field is here because the gateway branches on it.
 
+use std::time::Duration;
+
 /// Known better after connecting; cautious before.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -19,6 +21,8 @@ pub struct Capabilities {
     pub replies: bool,
     /// The network can take a message back.
     pub withdraw: bool,
+    /// How long one `send` or `probe` may take before it is given up as unknown.
+    pub attempt_limit: Duration,
     /// Effects that the gateway may have under way at once, over all threads. At least 1.
     pub in_flight_max: usize,
 }
@@ -35,6 +39,7 @@ impl Capabilities {
             receipts: Receipts::Accepted,
             replies: false,
             withdraw: false,
+            attempt_limit: Duration::from_mins(2),
             in_flight_max: 64,
         }
     }

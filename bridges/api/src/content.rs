@@ -38,7 +38,12 @@ pub enum Report {
     Withdrawn { event: EventId },
     /// Something that an agent should know and the peer never sees: a private note in the thread's
     /// conversation. Dropped when the thread has no conversation yet.
-    Note { text: String },
+    Note {
+        text: String,
+        /// Another thread that the text speaks of: its conversation is named behind it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        see: Option<ThreadId>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +59,9 @@ pub struct Message {
     /// What this one answers, where the network says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Target>,
+    /// Facts about this message for the agent, such as how far its sender is proved.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub facts: BTreeMap<String, String>,
     /// Facts about the conversation for the agent, such as the channel.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub thread_facts: BTreeMap<String, String>,
@@ -86,6 +94,9 @@ pub struct Peer {
     /// What the network says of them (nick, account, host). Shown to agents.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub facts: BTreeMap<String, String>,
+    /// A mail address that is proved to be theirs: a contact that has it already is taken for theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
     /// Their picture as it is now: another address is another picture.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub picture: Option<Attachment>,
@@ -163,6 +174,14 @@ pub enum Part {
         reply_to: Option<EventId>,
     },
     Attachment(Attachment),
+    /// A whole message at once, for a network whose messages carry their files.
+    Letter {
+        text: String,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        attachments: Vec<Attachment>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reply_to: Option<EventId>,
+    },
     /// An earlier message is to be taken back, or said to be.
     Withdraw {
         /// Of its first part.

@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Agent, Attachment, BridgeName, Fault, File, Inbound, ThreadId};
+use crate::{Agent, Attachment, BridgeName, Fault, File, Filling, Inbound, KeptId, ThreadId};
 
 /// A named value that a bridge keeps between runs: a position, or what it knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +55,9 @@ pub enum Landing {
 #[error("{0}")]
 pub struct AcceptError(pub String);
 
+/// The cursors to save with kept bytes, once their name is known.
+pub type CursorsOf = Box<dyn FnOnce(&KeptId) -> Vec<Cursor> + Send>;
+
 /// What the gateway implements, and a recording host in tests.
 #[async_trait]
 pub trait HostPort: Send + Sync {
@@ -65,6 +69,18 @@ pub trait HostPort: Send + Sync {
     }
     async fn agent_picture(&self, _agent: &Agent) -> Result<Option<Attachment>, Fault> {
         Ok(None)
+    }
+    async fn keep(&self, _bytes: Bytes, _cursors: CursorsOf) -> Result<KeptId, AcceptError> {
+        Err(AcceptError("nothing is kept here".into()))
+    }
+    async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
+        Err(AcceptError("nothing is kept here".into()))
+    }
+    async fn kept(&self, _id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
+        Ok(None)
+    }
+    fn free_bytes(&self) -> u64 {
+        u64::MAX
     }
     fn typing(&self, _thread: &ThreadId, _typing: bool) {}
 }
@@ -115,6 +131,28 @@ impl Host {
     /// the inbox; the answer is remembered for a while.
     pub async fn agent_picture(&self, agent: &Agent) -> Result<Option<Attachment>, Fault> {
         self.port.agent_picture(agent).await
+    }
+    /// Keeps bytes and cursors, in one transaction: durable when this returns. For what fits into memory; many
+    /// callers share one sync of the disk. Kept bytes go when the gateway's time of remembering is over and
+    /// nothing that may name them waits.
+    pub async fn keep(
+        &self,
+        bytes: Bytes,
+        cursors: impl FnOnce(&KeptId) -> Vec<Cursor> + Send + 'static,
+    ) -> Result<KeptId, AcceptError> {
+        self.port.keep(bytes, Box::new(cursors)).await
+    }
+    /// Begins to keep something too large for memory.
+    pub async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
+        self.port.fill().await
+    }
+    /// Kept bytes, whole. `None` when they are gone.
+    pub async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
+        self.port.kept(id).await
+    }
+    /// Bytes that the disk has left for what is to be kept. Cheap.
+    pub fn free_bytes(&self) -> u64 {
+        self.port.free_bytes()
     }
     /// The peer is typing, or no longer is. Shown to agents if that can be done at once, else dropped.
     pub fn typing(&self, thread: &ThreadId, typing: bool) {

@@ -66,6 +66,11 @@ name! {
     Key
 }
 name! {
+    /// Bytes that the gateway keeps for a bridge: 32 lower-case hexadecimal digits. Later ones sort behind
+    /// earlier ones.
+    KeptId
+}
+name! {
     /// An agent, by a name that stays when they are renamed. Opaque to bridges.
     AgentId
 }

@@ -2,13 +2,20 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::{AcceptError, BridgeName, BridgeState, Cursor, Host, HostPort, Inbound};
+use crate::{
+    AcceptError, Attachment, BridgeName, BridgeState, Cursor, CursorsOf, Fault, File, Filling, Host, HostPort, Inbound,
+    KeptId,
+};
 
 /// Everything that a bridge told its host.
 #[derive(Debug, Default)]
@@ -16,21 +23,35 @@ pub struct Recorded {
     pub events: Vec<Inbound>,
     pub cursors: BTreeMap<String, String>,
     pub states: Vec<BridgeState>,
+    /// What was given to keep.
+    pub kept: BTreeMap<KeptId, Bytes>,
+    /// Files that can be opened, by their addresses.
+    pub files: BTreeMap<String, Bytes>,
     /// While true, `accept` is refused and nothing is recorded.
     pub refuses: bool,
     pub refused: usize,
 }
 
 /// A [`HostPort`] that keeps everything in memory.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct RecordingHost {
     recorded: Mutex<Recorded>,
     changed: Notify,
+    me: Weak<Self>,
+    named: AtomicU64,
 }
 
 impl RecordingHost {
     pub fn new() -> Arc<Self> {
-        Arc::default()
+        Arc::new_cyclic(|me| Self {
+            recorded: Mutex::default(),
+            changed: Notify::new(),
+            me: me.clone(),
+            named: AtomicU64::new(0),
+        })
+    }
+    fn next_kept(&self) -> KeptId {
+        KeptId::from(format!("{:032x}", self.named.fetch_add(1, Ordering::Relaxed)))
     }
     pub fn host(self: &Arc<Self>, bridge: &str) -> Host {
         Host::new(BridgeName::from(bridge), self.clone())
@@ -52,6 +73,26 @@ impl RecordingHost {
 
 #[async_trait]
 impl HostPort for RecordingHost {
+    async fn keep(&self, bytes: Bytes, cursors: CursorsOf) -> Result<KeptId, AcceptError> {
+        let id = self.next_kept();
+        self.accept(Vec::new(), cursors(&id)).await?;
+        self.recorded().kept.insert(id.clone(), bytes);
+        self.changed.notify_waiters();
+        Ok(id)
+    }
+    async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
+        let id = self.next_kept();
+        let host = self.me.upgrade().expect("it is asked through a handle on it");
+        Ok((id.clone(), Box::new(RecordedFilling { id, bytes: Vec::new(), host })))
+    }
+    async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
+        Ok(self.recorded().kept.get(id).cloned())
+    }
+    async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
+        let found = self.recorded().files.get(&attachment.url).cloned();
+        let bytes = found.ok_or_else(|| Fault::refused(format!("nobody keeps a file {:?}", attachment.name)))?;
+        Ok(File::whole(attachment.media_type.clone(), bytes))
+    }
     async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
         {
             let mut recorded = self.recorded();
@@ -78,5 +119,28 @@ impl HostPort for RecordingHost {
     fn state(&self, state: BridgeState) {
         self.recorded().states.push(state);
         self.changed.notify_waiters();
+    }
+}
+
+struct RecordedFilling {
+    id: KeptId,
+    bytes: Vec<u8>,
+    host: Arc<RecordingHost>,
+}
+
+#[async_trait]
+impl Filling for RecordedFilling {
+    async fn write(&mut self, piece: Bytes) -> Result<(), AcceptError> {
+        if self.host.recorded().refuses {
+            return Err(AcceptError("the recording host was told to refuse".into()));
+        }
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+    async fn finish(self: Box<Self>) -> Result<(), AcceptError> {
+        let Self { id, bytes, host } = *self;
+        host.recorded().kept.insert(id, bytes.into());
+        host.changed.notify_waiters();
+        Ok(())
     }
 }

@@ -38,6 +38,7 @@ mod fault;
 mod file;
 mod host;
 mod ids;
+mod kept;
 #[cfg(feature = "kit")]
 pub mod kit;
 mod secret;
@@ -50,7 +51,8 @@ pub use content::{
 };
 pub use fault::{Fault, FaultKind, SettingsFault};
 pub use file::{File, Pieces};
-pub use host::{AcceptError, BridgeState, Cursor, Host, HostPort, Landing};
-pub use ids::{AgentId, BridgeName, EventId, Key, PeerId, ThreadId};
+pub use host::{AcceptError, BridgeState, Cursor, CursorsOf, Host, HostPort, Landing};
+pub use ids::{AgentId, BridgeName, EventId, KeptId, Key, PeerId, ThreadId};
+pub use kept::Filling;
 pub use secret::Secret;
 pub use tokio_util::sync::CancellationToken;

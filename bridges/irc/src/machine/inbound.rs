@@ -187,11 +187,18 @@ impl Machine {
         let name = Some(display_name(&spoken.nick)).filter(|name| !name.is_empty());
         let thread_facts = spoken.channel.iter().map(|name| ("channel".to_owned(), name.clone())).collect();
         let message = Message {
-            peer: Peer { id: id.clone(), name: name.unwrap_or_else(|| "(no name)".to_owned()), facts, picture: None },
+            peer: Peer {
+                id: id.clone(),
+                name: name.unwrap_or_else(|| "(no name)".to_owned()),
+                facts,
+                email: None,
+                picture: None,
+            },
             speaker: Speaker::Peer,
             text: spoken.text,
             attachments: Vec::new(),
             reply_to: spoken.reply_to.map(|id| bridge_api::Target::Event(EventId::from(id))),
+            facts: std::collections::BTreeMap::new(),
             thread_facts,
         };
         self.outputs.push_back(Output::Event(Inbound {

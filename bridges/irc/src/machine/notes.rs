@@ -130,7 +130,7 @@ impl Machine {
     fn push_note(&mut self, thread: ThreadId, text: &str) {
         self.notes.counter += 1;
         let event = EventId::from(format!("note-{}-{}", self.link.epoch, self.notes.counter));
-        let report = Report::Note { text: text.to_owned() };
+        let report = Report::Note { text: text.to_owned(), see: None };
         self.outputs.push_back(Output::Event(Inbound { event, at_millis: self.now.millis, thread, report }));
     }
 }

@@ -266,7 +266,7 @@ fn outbound(key: &str, thread: &str, text: &str) -> Outbound {
 }
 
 fn note_of(event: &Inbound) -> Option<&str> {
-    if let Report::Note { text } = &event.report { Some(text) } else { None }
+    if let Report::Note { text, .. } = &event.report { Some(text) } else { None }
 }
 
 fn message_of(event: &Inbound) -> Option<&bridge_api::Message> {

@@ -228,7 +228,15 @@ impl Taking<'_> {
         if let Some(server) = peer.server() {
             thread_facts.insert("homeserver".to_owned(), server.to_owned());
         }
-        Message { peer: self.peer(&peer), speaker, text, attachments, reply_to: None, thread_facts }
+        Message {
+            peer: self.peer(&peer),
+            speaker,
+            text,
+            attachments,
+            reply_to: None,
+            facts: std::collections::BTreeMap::new(),
+            thread_facts,
+        }
     }
 
     fn peer(&self, user: &UserId) -> Peer {
@@ -240,7 +248,7 @@ impl Taking<'_> {
             holder: Holder::Network,
         });
         let facts = BTreeMap::from([("matrix_id".to_owned(), user.as_str().to_owned())]);
-        Peer { id: peer_id(user), name: self.name(user), facts, picture }
+        Peer { id: peer_id(user), name: self.name(user), facts, picture, email: None }
     }
 
     fn target(&self, room: &RoomId, to: &EventRef) -> Option<Target> {

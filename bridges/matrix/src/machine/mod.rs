@@ -266,7 +266,7 @@ impl Taking<'_> {
     }
 
     fn note(&mut self, event: &Event, text: String) {
-        self.report(event, Report::Note { text });
+        self.report(event, Report::Note { text, see: None });
     }
 
     /// The event's own moment, the same at every report of it. Events are remembered by their moments, so one that

@@ -238,7 +238,7 @@ fn an_encrypted_room_is_told_once_and_each_message_gets_its_checkpoint() {
 fn leaving_coming_back_and_being_thrown_out_are_told() {
     let mut rig = Rig::chat();
     let note = |reports: Vec<Report>| match reports.as_slice() {
-        [Report::Note { text }] => text.clone(),
+        [Report::Note { text, .. }] => text.clone(),
         [] => String::new(),
         other => panic!("{other:?}"),
     };
