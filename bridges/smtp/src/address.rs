@@ -1,0 +1,195 @@
+//! Mail addresses, as they are compared and as they are written. Pure.
+
+use std::fmt;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// Octets of a local part and of a domain (RFC 5321, 4.5.3.1).
+const LOCAL_BYTES_MAX: usize = 64;
+const DOMAIN_BYTES_MAX: usize = 255;
+const ADDRESS_BYTES_MAX: usize = 254;
+
+/// A mail address, with its domain in lower case. Two that differ only in the case of the local part are the same one: no
+/// provider gives them to different people.
+#[derive(Clone, Eq)]
+pub(crate) struct Address {
+    text: Box<str>,
+    at: usize,
+}
+
+impl Address {
+    /// From `local@domain` without angle brackets. A quoted local part comes unquoted. `None` for what is no address that mail
+    /// can be sent to: an empty part, control characters, white space, a literal such as `[192.0.2.1]`, too long a part.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let (local, domain) = text.rsplit_once('@')?;
+        let local = unquoted(local)?;
+        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        let sizes = (1..=LOCAL_BYTES_MAX).contains(&local.len()) && (1..=DOMAIN_BYTES_MAX).contains(&domain.len());
+        if !sizes || local.len() + 1 + domain.len() > ADDRESS_BYTES_MAX || !is_local(&local) || !is_domain(domain) {
+            return None;
+        }
+        let text = format!("{local}@{}", domain.to_lowercase());
+        Some(Self { text: text.into(), at: local.len() })
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.text
+    }
+    pub(crate) fn local(&self) -> &str {
+        &self.text[..self.at]
+    }
+    pub(crate) fn domain(&self) -> &str {
+        &self.text[self.at + 1..]
+    }
+    /// Needs SMTPUTF8 at every hop.
+    pub(crate) fn is_international(&self) -> bool {
+        !self.text.is_ascii()
+    }
+    /// The form by which addresses are compared and people are named.
+    pub(crate) fn folded(&self) -> String {
+        self.text.to_lowercase()
+    }
+    /// `support+token@d` as `support@d` and `token`, for this separator.
+    pub(crate) fn split_detail(&self, separator: char) -> (Self, Option<&str>) {
+        match self.local().split_once(separator) {
+            Some((base, detail)) if !base.is_empty() => {
+                let text = format!("{base}@{}", self.domain());
+                (Self { text: text.into(), at: base.len() }, Some(detail))
+            }
+            Some(_) | None => (self.clone(), None),
+        }
+    }
+    /// The other way round. `None` when it gets too long.
+    pub(crate) fn with_detail(&self, separator: char, detail: &str) -> Option<Self> {
+        Self::parse(&format!("{}{separator}{detail}@{}", self.local(), self.domain()))
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        self.folded() == other.folded()
+    }
+}
+
+impl std::hash::Hash for Address {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.folded().hash(state);
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &*self.text)
+    }
+}
+
+impl Serialize for Address {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Address {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("no mail address: {text:?}")))
+    }
+}
+
+/// RFC 5321, 4.1.2: `"a b"` is written for `a b`. Only what could have been written without quotes is taken: the rest is
+/// nobody's address in practice, and a way to smuggle a second one past a relay.
+fn unquoted(local: &str) -> Option<String> {
+    let Some(inner) = local.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) else {
+        return Some(local.to_owned());
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut characters = inner.chars();
+    while let Some(c) = characters.next() {
+        match c {
+            '\\' => plain.push(characters.next()?),
+            '"' => return None,
+            c => plain.push(c),
+        }
+    }
+    Some(plain)
+}
+
+fn is_local(local: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c) || is_foreign(c);
+    local.chars().all(allowed) && !local.starts_with('.') && !local.ends_with('.') && !local.contains("..")
+}
+
+fn is_domain(domain: &str) -> bool {
+    domain.split('.').all(|label| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_' || is_foreign(c);
+        (1..=63).contains(&label.len())
+            && label.chars().all(allowed)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    })
+}
+
+/// A letter or sign beyond ASCII that one can see.
+fn is_foreign(c: char) -> bool {
+    !c.is_ascii()
+        && !c.is_control()
+        && !c.is_whitespace()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_one_or_it_is_nothing() {
+        for (text, expected) in [
+            ("ada@cust.test", Some("ada@cust.test")),
+            ("Ada.L@CUST.Test.", Some("Ada.L@cust.test")),
+            ("\"ada\"@cust.test", Some("ada@cust.test")),
+            ("\"a\\da\"@cust.test", Some("ada@cust.test")),
+            ("füße@müll.test", Some("füße@müll.test")),
+            ("\"a b\"@cust.test", None),
+            ("\"a@b\"@cust.test", None),
+            ("a@b@c.test", None),
+            ("ada@[192.0.2.1]", None),
+            ("ada@", None),
+            ("@cust.test", None),
+            ("ada", None),
+            (".ada@cust.test", None),
+            ("a..b@cust.test", None),
+            ("ada@cust..test", None),
+            ("ada@-cust.test", None),
+            ("ada\r\n@cust.test", None),
+            ("ad\0a@cust.test", None),
+            ("ad\u{202e}a@cust.test", None),
+            ("ada <x@cust.test", None),
+        ] {
+            assert_eq!(Address::parse(text).as_ref().map(Address::as_str), expected, "{text:?}");
+        }
+        assert!(Address::parse(&format!("{}@c.test", "a".repeat(64))).is_some());
+        assert!(Address::parse(&format!("{}@c.test", "a".repeat(65))).is_none());
+    }
+
+    #[test]
+    fn the_same_address_is_equal_in_any_case() {
+        assert_eq!(Address::parse("ADA@cust.test"), Address::parse("ada@CUST.TEST"));
+        assert_ne!(Address::parse("ada@cust.test"), Address::parse("ada+1@cust.test"));
+    }
+
+    #[test]
+    fn a_detail_is_taken_off_and_put_on() {
+        let address = Address::parse("support+abc@acme.test").unwrap();
+        let (base, detail) = address.split_detail('+');
+        assert_eq!((base.as_str(), detail), ("support@acme.test", Some("abc")));
+        assert_eq!(base.with_detail('+', "abc"), Some(address));
+        assert_eq!(Address::parse("+abc@acme.test").unwrap().split_detail('+').1, None);
+        assert_eq!(base.with_detail('+', &"a".repeat(60)), None);
+    }
+}

@@ -1,0 +1,1 @@
+//! Was this written by a robot? Pure.

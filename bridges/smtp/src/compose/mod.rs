@@ -1,0 +1,1 @@
+//! Writes an agent's answer as a mail.

@@ -1,0 +1,1 @@
+//! The way in: listeners, sessions, the SMTP and LMTP machine.

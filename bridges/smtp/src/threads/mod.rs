@@ -1,0 +1,1 @@
+//! Whose conversation a mail belongs to.

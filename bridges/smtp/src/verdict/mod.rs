@@ -1,0 +1,1 @@
+//! How far the sender of a mail is proved.
