@@ -1,15 +1,21 @@
 //! What one bridge is given as its [`Host`](bridge_api::Host).
 
-use std::sync::Arc;
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bridge_api::{
-    AcceptError, Agent, Attachment, BridgeName, BridgeState, Cursor, Fault, File, HostPort, Inbound, ThreadId,
+    AcceptError, Agent, Attachment, BridgeName, BridgeState, Cursor, CursorsOf, Fault, File, Filling, HostPort,
+    Inbound, KeptId, ThreadId,
 };
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::{desk::Desk, typing::News};
-use crate::{intake::Intake, telemetry::StateBoard};
+use crate::{
+    intake::Intake,
+    store::{BlobId, Fill},
+    telemetry::StateBoard,
+};
 
 pub(super) struct BridgeHost {
     pub(super) bridge: BridgeName,
@@ -17,6 +23,26 @@ pub(super) struct BridgeHost {
     pub(super) board: Arc<StateBoard>,
     pub(super) desk: Arc<Desk>,
     pub(super) typing: mpsc::Sender<News>,
+    /// Where what it keeps lies.
+    pub(super) data_dir: Arc<Path>,
+}
+
+/// Large bytes that a bridge gives to keep.
+struct Kept {
+    scope: String,
+    fill: Box<dyn Fill>,
+}
+
+#[async_trait]
+impl Filling for Kept {
+    async fn write(&mut self, piece: Bytes) -> Result<(), AcceptError> {
+        self.fill.write(piece).await.map_err(|error| AcceptError(error.to_string()))
+    }
+    async fn finish(self: Box<Self>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
+        let Self { scope, fill } = *self;
+        let cursors = cursors.into_iter().map(|cursor| (scope.clone(), cursor)).collect();
+        fill.finish(cursors).await.map_err(|error| AcceptError(error.to_string()))
+    }
 }
 
 #[async_trait]
@@ -38,6 +64,23 @@ impl HostPort for BridgeHost {
     }
     async fn agent_picture(&self, agent: &Agent) -> Result<Option<Attachment>, Fault> {
         Ok(self.desk.picture(agent).await)
+    }
+    async fn keep(&self, bytes: Bytes, cursors: CursorsOf) -> Result<KeptId, AcceptError> {
+        let cursors = |id: &BlobId| cursors(&KeptId::from(id.0.as_str()));
+        let kept = self.intake.keep(&self.bridge, bytes, cursors).await;
+        kept.map(|id| KeptId::from(id.0)).map_err(|error| AcceptError(error.to_string()))
+    }
+    async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
+        let (id, fill) = self.intake.fill().await.map_err(|error| AcceptError(error.to_string()))?;
+        Ok((KeptId::from(id.0), Box::new(Kept { scope: self.bridge.to_string(), fill })))
+    }
+    async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
+        let id = BlobId(id.as_str().to_owned());
+        self.intake.kept(&id).await.map_err(|error| AcceptError(error.to_string()))
+    }
+    fn free_bytes(&self) -> u64 {
+        // A disk that cannot be asked is found out by writing.
+        rustix::fs::statvfs(&*self.data_dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
     }
     fn typing(&self, thread: &ThreadId, typing: bool) {
         // Worthless later: with a full queue it is dropped.

@@ -227,6 +227,7 @@ impl Gateway {
             self.bridges.spawn(|stop| typing::to_inbox(client, sessions, told, stop));
             peers_typing.insert(name, (tell, parts.desk.clone()));
         }
+        let data_dir: Arc<Path> = self.control.parent().unwrap_or(Path::new(".")).into();
         for (bridge, typing) in bridges.into_iter().zip(agents_typing) {
             let found = peers_typing.get(&bridge.inbox).cloned();
             let (tell, desk) = found.expect("each bridge's inbox was looked for when its route was built");
@@ -236,6 +237,7 @@ impl Gateway {
                 board: self.board.clone(),
                 desk,
                 typing: tell,
+                data_dir: data_dir.clone(),
             };
             let shown = bridge.bridge.clone();
             self.bridges.spawn(|stop| typing::to_network(shown, typing, stop));

@@ -141,7 +141,7 @@ async fn number(store: &dyn Store, name: &str) -> Result<Option<i64>, StoreError
 }
 
 async fn save(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store.accept(Batch { groups: Vec::new(), cursors: vec![(SCOPE.to_owned(), cursor)] }, now_millis).await.map(drop)
+    store.accept(Batch { cursors: vec![(SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis).await.map(drop)
 }
 
 fn mark_name(inbox: &InboxName) -> String {

@@ -6,6 +6,7 @@ mod to_its_end;
 use std::{collections::HashMap, sync::Arc};
 
 use bridge_api::{Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, Holder, Inbound, Key, Reply, ThreadId};
+use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
@@ -17,7 +18,7 @@ use crate::{
     },
     clock::Clock,
     model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, Waiting, orders},
-    store::{Accepted, Batch, Store, StoreError},
+    store::{Accepted, Batch, Blob, BlobId, Fill, Store, StoreError},
 };
 
 const NO_ADDRESS: &str =
@@ -96,7 +97,34 @@ impl Intake {
         let Some(route) = self.routes.get(bridge) else { return Ok(()) };
         let groups = events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
         let cursors = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
-        self.accept(Batch { groups, cursors }, now).await.map(drop)
+        self.accept(Batch { groups, cursors, ..Batch::default() }, now).await.map(drop)
+    }
+
+    /// Keeps bytes for a bridge, with its cursors, the first of which holds them.
+    pub async fn keep(
+        &self,
+        bridge: &BridgeName,
+        bytes: Bytes,
+        cursors: impl FnOnce(&BlobId) -> Vec<Cursor>,
+    ) -> Result<BlobId, StoreError> {
+        let now = self.clock.now();
+        let id = self.store.name_blob(now);
+        let cursors: Vec<_> = cursors(&id).into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
+        let blobs = vec![Blob { id: id.clone(), bytes, held_by }];
+        self.accept(Batch { cursors, blobs, ..Batch::default() }, now).await?;
+        Ok(id)
+    }
+
+    /// Begins to keep something too large for memory.
+    pub async fn fill(&self) -> Result<(BlobId, Box<dyn Fill>), StoreError> {
+        let id = self.store.name_blob(self.clock.now());
+        let fill = self.store.fill(&id).await?;
+        Ok((id, fill))
+    }
+
+    pub async fn kept(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
+        self.store.blob(id).await
     }
 
     /// Judges a callback and keeps what it orders.
@@ -144,7 +172,7 @@ impl Intake {
         };
         match group {
             Ok(group) => {
-                let accepted = self.accept(Batch { groups: vec![group], cursors: Vec::new() }, now).await?;
+                let accepted = self.accept(Batch { groups: vec![group], ..Batch::default() }, now).await?;
                 Ok(if accepted == [Accepted::Duplicate] { Taken::Duplicate } else { Taken::Stored })
             }
             Err(reason) => Ok(Taken::Ignored(reason)),

@@ -110,7 +110,7 @@ impl Rig {
             parts: (0..parts).map(part).collect(),
         };
         let group = orders::reply(reply, self.clock.now(), OnDuplicate::Ignore).unwrap();
-        let batch = Batch { groups: vec![group], cursors: Vec::new() };
+        let batch = Batch { groups: vec![group], ..Batch::default() };
         for accepted in self.store.accept(batch, self.clock.now()).await.unwrap() {
             accepted.into_waiting().iter().for_each(|waiting| self.pump.push(waiting));
         }

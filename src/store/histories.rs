@@ -126,7 +126,9 @@ fn steps() -> impl Strategy<Value = Step> {
 
 async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> Answer {
     match step {
-        Step::Accept(groups, cursors) => Answer::Accepted(store.accept(Batch { groups, cursors }, now_millis).await),
+        Step::Accept(groups, cursors) => {
+            Answer::Accepted(store.accept(Batch { groups, cursors, ..Batch::default() }, now_millis).await)
+        }
         Step::Lease => Answer::Leased(store.lease("tests", now_millis).await),
         Step::Release => Answer::Unit(store.release(lease).await),
         Step::Turn(turn) => Answer::Turned(Box::new(store.turn(lease, turn, now_millis).await)),

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use async_trait::async_trait;
@@ -11,16 +11,17 @@ use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
 use super::{
-    Accepted, Attempt, Batch, Begin, BlobId, DeadLetter, Depth, EnvelopeState, HOUR_MILLIS, History, Lease, Listed,
-    Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
+    Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
+    History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
 };
 use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
 
-/// A store in memory. What outlives a "crash" in a simulation is this value.
-#[derive(Debug, Default)]
+/// A store in memory. What outlives a "crash" in a simulation is this value, or a clone: all see the same.
+#[derive(Clone, Debug, Default)]
 pub struct MemoryStore {
-    model: Mutex<Model>,
-    refusal: Mutex<Option<StoreError>>,
+    model: Arc<Mutex<Model>>,
+    refusal: Arc<Mutex<Option<StoreError>>>,
+    names: Arc<BlobNames>,
 }
 
 impl MemoryStore {
@@ -61,6 +62,9 @@ impl Store for MemoryStore {
                 Some(value) => model.cursors.insert((scope, cursor.name), value),
                 None => model.cursors.remove(&(scope, cursor.name)),
             };
+        }
+        for Blob { id, bytes, held_by } in batch.blobs {
+            model.blobs.insert(id.0, (bytes, held_by));
         }
         Ok(batch.groups.into_iter().map(|group| model.accept(group, now_millis)).collect())
     }
@@ -117,15 +121,15 @@ impl Store for MemoryStore {
         Ok(ours.map(|((_, name), value)| Cursor::set(name, value)).collect())
     }
 
-    async fn put_blob(&self, bytes: Bytes, now_millis: i64) -> Result<BlobId, StoreError> {
-        let mut model = self.write()?;
-        model.blobs_made += 1;
-        let id = BlobId(format!("{:032x}", model.blobs_made));
-        model.blobs.insert(id.clone(), (now_millis, bytes));
-        Ok(id)
+    fn name_blob(&self, now_millis: i64) -> BlobId {
+        self.names.next(now_millis)
+    }
+    async fn fill(&self, id: &BlobId) -> Result<Box<dyn Fill>, StoreError> {
+        drop(self.write()?);
+        Ok(Box::new(Filling { store: self.clone(), id: id.clone(), bytes: Vec::new() }))
     }
     async fn blob(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
-        Ok(self.read()?.blobs.get(id).map(|(_, bytes)| bytes.clone()))
+        Ok(self.read()?.blobs.get(&id.0).map(|(bytes, _)| bytes.clone()))
     }
 
     async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
@@ -183,8 +187,8 @@ struct Model {
     leased: bool,
     sessions: HashMap<(BridgeName, ThreadId), Session>,
     cursors: BTreeMap<(String, String), String>,
-    blobs: HashMap<BlobId, (i64, Bytes)>,
-    blobs_made: u128,
+    /// By id, with the cursor that holds it.
+    blobs: BTreeMap<String, (Bytes, Option<(String, String)>)>,
 }
 
 #[derive(Debug)]
@@ -318,8 +322,34 @@ impl Model {
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
         let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
-        self.blobs.retain(|_, (made_millis, _)| *made_millis >= blobs_before);
+        let first_kept = BlobNames::first_of(blobs_before);
+        let cursors = &self.cursors;
+        self.blobs.retain(|id, (_, held_by)| {
+            let number = BlobId(id.clone()).number();
+            number >= Some(first_kept) || held_by.as_ref().is_some_and(|cursor| cursors.contains_key(cursor))
+        });
         rows - self.rows.len() + known - self.known.len()
+    }
+}
+
+struct Filling {
+    store: MemoryStore,
+    id: BlobId,
+    bytes: Vec<u8>,
+}
+
+#[async_trait]
+impl Fill for Filling {
+    async fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
+        drop(self.store.write()?);
+        self.bytes.extend_from_slice(&piece);
+        Ok(())
+    }
+    async fn finish(self: Box<Self>, cursors: Vec<(String, Cursor)>) -> Result<(), StoreError> {
+        let Self { store, id, bytes } = *self;
+        let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
+        let blobs = vec![Blob { id, bytes: bytes.into(), held_by }];
+        store.accept(Batch { cursors, blobs, ..Batch::default() }, 0).await.map(drop)
     }
 }
 

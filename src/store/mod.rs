@@ -8,6 +8,8 @@ mod histories;
 #[cfg(test)]
 mod suite;
 
+use std::sync::atomic::{AtomicI64, Ordering};
+
 use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
@@ -45,8 +47,11 @@ pub trait Store: Send + Sync + 'static {
     /// Cursors of a scope whose name begins with `prefix`, ordered by name.
     async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError>;
 
-    /// Keeps the bytes of an attachment, durable and by a name of ours.
-    async fn put_blob(&self, bytes: bytes::Bytes, now_millis: i64) -> Result<BlobId, StoreError>;
+    /// A name for a blob that is to be kept, by [`accept`](Self::accept) or [`fill`](Self::fill). Later ones sort
+    /// behind earlier ones.
+    fn name_blob(&self, now_millis: i64) -> BlobId;
+    /// Begins a blob that is too large for memory.
+    async fn fill(&self, id: &BlobId) -> Result<Box<dyn Fill>, StoreError>;
     async fn blob(&self, id: &BlobId) -> Result<Option<bytes::Bytes>, StoreError>;
 
     /// Dead letters, newest first.
@@ -62,8 +67,8 @@ pub trait Store: Send + Sync + 'static {
     async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError>;
     async fn depth(&self) -> Result<Depth, StoreError>;
     /// Forgets finished work, and the keys of events, from before this moment. Returns how many of both
-    /// went. What waits or is dead stays, with its keys, and so do attachments that it may name. May
-    /// take several transactions, each of them whole.
+    /// went. What waits or is dead stays, with its keys, and so do blobs that it may name, and those whose
+    /// cursor is still there. May take several transactions, each of them whole.
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError>;
     /// `Ok` when something can be written now.
     async fn check(&self) -> Result<(), StoreError>;
@@ -77,6 +82,24 @@ pub struct Batch {
     pub groups: Vec<Group>,
     /// With their scope: a bridge's name, or one of ours.
     pub cursors: Vec<(String, Cursor)>,
+    pub blobs: Vec<Blob>,
+}
+
+/// Something small to keep.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blob {
+    pub id: BlobId,
+    pub bytes: bytes::Bytes,
+    /// Scope and name of a cursor: while it is there, so is the blob.
+    pub held_by: Option<(String, String)>,
+}
+
+/// A blob on its way, piece by piece. Dropped before its end, it never was.
+#[async_trait]
+pub trait Fill: Send {
+    async fn write(&mut self, piece: bytes::Bytes) -> Result<(), StoreError>;
+    /// Durable when it returns, together with the cursors; the first of them holds it.
+    async fn finish(self: Box<Self>, cursors: Vec<(String, Cursor)>) -> Result<(), StoreError>;
 }
 
 /// What became of one group, in the order of the batch.
@@ -154,9 +177,38 @@ pub struct Turned {
     pub accepted: Vec<Waiting>,
 }
 
-/// The store's name for an attachment: 32 lower-case hex digits.
+/// The store's name for a blob: 32 lower-case hex digits, the first 15 of which grow with time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct BlobId(pub String);
+
+impl BlobId {
+    /// Where it stands among all.
+    fn number(&self) -> Option<i64> {
+        let ours = self.0.len() == 32 && self.0.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if ours { i64::from_str_radix(&self.0[..15], 16).ok() } else { None }
+    }
+}
+
+/// Gives out names of blobs.
+#[derive(Debug, Default)]
+struct BlobNames(AtomicI64);
+
+impl BlobNames {
+    /// Numbers that one millisecond has; more than that run ahead of the clock, which harms nothing.
+    const BITS: u32 = 16;
+
+    /// Where blobs of this moment begin.
+    fn first_of(millis: i64) -> i64 {
+        millis.clamp(0, i64::MAX >> 20) << Self::BITS
+    }
+
+    fn next(&self, now_millis: i64) -> BlobId {
+        let floor = Self::first_of(now_millis);
+        let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(floor.max(last + 1)));
+        let number = floor.max(last.unwrap_or_else(|last| last) + 1);
+        BlobId(format!("{number:015x}{:017x}", fastrand::u128(..(1 << 68))))
+    }
+}
 
 /// An envelope that was given up in public.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]

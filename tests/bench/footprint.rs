@@ -97,7 +97,7 @@ async fn fill(folder: &Path, waiting: usize, sessions: usize) {
     let envelopes: Vec<usize> = (0..waiting).collect();
     for some in envelopes.chunks(WRITERS) {
         let groups = some.iter().map(|number| Group::one(envelope(*number))).collect();
-        store.accept(Batch { groups, cursors: Vec::new() }, now_millis()).await.expect("the store works");
+        store.accept(Batch { groups, ..Batch::default() }, now_millis()).await.expect("the store works");
     }
     store.close().await;
 }

@@ -182,11 +182,12 @@ impl Subject {
                     thread: "ann".into(),
                     text: self.text.clone(),
                     reply_to: None,
+                    see: None,
                 },
             })
         };
         let groups = (first..first + BATCH as i64).map(envelope).collect();
-        let batch = Batch { groups, cursors: Vec::new() };
+        let batch = Batch { groups, ..Batch::default() };
         let accepted = self.store.accept(batch, now_millis()).await.expect("the store works");
         let mut heads = self.heads.lock().expect("no panic");
         for one in accepted {

@@ -133,8 +133,8 @@ impl Host {
         self.port.agent_picture(agent).await
     }
     /// Keeps bytes and cursors, in one transaction: durable when this returns. For what fits into memory; many
-    /// callers share one sync of the disk. Kept bytes go when the gateway's time of remembering is over and
-    /// nothing that may name them waits.
+    /// callers share one sync of the disk. Kept bytes go when the gateway's time of remembering is over, the
+    /// first of the cursors is removed and nothing that may name them waits.
     pub async fn keep(
         &self,
         bytes: Bytes,

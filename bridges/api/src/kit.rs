@@ -137,8 +137,9 @@ impl Filling for RecordedFilling {
         self.bytes.extend_from_slice(&piece);
         Ok(())
     }
-    async fn finish(self: Box<Self>) -> Result<(), AcceptError> {
+    async fn finish(self: Box<Self>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
         let Self { id, bytes, host } = *self;
+        host.accept(Vec::new(), cursors).await?;
         host.recorded().kept.insert(id, bytes.into());
         host.changed.notify_waiters();
         Ok(())

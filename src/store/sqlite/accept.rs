@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{letters, work::Work};
 use crate::{
     model::{Group, Lane, NewEnvelope, OnDuplicate, Waiting},
-    store::{Accepted, message_ranks},
+    store::{Accepted, Blob, BlobId, BlobNames, message_ranks},
 };
 
 /// A group in the form in which it is written: made on the caller's thread, which the writer's is too
@@ -110,6 +110,30 @@ fn insert(work: &mut Work, new: &WrittenEnvelope, now_millis: i64) -> rusqlite::
     )?;
     work.count(sink, 1);
     Ok(Waiting { id, lane: new.lane.clone(), rank: new.rank, due_millis: new.due_millis })
+}
+
+/// Small ones, beside the other rows.
+pub(super) fn blobs(work: &Work, blobs: &[Blob]) -> rusqlite::Result<()> {
+    for Blob { id, bytes, held_by } in blobs {
+        let (scope, name) = held_by.as_ref().map(|(scope, name)| (scope.as_str(), name.as_str())).unzip();
+        let number = id.number().expect("names of blobs are given out by the store");
+        work.execute("INSERT INTO kept VALUES (?1, ?2, ?3, ?4, ?5)", params![number, id.0, scope, name, &bytes[..]])?;
+    }
+    Ok(())
+}
+
+/// One that will be a file.
+pub(super) fn large_blob(work: &Work, id: &BlobId) -> rusqlite::Result<()> {
+    let number = id.number().expect("names of blobs are given out by the store");
+    work.execute("INSERT INTO blob VALUES (?1, 0, ?2, NULL, NULL)", params![id.0, number >> BlobNames::BITS])
+}
+
+/// Its file is whole, and held by this cursor.
+pub(super) fn filled(work: &Work, id: &BlobId, bytes: u64, cursors_: &[(String, Cursor)]) -> rusqlite::Result<()> {
+    let (scope, name) = cursors_.first().map(|(scope, cursor)| (scope.as_str(), cursor.name.as_str())).unzip();
+    let filled = params![id.0, bytes as i64, scope, name];
+    work.execute("UPDATE blob SET bytes = ?2, scope = ?3, name = ?4 WHERE id = ?1", filled)?;
+    cursors(work, cursors_)
 }
 
 pub(super) fn cursors(work: &Work, cursors: &[(String, Cursor)]) -> rusqlite::Result<()> {

@@ -1,8 +1,8 @@
-//! Attachments: files beside the database, named by us. Blocking.
+//! Large blobs: files beside the database, named by us. Blocking.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
-    io::{self, Write},
+    io,
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
@@ -29,25 +29,16 @@ impl Blobs {
         Ok(Self { folder })
     }
 
-    pub(super) fn new_id() -> BlobId {
-        BlobId(format!("{:032x}", fastrand::u128(..)))
+    /// A file to write to, aside until it is whole.
+    pub(super) fn begin(&self, id: &BlobId) -> io::Result<File> {
+        let unfinished = self.unfinished(id).ok_or(io::ErrorKind::InvalidInput)?;
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)
     }
 
-    /// Durable when it returns.
-    pub(super) fn put(&self, id: &BlobId, bytes: &[u8]) -> io::Result<()> {
-        let unfinished = self.folder.join(UNFINISHED).join(&id.0);
-        let written = self.write(id, &unfinished, bytes);
-        if written.is_err() {
-            // It may not have come to be; what stays is removed at the next start.
-            drop(fs::remove_file(&unfinished));
-        }
-        written
-    }
-
-    fn write(&self, id: &BlobId, unfinished: &Path, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(unfinished)?;
-        file.write_all(bytes)?;
+    /// Gives a whole file its name. Durable when it returns.
+    pub(super) fn place(&self, id: &BlobId, file: &File) -> io::Result<()> {
         file.sync_all()?;
+        let unfinished = self.unfinished(id).ok_or(io::ErrorKind::InvalidInput)?;
         let path = self.path(id).ok_or(io::ErrorKind::InvalidInput)?;
         let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         if !folder.is_dir() {
@@ -56,6 +47,13 @@ impl Blobs {
         }
         fs::rename(unfinished, &path)?;
         File::open(folder)?.sync_all()
+    }
+
+    /// Removes what will not be whole. What stays all the same is removed at the next start.
+    pub(super) fn abandon(&self, id: &BlobId) {
+        if let Some(unfinished) = self.unfinished(id) {
+            drop(fs::remove_file(unfinished));
+        }
     }
 
     pub(super) fn read(&self, id: &BlobId) -> io::Result<Option<Vec<u8>>> {
@@ -74,10 +72,14 @@ impl Blobs {
         }
     }
 
-    /// `None` for what is no id of ours, so that no text from elsewhere becomes a path.
+    /// `None` for what is no id of ours, so that no text from elsewhere becomes a path. The end of an id is random,
+    /// its beginning a time: folders by the end fill evenly.
     fn path(&self, id: &BlobId) -> Option<PathBuf> {
-        let ours = id.0.len() == 32 && id.0.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        ours.then(|| self.folder.join(&id.0[..2]).join(&id.0))
+        id.number().map(|_| self.folder.join(&id.0[30..]).join(&id.0))
+    }
+
+    fn unfinished(&self, id: &BlobId) -> Option<PathBuf> {
+        id.number().map(|_| self.folder.join(UNFINISHED).join(&id.0))
     }
 }
 

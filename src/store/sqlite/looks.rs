@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use super::{accept::hash, fault::Failure};
 use crate::{
     model::{EnvelopeId, Lane, LaneId, Session, SinkName, Waiting},
-    store::{Attempt, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, StoreError},
+    store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, StoreError},
 };
 
 pub(super) fn waiting(
@@ -31,6 +31,13 @@ pub(super) fn waiting(
         Ok(Waiting { id: EnvelopeId(row.get(0)?), lane, rank: row.get(3)?, due_millis: row.get(4)? })
     })?;
     Ok(waiting.collect::<Result<_, _>>()?)
+}
+
+/// A small blob.
+pub(super) fn kept(connection: &Connection, id: &BlobId) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(number) = id.number() else { return Ok(None) };
+    let mut kept = connection.prepare_cached("SELECT bytes FROM kept WHERE n = ?1 AND id = ?2")?;
+    Ok(kept.query_row(rusqlite::params![number, id.0], |row| row.get(0)).optional()?)
 }
 
 pub(super) fn session(

@@ -1,10 +1,11 @@
-//! The store on SQLite: one process, one thread that writes, one sync for all who wait. Attachments are
+//! The store on SQLite: one process, one thread that writes, one sync for all who wait. Large blobs are
 //! files beside the database.
 
 mod accept;
 mod blobs;
 mod checkpoint;
 mod fault;
+mod filling;
 #[cfg(test)]
 mod killed;
 mod letters;
@@ -24,6 +25,7 @@ use std::{
     io,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -33,10 +35,13 @@ use bytes::Bytes;
 use rusqlite::params;
 
 use self::{
-    accept::Written, blobs::Blobs, fault::Soundness, owner::Owner, reader::Reader, schema::Role, turn::WrittenTurn,
-    work::Work, writer::Writer,
+    accept::Written, blobs::Blobs, fault::Soundness, filling::Filling, owner::Owner, reader::Reader, schema::Role,
+    turn::WrittenTurn, work::Work, writer::Writer,
 };
-use super::{Accepted, Batch, BlobId, DeadLetter, Depth, History, Lease, Listed, Store, StoreError, Turn, Turned};
+use super::{
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, History, Lease, Listed, Store, StoreError, Turn,
+    Turned,
+};
 use crate::model::{EnvelopeId, Session, Waiting};
 
 /// How long a new process waits for the one before it to end.
@@ -47,7 +52,8 @@ const HANDOVER_SECONDS: u64 = 5;
 #[derive(Debug)]
 pub struct SqliteStore {
     blobs: Blobs,
-    writer: Writer,
+    names: BlobNames,
+    writer: Arc<Writer>,
     /// For work: sessions, cursors, what waits.
     lookups: Reader,
     /// For people: what may read much.
@@ -91,7 +97,8 @@ impl SqliteStore {
         };
         let (lookups, looks) = (reader("store lookups")?, reader("store looks")?);
         let writer = Writer::start(work, owners, soundness.clone())?;
-        Ok(Self { blobs, writer, lookups, looks, soundness })
+        let names = BlobNames::default();
+        Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness })
     }
 
     /// Runs file work where it may block.
@@ -102,8 +109,8 @@ impl SqliteStore {
         self.soundness.check()?;
         let blobs = self.blobs.clone();
         let done = tokio::task::spawn_blocking(move || work(blobs)).await;
-        let done = done.map_err(|error| StoreError::Unwritable(format!("attachments: {error}")))?;
-        done.map_err(|error| StoreError::Unwritable(format!("attachments: {error}")))
+        let done = done.map_err(|error| StoreError::Unwritable(format!("blobs: {error}")))?;
+        done.map_err(|error| StoreError::Unwritable(format!("blobs: {error}")))
     }
 }
 
@@ -137,9 +144,10 @@ fn unwritable(path: &Path, error: &io::Error) -> StoreError {
 impl Store for SqliteStore {
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
         let groups: Vec<_> = batch.groups.into_iter().map(Written::from).collect();
-        let cursors = batch.cursors;
+        let (cursors, small) = (batch.cursors, batch.blobs);
         let accept = move |work: &mut Work| {
             accept::cursors(work, &cursors)?;
+            accept::blobs(work, &small)?;
             Ok(accept::groups(work, &groups, now_millis)?)
         };
         self.writer.call(accept).await
@@ -209,19 +217,24 @@ impl Store for SqliteStore {
         self.lookups.call(move |connection| looks::cursors(connection, &scope, &prefix)).await
     }
 
-    async fn put_blob(&self, bytes: Bytes, now_millis: i64) -> Result<BlobId, StoreError> {
-        let id = Blobs::new_id();
+    fn name_blob(&self, now_millis: i64) -> BlobId {
+        self.names.next(now_millis)
+    }
+    async fn fill(&self, id: &BlobId) -> Result<Box<dyn Fill>, StoreError> {
         // The row first: a row without a file is forgotten in its time, a file without a row never.
-        let (row, length) = (id.0.clone(), bytes.len() as i64);
-        let sql = "INSERT INTO blob VALUES (?1, ?2, ?3)";
-        self.writer.call(move |work| Ok(work.execute(sql, params![row, length, now_millis])?)).await?;
-        let file = id.clone();
-        self.blocking(move |blobs| blobs.put(&file, &bytes)).await?;
-        Ok(id)
+        let row = id.clone();
+        self.writer.call(move |work| Ok(accept::large_blob(work, &row)?)).await?;
+        let name = id.clone();
+        let file = self.blocking(move |blobs| blobs.begin(&name)).await?;
+        Ok(Box::new(Filling::new(id.clone(), file, self.blobs.clone(), self.writer.clone())))
     }
     async fn blob(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
-        let id = id.clone();
-        Ok(self.blocking(move |blobs| blobs.read(&id)).await?.map(Bytes::from))
+        let (small, large) = (id.clone(), id.clone());
+        let found = self.lookups.call(move |connection| looks::kept(connection, &small)).await?;
+        match found {
+            Some(bytes) => Ok(Some(bytes.into())),
+            None => Ok(self.blocking(move |blobs| blobs.read(&large)).await?.map(Bytes::from)),
+        }
     }
 
     async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
@@ -252,6 +265,7 @@ impl Store for SqliteStore {
             progress = self.writer.call(move |work| Ok(prune::slice(work, from.clone(), before_millis)?)).await?;
         }
         let gone = self.writer.call(move |work| Ok(prune::blobs(work, before_millis)?)).await?;
+        while self.writer.call(move |work| Ok(prune::kept(work, before_millis)?)).await? {}
         self.blocking(move |blobs| gone.iter().try_for_each(|id| blobs.remove(id))).await?;
         Ok(progress.forgotten)
     }

@@ -3,7 +3,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::work::Work;
-use crate::store::{BlobId, HOUR_MILLIS};
+use crate::store::{BlobId, BlobNames, HOUR_MILLIS};
 
 /// Rows that one slice looks at.
 const SLICE: i64 = 2_000;
@@ -71,15 +71,31 @@ fn keys(work: &Work, progress: &mut Progress, before_millis: i64) -> rusqlite::R
     Ok(())
 }
 
-/// Forgets attachments that no living or dead envelope can name: they were there before it arrived, by
-/// less than an hour. Returns those whose files may go.
+/// Forgets large blobs that no living or dead envelope can name (they were there before it arrived, by less than
+/// an hour) and no cursor holds. Returns those whose files may go.
 pub(super) fn blobs(work: &Work, before_millis: i64) -> rusqlite::Result<Vec<BlobId>> {
+    let before_millis = unnamed_before(work, before_millis)?;
+    let sql = "DELETE FROM blob WHERE made < ?1 AND NOT EXISTS
+        (SELECT 1 FROM cursor WHERE cursor.scope = blob.scope AND cursor.name = blob.name) RETURNING id";
+    let mut gone = work.connection().prepare_cached(sql)?;
+    gone.query_map([before_millis], |row| row.get(0).map(BlobId))?.collect()
+}
+
+/// Forgets a slice of such small ones. False when there are no more.
+pub(super) fn kept(work: &Work, before_millis: i64) -> rusqlite::Result<bool> {
+    let before = BlobNames::first_of(unnamed_before(work, before_millis)?);
+    let sql = "DELETE FROM kept WHERE n IN (SELECT n FROM kept WHERE n < ?1 AND NOT EXISTS
+        (SELECT 1 FROM cursor WHERE cursor.scope = kept.scope AND cursor.name = kept.name) ORDER BY n LIMIT ?2)";
+    let gone = work.connection().prepare_cached(sql)?.execute(params![before, SLICE])?;
+    Ok(gone as i64 == SLICE)
+}
+
+/// What was made before this moment can be named by nobody.
+fn unnamed_before(work: &Work, before_millis: i64) -> rusqlite::Result<i64> {
     let oldest = |table: &str| {
         let sql = format!("SELECT accepted FROM {table} ORDER BY id LIMIT 1");
         work.connection().prepare_cached(&sql)?.query_row([], |row| row.get::<_, i64>(0)).optional()
     };
     let oldest = [oldest("body")?, oldest("dead")?].into_iter().flatten().min();
-    let before_millis = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
-    let mut gone = work.connection().prepare_cached("DELETE FROM blob WHERE made < ?1 RETURNING id")?;
-    gone.query_map([before_millis], |row| row.get(0).map(BlobId))?.collect()
+    Ok(oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS)))
 }

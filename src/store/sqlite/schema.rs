@@ -8,7 +8,8 @@ use super::fault::Soundness;
 use crate::store::StoreError;
 
 /// In order; a file is never changed once it was released.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/sqlite/0001_outbox.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/sqlite/0001_outbox.sql"), include_str!("../migrations/sqlite/0002_kept.sql")];
 
 /// Before it a checkpoint at the wrong moment could damage the file.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;

@@ -32,7 +32,7 @@ pub(super) fn fresh() -> (TempDir, Place) {
 
 pub(super) async fn accept(store: &SqliteStore, name: &str) -> Result<Accepted, StoreError> {
     let groups = vec![Group::one(new(name, name, 0))];
-    Ok(store.accept(Batch { groups, cursors: Vec::new() }, NOW).await?.remove(0))
+    Ok(store.accept(Batch { groups, ..Batch::default() }, NOW).await?.remove(0))
 }
 
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn files_are_for_the_owner_alone() {
     let (_folder, place) = fresh();
     let store = SqliteStore::open(&place).unwrap();
     accept(&store, "a").await.unwrap();
-    store.put_blob(Bytes::from_static(b"secret"), NOW).await.unwrap();
+    crate::store::suite::put(&store, b"secret", false).await;
     let (mut files, mut folders) = (0, vec![place.data_dir.clone()]);
     while let Some(folder) = folders.pop() {
         assert_eq!(folder.metadata().unwrap().mode() & 0o777, 0o700, "{}", folder.display());
@@ -185,8 +185,16 @@ async fn a_real_disk_that_fills_up_loses_nothing_and_works_again_once_there_is_r
         }
     };
     assert!(matches!(full, StoreError::Unwritable(_)), "{full}");
-    let blob = store.put_blob(Bytes::from(vec![1; 8 << 20]), NOW).await;
-    assert!(matches!(blob, Err(StoreError::Unwritable(_))), "{blob:?}");
+    let id = store.name_blob(NOW);
+    let mut fill = store.fill(&id).await;
+    if let Ok(fill) = &mut fill {
+        let written = fill.write(Bytes::from(vec![1; 8 << 20])).await;
+        assert!(matches!(written, Err(StoreError::Unwritable(_))), "{written:?}");
+    }
+    drop(fill);
+    let unfinished = disk.0.path().join("data/blobs/unfinished");
+    assert_eq!(fs::read_dir(unfinished).unwrap().count(), 0, "nothing is half stored");
+    assert_eq!(store.blob(&id).await, Ok(None));
 
     fs::remove_file(ballast).unwrap();
     assert_eq!(store.check().await, Ok(()));

@@ -95,13 +95,13 @@ async fn a_repeated_order_revives_the_dead_parts_of_its_message_alone(store: &dy
 
 async fn cursors_are_kept_with_what_they_cover(store: &dyn Store) {
     let cursors = vec![("irc".to_owned(), Cursor::set("at", "41")), ("sweep".to_owned(), Cursor::set("at", "1"))];
-    store.accept(Batch { groups: vec![group(&["a"])], cursors }, NOW).await.unwrap();
+    store.accept(Batch { groups: vec![group(&["a"])], cursors, ..Batch::default() }, NOW).await.unwrap();
     assert_eq!(store.cursors("irc", "").await.unwrap(), [Cursor::set("at", "41")]);
     let cursors = vec![("irc".to_owned(), Cursor::set("at", "42"))];
-    store.accept(Batch { groups: vec![group(&["a"])], cursors }, NOW).await.unwrap();
+    store.accept(Batch { groups: vec![group(&["a"])], cursors, ..Batch::default() }, NOW).await.unwrap();
     assert_eq!(store.cursors("irc", "a").await.unwrap(), [Cursor::set("at", "42")], "kept with a duplicate too");
     let cursors = vec![("irc".to_owned(), Cursor::remove("at"))];
-    store.accept(Batch { groups: Vec::new(), cursors }, NOW).await.unwrap();
+    store.accept(Batch { cursors, ..Batch::default() }, NOW).await.unwrap();
     assert_eq!(store.cursors("irc", "").await.unwrap(), []);
     assert_eq!(store.cursors("sweep", "").await.unwrap(), [Cursor::set("at", "1")]);
 }
@@ -109,7 +109,7 @@ async fn cursors_are_kept_with_what_they_cover(store: &dyn Store) {
 async fn cursors_are_found_by_scope_and_prefix_in_order(store: &dyn Store) {
     let names = ["peer/b", "peer/ä", "peer/a", "peers", "pe", "peer/%", "q"];
     let cursors = names.iter().map(|name| ("irc".to_owned(), Cursor::set(*name, "1"))).collect();
-    store.accept(Batch { groups: Vec::new(), cursors }, NOW).await.unwrap();
+    store.accept(Batch { cursors, ..Batch::default() }, NOW).await.unwrap();
     let found = store.cursors("irc", "peer/").await.unwrap();
     let found: Vec<_> = found.iter().map(|cursor| cursor.name.as_str()).collect();
     assert_eq!(found, ["peer/%", "peer/a", "peer/b", "peer/ä"]);

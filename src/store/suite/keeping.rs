@@ -1,17 +1,20 @@
 //! What is kept beside the envelopes, and what is forgotten.
 
+use bridge_api::Cursor;
 use bytes::Bytes;
 
 use super::{NOW, accept, accept_one, begin, dead, done, group, key, lease, settle};
 use crate::{
     model::Session,
-    store::{Accepted, Batch, BlobId, HOUR_MILLIS, Store, StoreError},
+    store::{Accepted, Batch, Blob, BlobId, HOUR_MILLIS, Store, StoreError},
 };
 
 on_each_store! {
     a_session_is_kept_changed_and_forgotten
     a_blob_comes_back_as_it_was
     pruning_forgets_what_ended_and_its_key_but_nothing_that_lives
+    a_blob_that_was_not_finished_never_was
+    pruning_keeps_the_blobs_whose_cursor_is_still_there
     pruning_keeps_the_blobs_that_a_living_envelope_may_name
     a_closed_store_refuses
     a_store_that_works_passes_its_check
@@ -38,12 +41,33 @@ async fn a_session_is_kept_changed_and_forgotten(store: &dyn Store) {
     assert_eq!(store.session(&session.bridge, &session.thread).await, Ok(None));
 }
 
+/// Keeps a blob that nothing holds: a small one, or one that comes in pieces.
+pub(in crate::store) async fn put(store: &dyn Store, bytes: &'static [u8], whole: bool) -> BlobId {
+    let id = store.name_blob(NOW);
+    if whole {
+        let blobs = vec![Blob { id: id.clone(), bytes: Bytes::from_static(bytes), held_by: None }];
+        store.accept(Batch { blobs, ..Batch::default() }, NOW).await.unwrap();
+    } else {
+        let mut fill = store.fill(&id).await.unwrap();
+        for piece in bytes.chunks(3) {
+            fill.write(Bytes::from_static(piece)).await.unwrap();
+        }
+        fill.finish(Vec::new()).await.unwrap();
+    }
+    id
+}
+
 async fn a_blob_comes_back_as_it_was(store: &dyn Store) {
-    let bytes = Bytes::from_static(b"\0\xffpicture");
-    let id = store.put_blob(bytes.clone(), NOW).await.unwrap();
-    assert_ne!(store.put_blob(Bytes::new(), NOW).await.unwrap(), id);
-    assert!(id.0.len() == 32 && id.0.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}");
-    assert_eq!(store.blob(&id).await, Ok(Some(bytes)));
+    let mut earlier = store.name_blob(NOW - 1).0;
+    for whole in [true, false, true, false] {
+        let id = put(store, b"\0\xffpicture", whole).await;
+        assert!(id.0.len() == 32 && id.0.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id:?}");
+        assert!(id.0 > earlier, "{id:?}");
+        assert_eq!(store.blob(&id).await, Ok(Some(Bytes::from_static(b"\0\xffpicture"))));
+        earlier = id.0;
+    }
+    let empty = put(store, b"", true).await;
+    assert_eq!(store.blob(&empty).await, Ok(Some(Bytes::new())));
     for unknown in ["../../../etc/passwd", "", &"0".repeat(31), &"f".repeat(32)] {
         assert_eq!(store.blob(&BlobId(unknown.to_owned())).await, Ok(None), "{unknown:?}");
     }
@@ -69,9 +93,50 @@ async fn pruning_forgets_what_ended_and_its_key_but_nothing_that_lives(store: &d
     assert_eq!(store.prune(NOW + 1).await, Ok(0));
 }
 
+async fn a_blob_that_was_not_finished_never_was(store: &dyn Store) {
+    let id = store.name_blob(NOW);
+    let mut fill = store.fill(&id).await.unwrap();
+    fill.write(Bytes::from_static(b"half")).await.unwrap();
+    assert_eq!(store.blob(&id).await, Ok(None));
+    drop(fill);
+    assert_eq!(store.blob(&id).await, Ok(None));
+}
+
+async fn pruning_keeps_the_blobs_whose_cursor_is_still_there(store: &dyn Store) {
+    let much_later = NOW + 100 * HOUR_MILLIS;
+    let cursor = |name: &str, value: Option<&str>| {
+        ("mail".to_owned(), Cursor { name: name.to_owned(), value: value.map(str::to_owned) })
+    };
+    let (small, large) = (store.name_blob(NOW), store.name_blob(NOW));
+    let held_by = Some(("mail".to_owned(), "small".to_owned()));
+    let blobs = vec![Blob { id: small.clone(), bytes: Bytes::from_static(b"a"), held_by }];
+    let cursors = vec![cursor("small", Some("x"))];
+    store.accept(Batch { cursors, blobs, ..Batch::default() }, NOW).await.unwrap();
+    let mut fill = store.fill(&large).await.unwrap();
+    fill.write(Bytes::from_static(b"a")).await.unwrap();
+    fill.finish(vec![cursor("large", Some("x")), cursor("other", Some("x"))]).await.unwrap();
+    assert_eq!(store.cursors("mail", "").await.unwrap().len(), 3, "they come together");
+    for (id, name) in [(small, "small"), (large, "large")] {
+        store.prune(much_later).await.unwrap();
+        assert!(store.blob(&id).await.unwrap().is_some(), "{name}");
+        let cursors = vec![cursor(name, None)];
+        store.accept(Batch { cursors, ..Batch::default() }, NOW).await.unwrap();
+        store.prune(NOW).await.unwrap();
+        assert!(store.blob(&id).await.unwrap().is_some(), "{name} is not old enough");
+        store.prune(much_later).await.unwrap();
+        assert_eq!(store.blob(&id).await, Ok(None), "{name}");
+    }
+}
+
 async fn pruning_keeps_the_blobs_that_a_living_envelope_may_name(store: &dyn Store) {
-    let blob = store.put_blob(Bytes::from_static(b"a"), NOW).await.unwrap();
-    let id = accept_one(store, "a").await;
+    for whole in [true, false] {
+        keeps_while_it_may_be_named(store, if whole { "small" } else { "large" }, whole).await;
+    }
+}
+
+async fn keeps_while_it_may_be_named(store: &dyn Store, name: &str, whole: bool) {
+    let blob = put(store, b"a", whole).await;
+    let id = accept_one(store, name).await;
     let much_later = NOW + 100 * HOUR_MILLIS;
     store.prune(much_later).await.unwrap();
     assert!(store.blob(&blob).await.unwrap().is_some());

@@ -27,6 +27,9 @@ mod letters;
 
 use bridge_api::{Key, Part};
 
+#[cfg(test)]
+pub(in crate::store) use keeping::put;
+
 use crate::{
     model::{
         EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, SinkName, Waiting, rank_of,
@@ -61,7 +64,7 @@ pub(super) fn reviving(names: &[&str]) -> Group {
     Group { on_duplicate: OnDuplicate::Revive, ..group(names) }
 }
 pub(super) async fn accept(store: &dyn Store, groups: Vec<Group>) -> Vec<Accepted> {
-    store.accept(Batch { groups, cursors: Vec::new() }, NOW).await.unwrap()
+    store.accept(Batch { groups, ..Batch::default() }, NOW).await.unwrap()
 }
 pub(super) async fn accept_one(store: &dyn Store, name: &str) -> EnvelopeId {
     let waiting = accept(store, vec![group(&[name])]).await.remove(0).into_waiting();
