@@ -1,1 +1,9 @@
-//! Whose conversation a mail belongs to.
+//! Whose conversation a mail belongs to: what is remembered of each, and who may speak in it. The rules are pure.
+
+mod memory;
+mod resolve;
+mod state;
+
+pub(crate) use memory::Memory;
+pub(crate) use resolve::{Author, Claims, Place, claims, resolve};
+pub(crate) use state::{Known, Last, SentMail, Thread, same_subject};

@@ -1,0 +1,182 @@
+//! What is remembered: of each thread, of each mail that came, of each that went out. As JSON they are the values of
+//! cursors, so fields are added with defaults and never renamed.
+
+use bridge_api::{Key, ThreadId};
+use serde::{Deserialize, Serialize};
+
+use crate::{address::Address, mail::MessageId};
+
+/// Ids that an answer's `References` are made of, beside the first one.
+const REFERENCES_MAX: usize = 20;
+/// People of one thread; more are named to the agent and get no answers.
+const PEOPLE_MAX: usize = 20;
+
+/// One conversation by mail.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Thread {
+    /// Of the newest mail that came.
+    pub(crate) subject: String,
+    /// Where answers go.
+    pub(crate) to: Address,
+    #[serde(default)]
+    pub(crate) to_name: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cc: Vec<Address>,
+    /// Who may speak in it.
+    pub(crate) people: Vec<Address>,
+    /// The address of ours that was written to, without detail.
+    pub(crate) desk: Address,
+    /// The newest mail that came.
+    #[serde(default)]
+    pub(crate) last: Option<MessageId>,
+    /// What that one referred to, the oldest first, itself included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) references: Vec<MessageId>,
+    /// Why nothing may be answered automatically: the newest mail came from a robot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) robot: Option<String>,
+    /// Of the newest mail, Unix milliseconds.
+    pub(crate) at: i64,
+}
+
+impl Thread {
+    pub(crate) fn cursor(thread: &ThreadId) -> String {
+        format!("thread/{thread}")
+    }
+
+    pub(crate) fn has(&self, address: &Address) -> bool {
+        self.people.contains(address)
+    }
+
+    /// A mail of the thread came: what an answer will refer to.
+    pub(crate) fn refer(&mut self, message_id: Option<&MessageId>, earlier: &[MessageId]) {
+        let Some(message_id) = message_id else { return };
+        let mut chain: Vec<MessageId> = if earlier.is_empty() { std::mem::take(&mut self.references) } else { earlier.to_vec() };
+        chain.retain(|id| id != message_id);
+        chain.push(message_id.clone());
+        if chain.len() > REFERENCES_MAX + 1 {
+            chain.drain(1..chain.len() - REFERENCES_MAX);
+        }
+        self.references = chain;
+        self.last = Some(message_id.clone());
+    }
+
+    /// Somebody whom a proved person of the thread copied in.
+    pub(crate) fn copy_in(&mut self, address: &Address) {
+        if !self.has(address) && self.people.len() < PEOPLE_MAX {
+            self.people.push(address.clone());
+            self.cc.push(address.clone());
+        }
+    }
+}
+
+/// A mail that came, found by its Message-ID: so that a second copy is known, and a reference can be followed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Known {
+    pub(crate) thread: ThreadId,
+    /// Of what the mails with this Message-ID said: some senders use one twice.
+    pub(crate) digests: Vec<String>,
+    pub(crate) at: i64,
+}
+
+/// The newest thread of one author.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Last {
+    pub(crate) thread: ThreadId,
+    pub(crate) subject: String,
+    pub(crate) at: i64,
+}
+
+/// A mail of ours, found by its token.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SentMail {
+    pub(crate) key: Key,
+    pub(crate) thread: ThreadId,
+    pub(crate) at: i64,
+}
+
+/// Whether two subjects are about the same thing: without `Re:` and its like, in any case.
+pub(crate) fn same_subject(one: &str, other: &str) -> bool {
+    let (one, other) = (bare(one), bare(other));
+    !one.is_empty() && one.eq_ignore_ascii_case(other)
+}
+
+/// A subject without what programs put before it.
+fn bare(subject: &str) -> &str {
+    const PREFIXES: [&str; 20] = [
+        "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "odp", "pd", "rif", "r", "res", "enc", "rv", "tr", "ynt",
+        "ilt", "回复",
+    ];
+    let mut rest = subject.trim();
+    while let Some((before, behind)) = rest.split_once(':') {
+        // `Re[2]:` counts the answers.
+        let word = before.split(['[', '(']).next().unwrap_or_default().trim();
+        if !PREFIXES.iter().any(|prefix| word.eq_ignore_ascii_case(prefix)) {
+            break;
+        }
+        rest = behind.trim_start();
+    }
+    rest.trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: usize) -> MessageId {
+        MessageId::parse(&format!("<{number}@cust.test>")).unwrap()
+    }
+
+    fn thread() -> Thread {
+        let ada = Address::parse("ada@cust.test").unwrap();
+        Thread {
+            subject: "Help".into(),
+            to: ada.clone(),
+            to_name: "Ada".into(),
+            cc: Vec::new(),
+            people: vec![ada],
+            desk: Address::parse("support@acme.test").unwrap(),
+            last: None,
+            references: Vec::new(),
+            robot: None,
+            at: 0,
+        }
+    }
+
+    #[test]
+    fn references_keep_the_first_and_the_newest() {
+        let mut thread = thread();
+        thread.refer(Some(&id(0)), &[]);
+        thread.refer(None, &[]);
+        thread.refer(Some(&id(1)), &[]);
+        assert_eq!(thread.references, [id(0), id(1)], "a mail that names none continues the thread all the same");
+        let earlier: Vec<_> = (0..40).map(id).collect();
+        thread.refer(Some(&id(40)), &earlier);
+        assert_eq!((thread.references.len(), &thread.references[0]), (21, &id(0)));
+        assert_eq!((thread.references.last(), &thread.last), (Some(&id(40)), &Some(id(40))));
+    }
+
+    #[test]
+    fn a_thread_has_room_for_so_many_people() {
+        let mut thread = thread();
+        for number in 0..PEOPLE_MAX + 5 {
+            thread.copy_in(&Address::parse(&format!("p{number}@cust.test")).unwrap());
+        }
+        thread.copy_in(&Address::parse("P0@cust.test").unwrap());
+        assert_eq!((thread.people.len(), thread.cc.len()), (PEOPLE_MAX, PEOPLE_MAX - 1));
+    }
+
+    #[test]
+    fn subjects_are_compared_without_what_programs_put_before_them() {
+        for (one, other, same) in [
+            ("Help", "Re: help", true),
+            ("AW: WG: Help", "Re[2]: Help ", true),
+            ("Help", "Help me", false),
+            ("", "Re: ", false),
+            ("[#12] Help", "Re: [#12] Help", true),
+            ("Order: late", "late", false),
+        ] {
+            assert_eq!(same_subject(one, other), same, "{one:?} {other:?}");
+        }
+    }
+}
