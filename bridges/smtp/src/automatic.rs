@@ -1,1 +1,0 @@
-//! Was this written by a robot? Pure.

@@ -1,0 +1,180 @@
+//! Delivery status notifications: which of our mails they speak of, and what became of it. Pure, linear, bounded.
+//! Says what a mail claims; whether it is about a mail of ours at all is for the caller to prove by its tokens.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{address::Address, mail::MessageId};
+
+pub(crate) mod header;
+mod part;
+mod status;
+#[cfg(test)]
+mod tests;
+mod text;
+
+/// Of one report.
+const RECIPIENTS_MAX: usize = 100;
+const IDS_MAX: usize = 50;
+/// Characters.
+const DIAGNOSTIC_MAX: usize = 500;
+const NAME_MAX: usize = 255;
+/// Octets of a part that are read.
+const PART_BYTES_MAX: usize = 256 * 1024;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Action {
+    Failed,
+    Delayed,
+    Delivered,
+    Relayed,
+    Expanded,
+}
+
+/// What kind of report it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// RFC 3464 or RFC 6533.
+    Status,
+    /// Words for people, from which the result was guessed. To be believed only where a token says that the mail was ours.
+    Words,
+    /// A recipient called our mail unwanted (RFC 5965).
+    Complaint,
+    /// A recipient's program says that our mail was shown, or thrown away unread (RFC 8098).
+    Receipt,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecipientReport {
+    /// As we wrote it, when the report still knows. `None` when it is no address.
+    pub(crate) address: Option<Address>,
+    pub(crate) action: Action,
+    /// `5.1.1`; of the class that the action has when nothing better is known.
+    pub(crate) status: String,
+    /// One line, without control characters; empty when there is none.
+    pub(crate) diagnostic: String,
+    /// The server that said so.
+    pub(crate) remote: Option<String>,
+    /// Unix milliseconds.
+    pub(crate) will_retry_until: Option<i64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Report {
+    pub(crate) kind: Kind,
+    pub(crate) recipients: Vec<RecipientReport>,
+    pub(crate) original_envelope_id: Option<String>,
+    /// Of the mail that came back.
+    pub(crate) returned_message_id: Option<MessageId>,
+    /// All that the head of the returned mail names, its own first, each once.
+    pub(crate) ids: Vec<MessageId>,
+}
+
+/// `None` when this is no report, as most mails are.
+pub(crate) fn read(raw: &[u8]) -> Option<Report> {
+    let leaves = part::leaves(raw);
+    let kind = leaves.iter().find_map(|part| kind(&part.media_type));
+    let mut report =
+        Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None, ids: vec![] };
+    if let Some(kind) = kind {
+        report.kind = kind;
+        for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
+            let mut block = part.head.to_vec();
+            block.extend(b"\n");
+            block.extend(part.decoded(PART_BYTES_MAX));
+            status::read(&block, &mut report);
+        }
+    }
+    if report.recipients.is_empty() && matches!(kind, None | Some(Kind::Status)) {
+        // A status part without a recipient is as good as none.
+        let words = text::read(raw, &leaves)?;
+        report.kind = Kind::Words;
+        report.recipients = words.recipients;
+        add_ids(&mut report, &words.returned);
+    }
+    report.recipients.truncate(RECIPIENTS_MAX);
+    for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
+        add_ids(&mut report, &part.decoded(PART_BYTES_MAX));
+    }
+    Some(report)
+}
+
+impl RecipientReport {
+    /// For an agent: `5.1.1 user unknown (mx.example.org)`.
+    pub(crate) fn sentence(&self) -> String {
+        let said = without_codes(&self.diagnostic);
+        let said = if said.is_empty() { status::meaning(&self.status, self.action) } else { said };
+        let remote = self.remote.as_ref().map(|remote| format!(" ({remote})")).unwrap_or_default();
+        one_line(&format!("{} {said}{remote}", self.status), DIAGNOSTIC_MAX)
+    }
+}
+
+fn kind(media_type: &str) -> Option<Kind> {
+    match media_type {
+        "message/delivery-status" | "message/global-delivery-status" => Some(Kind::Status),
+        "message/feedback-report" => Some(Kind::Complaint),
+        "message/disposition-notification" | "message/global-disposition-notification" => Some(Kind::Receipt),
+        _ => None,
+    }
+}
+
+fn is_returned(media_type: &str) -> bool {
+    matches!(media_type, "message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers")
+}
+
+/// The ids in the head of the mail that came back.
+fn add_ids(report: &mut Report, returned: &[u8]) {
+    let own = header::value(returned, b"message-id").and_then(|value| MessageId::parse(&value));
+    if report.returned_message_id.is_none() {
+        report.returned_message_id.clone_from(&own);
+    }
+    let others = header::fields(returned)
+        .filter(|field| field.is(b"message-id") || field.is(b"in-reply-to") || field.is(b"references"))
+        .flat_map(|field| field.value().split_whitespace().map(str::to_owned).collect::<Vec<_>>());
+    for id in own.into_iter().chain(others.filter_map(|text| MessageId::parse(&text))) {
+        if report.ids.len() < IDS_MAX && !report.ids.contains(&id) {
+            report.ids.push(id);
+        }
+    }
+}
+
+/// Control characters and runs of white space become one space; at most `characters` are kept.
+fn one_line(text: &str, characters: usize) -> String {
+    let mut line = String::new();
+    let mut kept = 0;
+    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty()) {
+        for c in (kept > 0).then_some(' ').into_iter().chain(word.chars()) {
+            if kept == characters {
+                return line.trim_end().to_owned();
+            }
+            line.push(c);
+            kept += 1;
+        }
+    }
+    line
+}
+
+/// Turns the direction of text around or takes no room: nothing that a server's answer needs.
+fn is_hidden(c: char) -> bool {
+    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// `550 5.1.1 no such user` as `no such user`: the status is shown before it.
+fn without_codes(diagnostic: &str) -> &str {
+    let is_code = |word: &str| {
+        let bare = word.trim_start_matches('#').trim_end_matches([':', ',', '-', ';']);
+        status::enhanced(bare).is_some_and(|code| code == bare)
+            || (bare.len() == 3 && bare.starts_with(['2', '4', '5']) && bare.bytes().all(|b| b.is_ascii_digit()))
+            || word == "-"
+    };
+    let mut rest = diagnostic.trim();
+    while let Some(word) = rest.split_whitespace().next().filter(|word| is_code(word)) {
+        rest = rest[word.len()..].trim_start();
+    }
+    // `550-5.1.1 no such user`: the code of a line that goes on.
+    match rest.split_once(' ') {
+        Some((word, after)) if word.split_once('-').is_some_and(|(a, b)| is_code(a) && (b.is_empty() || is_code(b))) => after,
+        Some(_) | None => rest,
+    }
+}
