@@ -1,1 +1,158 @@
-//! Takes mails out of the spool, one after another, and reports them to the gateway.
+//! Takes mails out of the spool and reports them to the gateway: examined side by side, one sender's in their order, and
+//! entered by one hand. A mail leaves the spool in the transaction that accepts what it says.
+
+mod enter;
+mod examine;
+mod letter;
+mod queue;
+mod report;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+
+use std::{sync::Arc, time::Duration};
+
+use bridge_api::{CancellationToken, Host, KeptId};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::sleep,
+};
+
+pub(crate) use self::letter::letter;
+use self::{
+    enter::Clerk,
+    examine::{Examined, Examiner},
+    queue::Queue,
+};
+use crate::{
+    envelope::{Envelope, SPOOL},
+    settings::Settings,
+    spool::Spool,
+    token::TokenKey,
+    verdict::Judge,
+};
+
+/// Senders whose mails are examined at once.
+const SENDERS_MAX: usize = 32;
+/// Examined mails that wait to be entered.
+const EXAMINED_MAX: usize = 128;
+/// Mails entered in one transaction.
+const BATCH_MAX: usize = 64;
+/// When the store refuses.
+const PAUSE_FIRST: Duration = Duration::from_millis(200);
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+
+/// Works until `stop`. What is not entered by then stays in the spool.
+pub(crate) async fn run(host: &Host, spool: &Arc<Spool>, parts: DeskParts, stop: &CancellationToken) {
+    let (examined, entering) = mpsc::channel(EXAMINED_MAX);
+    let DeskParts { arrivals, examiner, clerk, key } = parts;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = take_in(host, spool, arrivals, &examiner, &examined) => {}
+        () = write_down(host, spool, clerk, entering) => {}
+        () = upkeep::run(host, &key) => {}
+    }
+}
+
+/// What a desk stands on.
+pub(crate) struct DeskParts {
+    pub(crate) arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+    pub(crate) examiner: Arc<Examiner>,
+    pub(crate) clerk: Clerk,
+    pub(crate) key: TokenKey,
+}
+
+impl DeskParts {
+    pub(crate) fn new(
+        arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+        host: &Host,
+        settings: Arc<Settings>,
+        judge: Arc<Judge>,
+        key: TokenKey,
+    ) -> Self {
+        let examiner = Arc::new(Examiner::new(host.clone(), judge));
+        Self { arrivals, examiner, clerk: Clerk::new(settings, key.clone()), key }
+    }
+}
+
+/// Brings mails from the spool to the examiners, each sender's one after another.
+async fn take_in(
+    host: &Host,
+    spool: &Spool,
+    mut arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+    examiner: &Arc<Examiner>,
+    examined: &mpsc::Sender<Examined>,
+) {
+    let mut queue = Queue::default();
+    let mut working = JoinSet::new();
+    let mut fresh = true;
+    loop {
+        // At the start, and when more came than fitted into the channel.
+        if (fresh || spool.was_missed()) && queue.has_room() {
+            fresh = look_through(host, &mut queue).await;
+        }
+        while working.len() < SENDERS_MAX
+            && let Some((sender, mails)) = queue.next()
+        {
+            let (examiner, examined) = (examiner.clone(), examined.clone());
+            working.spawn(async move {
+                examiner.examine(mails, &examined).await;
+                sender
+            });
+        }
+        tokio::select! {
+            arrived = arrivals.recv(), if queue.has_room() => match arrived {
+                Some((id, envelope)) => queue.push(id, envelope),
+                None => return,
+            },
+            Some(done) = working.join_next() => match done {
+                Ok(sender) => queue.done(&sender),
+                // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
+                Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
+            },
+            () = spool.missed(), if queue.has_room() => {}
+        }
+    }
+}
+
+/// Finds what waits in the spool. Returns whether it has to be done again.
+async fn look_through(host: &Host, queue: &mut Queue) -> bool {
+    match host.cursors(SPOOL).await {
+        Ok(found) => {
+            for cursor in found {
+                let Some(id) = cursor.name.strip_prefix(SPOOL) else { continue };
+                match cursor.value.as_deref().map(serde_json::from_str::<Envelope>) {
+                    Some(Ok(envelope)) if queue.has_room() => queue.push(KeptId::from(id), envelope),
+                    Some(Ok(_)) => return true,
+                    Some(Err(error)) => {
+                        tracing::error!(mail = id, error = error.to_string(), "the envelope of a mail in the spool cannot be read");
+                    }
+                    None => {}
+                }
+            }
+            false
+        }
+        Err(error) => {
+            tracing::warn!(error = error.to_string(), "the spool cannot be read; it is tried again");
+            sleep(PAUSE_FIRST).await;
+            true
+        }
+    }
+}
+
+/// Enters what was examined, many at once, and repeats until the store has it.
+async fn write_down(host: &Host, spool: &Spool, mut clerk: Clerk, mut entering: mpsc::Receiver<Examined>) {
+    let mut batch = Vec::with_capacity(BATCH_MAX);
+    while entering.recv_many(&mut batch, BATCH_MAX).await > 0 {
+        let mut pause = PAUSE_FIRST;
+        while let Err(error) = clerk.enter(host, &batch).await {
+            tracing::warn!(error = error.to_string(), "mails wait in the spool, since the store cannot be written");
+            sleep(pause).await;
+            pause = (pause * 2).min(PAUSE_MAX);
+        }
+        spool.took(batch.len());
+        batch.clear();
+    }
+}
+

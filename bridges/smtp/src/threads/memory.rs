@@ -76,6 +76,18 @@ impl<'a> Memory<'a> {
         self.set(format!("proved/{}", hashed(&author.folded())), &at_millis);
     }
 
+    pub(crate) fn keep_sent(&mut self, token: &str, sent: &SentMail) {
+        self.set(format!("sent/{token}"), sent);
+    }
+
+    /// When somebody was answered automatically for the last time, and by which mail.
+    pub(crate) async fn answered_automatically(&self, person: &Address) -> Result<Option<SentMail>, AcceptError> {
+        self.get(&format!("auto/{}", hashed(&person.folded()))).await
+    }
+    pub(crate) fn keep_answered_automatically(&mut self, person: &Address, sent: &SentMail) {
+        self.set(format!("auto/{}", hashed(&person.folded())), sent);
+    }
+
     pub(crate) fn remove(&mut self, name: String) {
         self.changed.insert(name, None);
     }

@@ -35,6 +35,9 @@ pub(crate) struct Thread {
     /// Why nothing may be answered automatically: the newest mail came from a robot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) robot: Option<String>,
+    /// The author of the newest mail was proved.
+    #[serde(default)]
+    pub(crate) proved: bool,
     /// Of the newest mail, Unix milliseconds.
     pub(crate) at: i64,
 }
@@ -61,11 +64,13 @@ impl Thread {
         self.last = Some(message_id.clone());
     }
 
-    /// Somebody whom a proved person of the thread copied in.
-    pub(crate) fn copy_in(&mut self, address: &Address) {
+    /// Somebody whom a believed person of the thread brings in, and whether answers go to them, too.
+    pub(crate) fn copy_in(&mut self, address: &Address, answered: bool) {
         if !self.has(address) && self.people.len() < PEOPLE_MAX {
             self.people.push(address.clone());
-            self.cc.push(address.clone());
+            if answered {
+                self.cc.push(address.clone());
+            }
         }
     }
 }
@@ -92,6 +97,7 @@ pub(crate) struct Last {
 pub(crate) struct SentMail {
     pub(crate) key: Key,
     pub(crate) thread: ThreadId,
+    /// Of its first attempt: the date that it bears at each.
     pub(crate) at: i64,
 }
 
@@ -139,6 +145,7 @@ mod tests {
             last: None,
             references: Vec::new(),
             robot: None,
+            proved: true,
             at: 0,
         }
     }
@@ -160,9 +167,9 @@ mod tests {
     fn a_thread_has_room_for_so_many_people() {
         let mut thread = thread();
         for number in 0..PEOPLE_MAX + 5 {
-            thread.copy_in(&Address::parse(&format!("p{number}@cust.test")).unwrap());
+            thread.copy_in(&Address::parse(&format!("p{number}@cust.test")).unwrap(), true);
         }
-        thread.copy_in(&Address::parse("P0@cust.test").unwrap());
+        thread.copy_in(&Address::parse("P0@cust.test").unwrap(), true);
         assert_eq!((thread.people.len(), thread.cc.len()), (PEOPLE_MAX, PEOPLE_MAX - 1));
     }
 

@@ -1,0 +1,343 @@
+//! The one hand that enters mails: decides for each what it is and whose, and has the gateway accept a batch of them
+//! together with everything that is remembered of them.
+
+use std::sync::Arc;
+
+use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Receipt, Report, ThreadId};
+use sha2::{Digest, Sha256};
+
+use super::{
+    examine::{Content, Examined},
+    report::{Told, answers_elsewhere},
+};
+use crate::{
+    address::Address,
+    automatic::{self, Breaker, Flow, Origin, Signs},
+    bounce::{self, Action},
+    envelope::{Envelope, SPOOL},
+    mail::{Mail, MessageId},
+    settings::{Ours, Settings, Spoofed, Verify},
+    threads::{Author, Known, Last, Memory, Place, SentMail, Thread, claims, resolve},
+    token::TokenKey,
+    verdict::{Level, Policy},
+};
+
+/// Stands for an author without any address.
+const NOBODY: &str = "unknown@mail.invalid";
+/// A proof is noted once a day.
+const PROVED_AGAIN_MILLIS: i64 = 24 * 3600 * 1000;
+/// Copies of one Message-ID that differ.
+const DIGESTS_MAX: usize = 20;
+
+pub(crate) struct Clerk {
+    settings: Arc<Settings>,
+    ours: Ours,
+    key: TokenKey,
+    breaker: Breaker,
+}
+
+impl Clerk {
+    pub(crate) fn new(settings: Arc<Settings>, key: TokenKey) -> Self {
+        let ours = settings.ours();
+        Self { settings, ours, key, breaker: Breaker::default() }
+    }
+
+    /// All of the batch, or nothing: then it is to be entered again.
+    pub(crate) async fn enter(&mut self, host: &Host, batch: &[Examined]) -> Result<(), AcceptError> {
+        let mut memory = Memory::new(host);
+        let mut events = Vec::new();
+        for examined in batch {
+            if let Some(content) = &examined.content {
+                events.extend(self.one(&mut memory, &examined.id, &examined.envelope, content).await?);
+            } else {
+                tracing::error!(mail = examined.id.as_str(), "a mail in the spool has lost its bytes");
+            }
+            memory.remove(format!("{SPOOL}{}", examined.id));
+        }
+        host.accept(events, memory.into_cursors()).await
+    }
+
+    async fn one(
+        &mut self,
+        memory: &mut Memory<'_>,
+        id: &KeptId,
+        envelope: &Envelope,
+        content: &Content,
+    ) -> Result<Vec<Inbound>, AcceptError> {
+        let mail = &content.mail;
+        let message_id = mail.message_id.clone().unwrap_or_else(|| derived_id(mail, &content.digest));
+        let mut known = memory.known(&message_id).await?;
+        if known.as_ref().is_some_and(|known| known.digests.contains(&content.digest)) {
+            tracing::info!(mail = id.as_str(), "a mail came twice");
+            return Ok(Vec::new());
+        }
+        let event = event_name(&message_id, &content.digest);
+        let details = self.details(envelope);
+        let told = match self.of_ours(memory, envelope, content, &details, &event).await? {
+            Some((thread, events)) => Some((thread, events)),
+            None => self.of_a_person(memory, id, envelope, content, &details, &event).await?,
+        };
+        let Some((thread, events)) = told else { return Ok(Vec::new()) };
+        let digests = known.as_mut().map(|known| std::mem::take(&mut known.digests)).unwrap_or_default();
+        let digests = digests.into_iter().rev().take(DIGESTS_MAX - 1).rev().chain([content.digest.clone()]).collect();
+        memory.keep_known(&message_id, &Known { thread, digests, at: envelope.received_millis });
+        Ok(events)
+    }
+
+    fn details(&self, envelope: &Envelope) -> Vec<String> {
+        let detail = |address: &Address| address.split_detail(self.settings.separator).1.map(str::to_owned);
+        envelope.recipients.iter().filter_map(detail).collect()
+    }
+
+    /// A mail that speaks of one of ours: a bounce, or ours itself.
+    async fn of_ours(
+        &mut self,
+        memory: &mut Memory<'_>,
+        envelope: &Envelope,
+        content: &Content,
+        details: &[String],
+        event: &str,
+    ) -> Result<Option<(ThreadId, Vec<Inbound>)>, AcceptError> {
+        for (_, token) in content.mail.fields.iter().filter(|(name, _)| name == automatic::LOOP_FIELD) {
+            if let Some(sent) = memory.sent(&self.key, token.trim()).await? {
+                tracing::info!(key = sent.key.as_str(), "a mail of ours came back to us; it is not shown");
+                return Ok(Some((sent.thread, Vec::new())));
+            }
+        }
+        let Some(report) = &content.bounce else { return Ok(None) };
+        let Some(sent) = self.returned(memory, report, details).await? else { return Ok(None) };
+        let events = self.news(memory, report, &sent, envelope, event).await?;
+        Ok(events.map(|events| (sent.thread, events)))
+    }
+
+    /// The mail of ours that a report speaks of. Words without a form are believed only at an address that was given to
+    /// nobody but the servers on the way.
+    async fn returned(
+        &self,
+        memory: &Memory<'_>,
+        report: &bounce::Report,
+        details: &[String],
+    ) -> Result<Option<SentMail>, AcceptError> {
+        let ids = report.returned_message_id.iter().chain(&report.ids).map(|id| id.halves().0.to_owned());
+        let mut tokens = details.to_vec();
+        if report.kind != bounce::Kind::Words {
+            tokens.extend(report.original_envelope_id.iter().cloned());
+            tokens.extend(ids);
+        }
+        for token in tokens.iter().filter(|text| crate::token::looks_like_token(text)) {
+            if let Some(sent) = memory.sent(&self.key, token).await? {
+                return Ok(Some(sent));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What a report says, for the agent. `None` when it says nothing of that kind.
+    async fn news(
+        &mut self,
+        memory: &mut Memory<'_>,
+        report: &bounce::Report,
+        sent: &SentMail,
+        envelope: &Envelope,
+        event: &str,
+    ) -> Result<Option<Vec<Inbound>>, AcceptError> {
+        let inbound = |suffix: &str, report| Inbound {
+            event: EventId::from(format!("{event}{suffix}")),
+            at_millis: envelope.received_millis,
+            thread: sent.thread.clone(),
+            report,
+        };
+        let receipt = |receipt| Report::Receipt { key: sent.key.clone(), receipt };
+        match report.kind {
+            bounce::Kind::Receipt => return Ok(None),
+            bounce::Kind::Complaint => {
+                if let Some(mut thread) = memory.thread(&sent.thread).await? {
+                    thread.robot = Some("a recipient called our mail unwanted".to_owned());
+                    memory.keep_thread(&self.key, &sent.thread, &thread);
+                }
+                let text = "The recipient's mail provider says that this mail was reported as unwanted.".to_owned();
+                return Ok(Some(vec![inbound("", Report::Note { text, see: None })]));
+            }
+            bounce::Kind::Status | bounce::Kind::Words => {}
+        }
+        let find = |wanted: &[Action]| report.recipients.iter().find(|one| wanted.contains(&one.action));
+        if let Some(failed) = find(&[Action::Failed]) {
+            return Ok(Some(vec![inbound("", receipt(Receipt::Failed(failed.sentence())))]));
+        }
+        if let Some(delayed) = find(&[Action::Delayed]) {
+            let text = format!(
+                "A mail to {} is still on its way: {}",
+                delayed.address.as_ref().map_or("the recipient", Address::as_str),
+                delayed.sentence()
+            );
+            return Ok(Some(vec![inbound("", Report::Note { text, see: None })]));
+        }
+        Ok(find(&[Action::Delivered, Action::Relayed, Action::Expanded])
+            .map(|_| vec![inbound("", receipt(Receipt::Delivered))]))
+    }
+
+    async fn of_a_person(
+        &mut self,
+        memory: &mut Memory<'_>,
+        id: &KeptId,
+        envelope: &Envelope,
+        content: &Content,
+        details: &[String],
+        event: &str,
+    ) -> Result<Option<(ThreadId, Vec<Inbound>)>, AcceptError> {
+        let Content { mail, verdict, .. } = content;
+        if self.settings.spoofed == Spoofed::Drop && verdict.level == Level::Failed && verdict.dmarc_policy == Policy::Reject {
+            tracing::warn!(mail = id.as_str(), "a forged mail was dropped, as the settings ask for");
+            return Ok(None);
+        }
+        let author = self.author(memory, envelope, mail, verdict.level).await?;
+        let class = automatic::classify(
+            Signs { fields: &mail.fields, sender: envelope.sender.as_ref(), from: &mail.from, subject: &mail.subject },
+            |_| false,
+        );
+        let robot = self.robot(&author.address, &class.origin, envelope);
+        let claims = claims(mail, details, &self.settings.hostname);
+        let place = resolve(memory, &self.key, &author, &claims, &mail.subject).await?;
+        let (thread_id, before, about) = match place {
+            Place::Joins(id, thread) => (id, Some(*thread), None),
+            Place::Opens { about } => (thread_name(event), None, about),
+        };
+        let told = Told {
+            id,
+            envelope,
+            content,
+            event,
+            thread: &thread_id,
+            author: &author,
+            before: before.as_ref(),
+            about: about.as_ref(),
+            robot: robot.as_deref(),
+            list: class.list.as_deref(),
+            unasked: self.settings.verify == Verify::Off,
+            attach_whole_text: self.settings.attach_whole_text,
+        };
+        let events = told.events();
+        let at = envelope.received_millis;
+        memory.keep_last(&author.address, &Last { thread: thread_id.clone(), subject: mail.subject.clone(), at });
+        let thread = self.thread_after(before, &author, envelope, mail, robot);
+        memory.keep_thread(&self.key, &thread_id, &thread);
+        Ok(Some((thread_id, events)))
+    }
+
+    async fn author(
+        &self,
+        memory: &mut Memory<'_>,
+        envelope: &Envelope,
+        mail: &Mail,
+        level: Level,
+    ) -> Result<Author, AcceptError> {
+        let from = mail.from.iter().find_map(|one| one.address.clone());
+        let nobody = || Address::parse(NOBODY).expect("an address by its form");
+        let address = from.or_else(|| envelope.sender.clone()).unwrap_or_else(nobody);
+        let proved = memory.proved(&address).await?;
+        let at = envelope.received_millis;
+        if level == Level::Verified && proved.is_none_or(|last| at - last > PROVED_AGAIN_MILLIS) {
+            memory.keep_proved(&address, at);
+        }
+        Ok(Author { address, level, was_proved: proved.is_some() })
+    }
+
+    /// Why nobody should be answered automatically.
+    fn robot(&mut self, author: &Address, origin: &Origin, envelope: &Envelope) -> Option<String> {
+        let said = match origin {
+            Origin::Automatic(sign) => Some((*sign).to_owned()),
+            Origin::Own => Some("it is a mail of ours".to_owned()),
+            Origin::Human if self.ours.is_ours(author) => Some("it comes from an address of ours".to_owned()),
+            Origin::Human => None,
+        };
+        match self.breaker.pass(author, said.is_some(), envelope.received_millis) {
+            Flow::Goes => said,
+            Flow::Tripped { first } => {
+                if first {
+                    tracing::warn!("many mails from one sender in a short time; nothing answers them automatically");
+                }
+                said.or_else(|| Some("its sender writes very often".to_owned()))
+            }
+        }
+    }
+
+    fn thread_after(
+        &self,
+        before: Option<Thread>,
+        author: &Author,
+        envelope: &Envelope,
+        mail: &Mail,
+        robot: Option<String>,
+    ) -> Thread {
+        let is_proved = matches!(author.level, Level::Verified | Level::Weak);
+        let unasked = self.settings.verify == Verify::Off;
+        let to = answers_elsewhere(mail, &author.address).filter(|_| is_proved || unasked).unwrap_or(&author.address);
+        let name = mail.from.first().map(|from| from.name.clone()).unwrap_or_default();
+        let at = envelope.received_millis;
+        let mut thread = before.unwrap_or_else(|| Thread {
+            subject: String::new(),
+            to: author.address.clone(),
+            to_name: String::new(),
+            cc: Vec::new(),
+            people: vec![author.address.clone()],
+            desk: self.desk(envelope),
+            last: None,
+            references: Vec::new(),
+            robot: None,
+            proved: false,
+            at,
+        });
+        if robot.is_none() {
+            // An absence note changes neither the subject nor whom answers go to.
+            thread.subject.clone_from(&mail.subject);
+            thread.to = to.clone();
+            thread.to_name = name;
+            thread.refer(mail.message_id.as_ref(), &mail.references);
+            if is_proved || unasked {
+                thread.copy_in(to, false);
+                let others = mail.to.iter().chain(&mail.cc).filter_map(|one| one.address.as_ref());
+                for other in others.filter(|other| !self.ours.is_ours(other)) {
+                    thread.copy_in(other, true);
+                }
+            }
+        } else if thread.subject.is_empty() {
+            thread.subject.clone_from(&mail.subject);
+            thread.refer(mail.message_id.as_ref(), &mail.references);
+        }
+        thread.robot = robot;
+        thread.proved = is_proved;
+        thread.at = at;
+        thread
+    }
+
+    /// The address of ours that was written to, else the one that answers come from.
+    fn desk(&self, envelope: &Envelope) -> Address {
+        let base = |address: &Address| address.split_detail(self.settings.separator).0;
+        let written = envelope.recipients.iter().map(base).find(|address| self.ours.is_ours(address));
+        written.unwrap_or_else(|| envelope.recipients[0].clone())
+    }
+}
+
+/// For a mail without a Message-ID: the same at every attempt to deliver it.
+fn derived_id(mail: &Mail, digest: &str) -> MessageId {
+    let mut hash = Sha256::new();
+    for from in &mail.from {
+        hash.update(from.address.as_ref().map(Address::folded).unwrap_or_default());
+    }
+    hash.update(mail.subject.as_bytes());
+    hash.update(mail.date_millis.unwrap_or_default().to_le_bytes());
+    hash.update(digest);
+    let name = hex::encode(&hash.finalize()[..20]);
+    MessageId::parse(&format!("<{name}@mail.invalid>")).expect("an id by its form")
+}
+
+fn event_name(id: &MessageId, digest: &str) -> String {
+    let mut hash = Sha256::new();
+    hash.update(id.as_str());
+    hash.update(digest);
+    hex::encode(&hash.finalize()[..16])
+}
+
+fn thread_name(event: &str) -> ThreadId {
+    ThreadId::from(hex::encode(&Sha256::digest(format!("thread {event}"))[..10]))
+}

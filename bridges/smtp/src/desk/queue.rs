@@ -1,0 +1,121 @@
+//! Mails that wait to be examined: each sender's in the order in which they came, and no sender behind another. Pure.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use bridge_api::KeptId;
+
+use crate::envelope::Envelope;
+
+/// Mails in memory; the rest waits in the spool.
+const MAILS_MAX: usize = 10_000;
+/// Mails of one sender that one examiner is given at once.
+const AT_ONCE_MAX: usize = 32;
+
+type Mail = (KeptId, Envelope);
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// Those that wait, by sender; also senders at work, with what came meanwhile.
+    senders: HashMap<String, VecDeque<Mail>>,
+    /// Whose turn it is.
+    turns: VecDeque<String>,
+    working: HashMap<String, Vec<KeptId>>,
+    known: HashSet<KeptId>,
+}
+
+impl Queue {
+    pub(super) fn has_room(&self) -> bool {
+        self.known.len() < MAILS_MAX
+    }
+
+    /// One that is here already is not taken twice.
+    pub(super) fn push(&mut self, id: KeptId, envelope: Envelope) {
+        if !self.known.insert(id.clone()) {
+            return;
+        }
+        let sender = envelope.sender.as_ref().map(crate::address::Address::folded).unwrap_or_default();
+        let mails = self.senders.entry(sender.clone()).or_default();
+        mails.push_back((id, envelope));
+        if mails.len() == 1 && !self.working.contains_key(&sender) {
+            self.turns.push_back(sender);
+        }
+    }
+
+    /// The mails of the sender whose turn it is.
+    pub(super) fn next(&mut self) -> Option<(String, Vec<Mail>)> {
+        let sender = self.turns.pop_front()?;
+        let waiting = self.senders.get_mut(&sender)?;
+        let mails: Vec<Mail> = waiting.drain(..waiting.len().min(AT_ONCE_MAX)).collect();
+        if waiting.is_empty() {
+            self.senders.remove(&sender);
+        }
+        self.working.insert(sender.clone(), mails.iter().map(|(id, _)| id.clone()).collect());
+        Some((sender, mails))
+    }
+
+    /// The mails of this sender were examined.
+    pub(super) fn done(&mut self, sender: &str) {
+        for id in self.working.remove(sender).unwrap_or_default() {
+            self.known.remove(&id);
+        }
+        if self.senders.contains_key(sender) {
+            self.turns.push_back(sender.to_owned());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+
+    fn envelope(sender: &str) -> Envelope {
+        Envelope {
+            client: "192.0.2.1".parse().unwrap(),
+            helo: "cust.test".into(),
+            protocol: "ESMTP".into(),
+            sender: Address::parse(sender),
+            recipients: vec![Address::parse("support@acme.test").unwrap()],
+            received_millis: 0,
+            bytes: 1,
+        }
+    }
+
+    fn ids(mails: &[Mail]) -> Vec<&str> {
+        mails.iter().map(|(id, _)| id.as_str()).collect()
+    }
+
+    #[test]
+    fn a_sender_is_with_one_examiner_at_a_time_and_nobody_waits_behind_another() {
+        let mut queue = Queue::default();
+        for (id, sender) in [("1", "ada@x.test"), ("2", "ADA@x.test"), ("3", "bob@x.test"), ("4", "")] {
+            queue.push(KeptId::from(id), envelope(sender));
+            queue.push(KeptId::from(id), envelope(sender));
+        }
+        let (ada, mails) = queue.next().unwrap();
+        assert_eq!(ids(&mails), ["1", "2"]);
+        queue.push("5".into(), envelope("ada@x.test"));
+        queue.push("1".into(), envelope("ada@x.test"));
+        assert_eq!(ids(&queue.next().unwrap().1), ["3"]);
+        assert_eq!(ids(&queue.next().unwrap().1), ["4"], "the null sender is one, too");
+        assert!(queue.next().is_none(), "ada's are being examined");
+        queue.done(&ada);
+        assert_eq!(ids(&queue.next().unwrap().1), ["5"]);
+    }
+
+    #[test]
+    fn a_flood_goes_in_portions_and_has_an_end() {
+        let mut queue = Queue::default();
+        for number in 0..MAILS_MAX {
+            assert!(queue.has_room());
+            queue.push(KeptId::from(format!("{number:05}")), envelope("ada@x.test"));
+        }
+        assert!(!queue.has_room());
+        queue.push("z".into(), envelope("bob@x.test"));
+        let (ada, mails) = queue.next().unwrap();
+        assert_eq!(mails.len(), AT_ONCE_MAX);
+        queue.done(&ada);
+        assert_eq!(ids(&queue.next().unwrap().1), ["z"], "the others' turn comes first");
+        assert!(queue.has_room());
+    }
+}
