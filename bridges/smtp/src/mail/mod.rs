@@ -2,9 +2,26 @@
 
 use crate::address::Address;
 
+mod addresses;
+mod cut;
+mod headers;
+mod html;
+mod inner;
+mod markdown;
 mod message_id;
+mod mime;
+mod names;
+mod plain;
+mod read;
+mod select;
+mod shown;
+mod tnef;
+
+#[cfg(test)]
+mod tests;
 
 pub(crate) use message_id::MessageId;
+pub(crate) use read::{FileBytes, RAW_MAIL, WHOLE_TEXT, read, read_file};
 
 /// A name and an address as a header shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
