@@ -13,17 +13,16 @@ mod upkeep;
 use std::{sync::Arc, time::Duration};
 
 use bridge_api::{CancellationToken, Host, KeptId};
-use tokio::{
-    sync::mpsc,
-    task::JoinSet,
-    time::sleep,
-};
+use tokio::{sync::mpsc, task::JoinSet, time::sleep};
 
-pub(crate) use self::letter::letter;
 use self::{
     enter::Clerk,
     examine::{Examined, Examiner},
     queue::Queue,
+};
+pub(crate) use self::{
+    letter::{Desk, letter},
+    report::file_of,
 };
 use crate::{
     envelope::{Envelope, SPOOL},
@@ -126,7 +125,11 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
                     Some(Ok(envelope)) if queue.has_room() => queue.push(KeptId::from(id), envelope),
                     Some(Ok(_)) => return true,
                     Some(Err(error)) => {
-                        tracing::error!(mail = id, error = error.to_string(), "the envelope of a mail in the spool cannot be read");
+                        tracing::error!(
+                            mail = id,
+                            error = error.to_string(),
+                            "the envelope of a mail in the spool cannot be read"
+                        );
                     }
                     None => {}
                 }
@@ -155,4 +158,3 @@ async fn write_down(host: &Host, spool: &Spool, mut clerk: Clerk, mut entering: 
         batch.clear();
     }
 }
-

@@ -7,3 +7,19 @@ mod header;
 mod machine;
 mod path;
 mod timing;
+pub(crate) struct Server;
+impl Server {
+    pub(crate) fn new(_: std::sync::Arc<crate::Settings>) -> Result<Self, bridge_api::SettingsFault> {
+        Ok(Self)
+    }
+    pub(crate) async fn run(
+        &self,
+        _: &bridge_api::Host,
+        _: &std::sync::Arc<crate::spool::Spool>,
+        _a: tokio::sync::mpsc::Sender<(bridge_api::KeptId, crate::envelope::Envelope)>,
+        stop: &bridge_api::CancellationToken,
+    ) -> Result<(), bridge_api::Fault> {
+        stop.cancelled().await;
+        Ok(())
+    }
+}

@@ -6,8 +6,8 @@ use std::{fmt, net::IpAddr, time::Duration};
 use bridge_api::SettingsFault;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::{
-    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator,
-    SpfOutput, SpfResult, dmarc::verify::DmarcParameters, spf::verify::SpfParameters,
+    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator, SpfOutput,
+    SpfResult, dmarc::verify::DmarcParameters, spf::verify::SpfParameters,
 };
 use tokio::time::timeout;
 
@@ -130,9 +130,7 @@ impl Dns {
         }
         let sender = envelope.sender.as_ref().map(crate::address::Address::as_str);
         let parameters = match sender {
-            Some(sender) => {
-                SpfParameters::verify_mail_from(envelope.client, &envelope.helo, &self.hostname, sender)
-            }
+            Some(sender) => SpfParameters::verify_mail_from(envelope.client, &envelope.helo, &self.hostname, sender),
             None => SpfParameters::verify_ehlo(envelope.client, &envelope.helo, &self.hostname),
         };
         let asked = timeout(self.share(), self.authenticator.verify_spf(parameters)).await;
