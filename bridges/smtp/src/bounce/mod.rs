@@ -75,8 +75,13 @@ pub(crate) struct Report {
 pub(crate) fn read(raw: &[u8]) -> Option<Report> {
     let leaves = part::leaves(raw);
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
-    let mut report =
-        Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None, ids: vec![] };
+    let mut report = Report {
+        kind: Kind::Status,
+        recipients: vec![],
+        original_envelope_id: None,
+        returned_message_id: None,
+        ids: vec![],
+    };
     if let Some(kind) = kind {
         report.kind = kind;
         for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
@@ -143,7 +148,9 @@ fn add_ids(report: &mut Report, returned: &[u8]) {
 fn one_line(text: &str, characters: usize) -> String {
     let mut line = String::new();
     let mut kept = 0;
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty()) {
+    for word in
+        text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty())
+    {
         for c in (kept > 0).then_some(' ').into_iter().chain(word.chars()) {
             if kept == characters {
                 return line.trim_end().to_owned();
@@ -174,7 +181,11 @@ fn without_codes(diagnostic: &str) -> &str {
     }
     // `550-5.1.1 no such user`: the code of a line that goes on.
     match rest.split_once(' ') {
-        Some((word, after)) if word.split_once('-').is_some_and(|(a, b)| is_code(a) && (b.is_empty() || is_code(b))) => after,
+        Some((word, after))
+            if word.split_once('-').is_some_and(|(a, b)| is_code(a) && (b.is_empty() || is_code(b))) =>
+        {
+            after
+        }
         Some(_) | None => rest,
     }
 }

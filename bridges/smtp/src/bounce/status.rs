@@ -189,11 +189,7 @@ fn address(value: &str) -> Option<Address> {
     let bare = bare.split_whitespace().next().unwrap_or_default().trim_matches(['<', '>', '"', '\'']);
     let bare = bare.strip_prefix("mailto:").unwrap_or(bare);
     // Only these two must be written as xtext (RFC 3461) in an address that is otherwise as it was; `+41` can be a detail.
-    let plain = if bare.contains("\\x{") {
-        unicode(bare)
-    } else {
-        bare.replace("+2B", "+").replace("+3D", "=")
-    };
+    let plain = if bare.contains("\\x{") { unicode(bare) } else { bare.replace("+2B", "+").replace("+3D", "=") };
     Address::parse(&plain)
 }
 

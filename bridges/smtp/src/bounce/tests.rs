@@ -85,17 +85,17 @@ fn a_report_as_postfix_writes_it_is_read_whole() {
     assert_eq!(report.returned_message_id, MessageId::parse("<one.1@acme.test>"));
     let ids: Vec<_> = report.ids.iter().map(MessageId::as_str).collect();
     assert_eq!(ids, ["<one.1@acme.test>", "<q@cust.test>", "<p@cust.test>"]);
-    assert_eq!(
-        short(&report),
-        [("ada@cust.test", Action::Failed, "5.1.1", "550 5.1.1 <ada@cust.test>: no such user")]
-    );
+    assert_eq!(short(&report), [("ada@cust.test", Action::Failed, "5.1.1", "550 5.1.1 <ada@cust.test>: no such user")]);
     assert_eq!(report.recipients[0].remote.as_deref(), Some("mx.cust.test"));
     assert_eq!(report.recipients[0].sentence(), "5.1.1 <ada@cust.test>: no such user (mx.cust.test)");
 }
 
 #[test]
 fn a_delay_names_its_end() {
-    let text = POSTFIX.replace("Action: failed\nStatus: 5.1.1", "Action: delayed\nStatus: 4.4.1\nWill-Retry-Until: Tue, 2 Jan 2024 00:00:00 +0000 (UTC)");
+    let text = POSTFIX.replace(
+        "Action: failed\nStatus: 5.1.1",
+        "Action: delayed\nStatus: 4.4.1\nWill-Retry-Until: Tue, 2 Jan 2024 00:00:00 +0000 (UTC)",
+    );
     let one = &report(&text).recipients[0];
     assert_eq!((one.action, one.will_retry_until), (Action::Delayed, Some(1_704_153_600_000)));
 }
@@ -200,10 +200,38 @@ fn reports_in_words_are_guessed_and_say_so() {
     let plain = "From: support@isp.test\nSubject: Unzustellbar: Hilfe\n\nDie Nachricht an ada@cust.test kommt nicht an: 550 5.7.1 abgelehnt.\n";
     let slow = "From: MAILER-DAEMON@isp.test\nSubject: Warning: message delayed\n\nStill trying:\nada@cust.test: 451 4.4.1 no answer\n";
     for (name, raw, expected, id) in [
-        ("qmail", qmail, vec![("ada@cust.test", Failed, "5.1.1", "Remote host said: 550 5.1.1 no such user"), ("bob@cust.test", Failed, "5.0.0", "Sorry, no mailbox here by that name.")], true),
-        ("Exim", exim, vec![("ada@cust.test", Failed, "5.1.1", "550 5.1.1 no such user"), ("bob@cust.test", Failed, "5.0.0", "")], true),
-        ("Exchange", exchange, vec![("ada@cust.test", Failed, "5.1.1", "<mx.cust.test #5.1.1 smtp;550 5.1.1 not found>")], false),
-        ("plain", plain, vec![("ada@cust.test", Failed, "5.7.1", "Die Nachricht an ada@cust.test kommt nicht an: 550 5.7.1 abgelehnt.")], false),
+        (
+            "qmail",
+            qmail,
+            vec![
+                ("ada@cust.test", Failed, "5.1.1", "Remote host said: 550 5.1.1 no such user"),
+                ("bob@cust.test", Failed, "5.0.0", "Sorry, no mailbox here by that name."),
+            ],
+            true,
+        ),
+        (
+            "Exim",
+            exim,
+            vec![("ada@cust.test", Failed, "5.1.1", "550 5.1.1 no such user"), ("bob@cust.test", Failed, "5.0.0", "")],
+            true,
+        ),
+        (
+            "Exchange",
+            exchange,
+            vec![("ada@cust.test", Failed, "5.1.1", "<mx.cust.test #5.1.1 smtp;550 5.1.1 not found>")],
+            false,
+        ),
+        (
+            "plain",
+            plain,
+            vec![(
+                "ada@cust.test",
+                Failed,
+                "5.7.1",
+                "Die Nachricht an ada@cust.test kommt nicht an: 550 5.7.1 abgelehnt.",
+            )],
+            false,
+        ),
         ("delay", slow, vec![("ada@cust.test", Delayed, "4.4.1", "ada@cust.test: 451 4.4.1 no answer")], false),
     ] {
         let report = report(raw);
@@ -215,12 +243,16 @@ fn reports_in_words_are_guessed_and_say_so() {
 
 #[test]
 fn complaints_and_receipts_are_told_apart() {
-    let complaint = status_part("Content-Type: message/feedback-report\n\nFeedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <ada@cust.test>\n\n--b\nContent-Type: message/rfc822\n\nMessage-ID: <one.1@acme.test>\n\nhi");
+    let complaint = status_part(
+        "Content-Type: message/feedback-report\n\nFeedback-Type: abuse\nVersion: 1\nOriginal-Rcpt-To: <ada@cust.test>\n\n--b\nContent-Type: message/rfc822\n\nMessage-ID: <one.1@acme.test>\n\nhi",
+    );
     let complaint = report(&complaint);
     assert_eq!(complaint.kind, Kind::Complaint);
     assert_eq!(short(&complaint), [("ada@cust.test", Action::Delivered, "2.0.0", "")]);
     assert_eq!(complaint.returned_message_id, MessageId::parse("<one.1@acme.test>"));
-    let receipt = status_part("Content-Type: message/disposition-notification\n\nFinal-Recipient: rfc822;ada@cust.test\nOriginal-Message-ID: <one.1@acme.test>\nDisposition: manual-action/MDN-sent-manually; displayed");
+    let receipt = status_part(
+        "Content-Type: message/disposition-notification\n\nFinal-Recipient: rfc822;ada@cust.test\nOriginal-Message-ID: <one.1@acme.test>\nDisposition: manual-action/MDN-sent-manually; displayed",
+    );
     let receipt = report(&receipt);
     assert_eq!(receipt.kind, Kind::Receipt);
     assert_eq!(short(&receipt), [("ada@cust.test", Action::Delivered, "2.0.0", "")]);
@@ -282,7 +314,10 @@ fn reports_are_read_up_to_a_bound() {
     let raw = POSTFIX.replace("References: <p@cust.test> <q@cust.test>\n", &format!("References:\n{ids}"));
     assert_eq!(report(&raw).ids.len(), IDS_MAX);
     let mut parts = "From: MAILER-DAEMON@x.test\nContent-Type: multipart/report; boundary=b\n\n".to_owned();
-    parts.push_str(&"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822;a@x.test\nAction: failed\n\n".repeat(40_000));
+    parts.push_str(
+        &"--b\nContent-Type: message/delivery-status\n\nFinal-Recipient: rfc822;a@x.test\nAction: failed\n\n"
+            .repeat(40_000),
+    );
     assert_eq!(report(&parts).recipients.len(), RECIPIENTS_MAX);
 }
 

@@ -1,8 +1,7 @@
 //! Reports that are written for people only: what can be guessed from the words of the servers that write them.
 
 use super::{
-    Action, DIAGNOSTIC_MAX, PART_BYTES_MAX, RECIPIENTS_MAX, RecipientReport, header, one_line,
-    part::Part,
+    Action, DIAGNOSTIC_MAX, PART_BYTES_MAX, RECIPIENTS_MAX, RecipientReport, header, one_line, part::Part,
     status::enhanced,
 };
 use crate::address::Address;
@@ -67,7 +66,9 @@ fn looks_like_one(raw: &[u8], text: &str) -> bool {
 fn gave_up(words: &str) -> bool {
     const SIGNS: [&str; 7] = ["giving up", "given up", "permanent", "expired", "could not be", "not reach", "gave up"];
     let words = words.to_lowercase();
-    SIGNS.iter().any(|sign| words.contains(sign)) && !words.contains("will be retried") && !words.contains("do not need to resend")
+    SIGNS.iter().any(|sign| words.contains(sign))
+        && !words.contains("will be retried")
+        && !words.contains("do not need to resend")
 }
 
 /// The words, and the copy of our mail below them.
@@ -120,8 +121,10 @@ impl Found {
 /// Each code goes to the address in its line or to the nearest one above it. Addresses without a code count only where a field
 /// of the head, or a paragraph that begins with one as qmail's do, calls them failed.
 fn scan(words: &str, failed: &[Address]) -> Vec<Found> {
-    let mut found: Vec<Found> =
-        failed.iter().map(|address| Found { address: address.clone(), status: None, diagnostic: String::new() }).collect();
+    let mut found: Vec<Found> = failed
+        .iter()
+        .map(|address| Found { address: address.clone(), status: None, diagnostic: String::new() })
+        .collect();
     let mut nearest: Option<(usize, Address)> = None;
     let mut paragraph: Option<Address> = None;
     for (number, line) in words.lines().take(LINES_MAX).enumerate() {

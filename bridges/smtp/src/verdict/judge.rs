@@ -35,13 +35,7 @@ impl Judge {
     }
 
     /// How far it is proved that the mail `raw` comes from whom its `From` fields name. Takes at most some 10 seconds.
-    pub(crate) async fn judge(
-        &self,
-        raw: &[u8],
-        envelope: &Envelope,
-        from: &[Mailbox],
-        from_fields: usize,
-    ) -> Verdict {
+    pub(crate) async fn judge(&self, raw: &[u8], envelope: &Envelope, from: &[Mailbox], from_fields: usize) -> Verdict {
         let domain = match author::domain(from, from_fields) {
             Ok(domain) => domain,
             Err(reason) => return Verdict::unverified(None, reason),
@@ -58,17 +52,7 @@ impl Judge {
         match &self.way {
             Way::Dns(dns) => dns.ask(raw, envelope, from, domain).await,
             Way::Relay { trusted } => relay::read(raw, trusted, domain),
-            Way::Off => {
-                Verdict::unverified(Some(domain.to_owned()), "Senders are not checked here: `verify` is off.")
-            }
+            Way::Off => Verdict::unverified(Some(domain.to_owned()), "Senders are not checked here: `verify` is off."),
         }
-    }
-}
-
-#[cfg(test)]
-impl Judge {
-    pub(super) fn with_budget(settings: &Settings, budget: std::time::Duration) -> Self {
-        let dns = Dns::new(settings).expect("settings of a test").with_budget(budget);
-        Self { way: Way::Dns(Box::new(dns)) }
     }
 }

@@ -84,9 +84,9 @@ fn evidence(believed: &Believed, domain: &str) -> Evidence {
         // A server that says no more than `fail` has seen a record; the stricter reading is the safe one.
         policy: policy.unwrap_or(if worst(&dmarc) == Outcome::Fail { Policy::Quarantine } else { Policy::None }),
         dkim_aligned: full("dkim").filter(passes).any(|c| names(c.domain(&["header.d", "header.i"]))),
-        spf_aligned: full("spf").filter(passes).any(|c| {
-            names(c.domain(&["smtp.mailfrom", "smtp.mail", "smtp.envelope-from", "smtp.helo"]))
-        }),
+        spf_aligned: full("spf")
+            .filter(passes)
+            .any(|c| names(c.domain(&["smtp.mailfrom", "smtp.mail", "smtp.envelope-from", "smtp.helo"]))),
         trouble: full("dkim").any(|claim| claim.outcome == Outcome::Temperror),
     }
 }
@@ -115,7 +115,8 @@ mod tests {
 
     const RECEIVED: &str = "Received: from a by mx.acme.test; Mon, 1 Jan 2024 00:00:00 +0000\r\n";
     const PASS: &str = "Authentication-Results: mx.acme.test; dmarc=pass header.from=cust.test\r\n";
-    const FAIL: &str = "Authentication-Results: mx.acme.test;\r\n\tdmarc=fail (p=reject dis=none) header.from=cust.test\r\n";
+    const FAIL: &str =
+        "Authentication-Results: mx.acme.test;\r\n\tdmarc=fail (p=reject dis=none) header.from=cust.test\r\n";
     const SAYS_LITTLE: &str = "Authentication-Results: mx.acme.test; spf=none smtp.mailfrom=evil.test\r\n";
     const SENDERS: &str = "From: ada@cust.test\r\n\r\nhi\r\n";
 
@@ -131,7 +132,11 @@ mod tests {
         for (name, parts, expected) in [
             ("above its Received", &[PASS, RECEIVED, SENDERS][..], Level::Verified),
             ("below its Received", &[RECEIVED, PASS, SENDERS], Level::Verified),
-            ("other fields between", &["Return-Path: <a@b>\r\n", RECEIVED, "X-Y: z\r\n", PASS, SENDERS], Level::Verified),
+            (
+                "other fields between",
+                &["Return-Path: <a@b>\r\n", RECEIVED, "X-Y: z\r\n", PASS, SENDERS],
+                Level::Verified,
+            ),
             ("written otherwise", &[&upper, RECEIVED, SENDERS], Level::Verified),
             ("it says fail", &[RECEIVED, FAIL, SENDERS], Level::Failed),
             ("injected below the next Received", &[RECEIVED, RECEIVED, PASS, SENDERS], Level::Unverified),
