@@ -203,16 +203,9 @@ fn unicode(text: &str) -> String {
             let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
             Some((c, after))
         });
-        match decoded {
-            Some((c, after)) => {
-                plain.push(c);
-                rest = after;
-            }
-            None => {
-                plain.push_str("\\x{");
-                rest = after;
-            }
-        }
+        let (text, after) = decoded.map_or_else(|| ("\\x{".to_owned(), after), |(c, after)| (c.to_string(), after));
+        plain.push_str(&text);
+        rest = after;
     }
     plain + rest
 }

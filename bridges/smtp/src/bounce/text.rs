@@ -103,7 +103,6 @@ impl Found {
     fn finish(self, gave_up: bool) -> RecipientReport {
         let status = self.status.unwrap_or_else(|| "5.0.0".to_owned());
         let action = match status.as_bytes().first() {
-            Some(b'2') => Action::Delivered,
             Some(b'4') if !gave_up => Action::Delayed,
             Some(_) | None => Action::Failed,
         };
@@ -139,12 +138,17 @@ fn scan(words: &str, failed: &[Address]) -> Vec<Found> {
         } else if line.trim().is_empty() {
             paragraph = None;
         }
-        let code = enhanced(line).map(str::to_owned);
+        // One of success here is a version or a date.
+        let code = enhanced(line).filter(|code| !code.starts_with('2')).map(str::to_owned);
         let close = nearest.as_ref().filter(|(at, _)| number - at <= REACH).map(|(_, address)| address);
         let Some(address) = paragraph.as_ref().or(close.filter(|_| code.is_some())) else { continue };
         let alone = here.is_some() && line.trim().trim_matches(['<', '>', ':']) == address.as_str();
         let Some(entry) = entry(&mut found, address).filter(|_| !alone) else { continue };
-        if entry.status.is_none() && (code.is_some() || entry.diagnostic.is_empty()) {
+        // What the other server said is more than what this one makes of it.
+        let better = code.is_some()
+            || entry.diagnostic.is_empty()
+            || (line.contains(" said: ") && !entry.diagnostic.contains(" said: "));
+        if entry.status.is_none() && better {
             entry.diagnostic = one_line(line, DIAGNOSTIC_MAX);
             entry.status = code;
         }

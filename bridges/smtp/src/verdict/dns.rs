@@ -28,7 +28,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 const QUERY_ATTEMPTS: usize = 2;
 /// Answers kept, and for how long at most.
 const CACHE_ANSWERS_MAX: u64 = 1024;
-const CACHE_AGE_MAX: Duration = Duration::from_secs(3600);
+const CACHE_AGE_MAX: Duration = Duration::from_hours(1);
 
 pub(super) struct Dns {
     authenticator: MessageAuthenticator,
@@ -53,7 +53,9 @@ impl Dns {
         } else {
             let servers = settings.dns_servers.iter().map(|server| {
                 let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                connections.iter_mut().for_each(|connection| connection.port = server.port());
+                for connection in &mut connections {
+                    connection.port = server.port();
+                }
                 NameServerConfig::new(server.ip(), true, connections)
             });
             (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())

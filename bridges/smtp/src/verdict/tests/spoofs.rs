@@ -23,9 +23,9 @@ fn usual(from: &str) -> Vec<(&'static str, Case)> {
     ]
 }
 
-fn special() -> Vec<(&'static str, Case)> {
+/// Where it is not clear whose word the mail is.
+fn authors() -> Vec<(&'static str, Case)> {
     let strict = || Case::of("ada@strict.test");
-    let results = "Authentication-Results: mx.acme.test; dmarc=pass header.from=strict.test\r\n";
     vec![
         (
             "two From fields, his signed",
@@ -78,6 +78,13 @@ fn special() -> Vec<(&'static str, Case)> {
         ),
         ("no From", strict().changed("From: ada@strict.test\r\n", "").read_as(&[], 0)),
         ("theirs, a Sender of his", strict().above("Sender: x@evil.test\r\n").signed("evil.test", FORGER)),
+    ]
+}
+
+/// Signatures that look like proofs.
+fn signatures() -> Vec<(&'static str, Case)> {
+    let strict = || Case::of("ada@strict.test");
+    vec![
         (
             "a signature that leaves From out",
             Case::of("ada@plain.test").signed_over("plain.test", "k", HONEST, &["Subject", "Date"]),
@@ -94,6 +101,14 @@ fn special() -> Vec<(&'static str, Case)> {
             strict().signed_in_part("strict.test", HONEST).changed("Hello", "Hello, pay here"),
         ),
         ("null sender, their name as client", strict().by(EVIL, "").helo("strict.test")),
+    ]
+}
+
+/// Names and servers that look like proofs.
+fn servers() -> Vec<(&'static str, Case)> {
+    let strict = || Case::of("ada@strict.test");
+    let results = "Authentication-Results: mx.acme.test; dmarc=pass header.from=strict.test\r\n";
+    vec![
         ("null sender, his name as client", strict().by(EVIL, "").helo("evil.test")),
         ("their envelope, his server", strict().by(EVIL, "ada@strict.test")),
         ("results that he wrote", strict().above(results)),
@@ -108,7 +123,7 @@ fn special() -> Vec<(&'static str, Case)> {
 #[tokio::test(start_paused = true)]
 async fn no_forged_mail_is_verified() {
     let court = Court::new().await;
-    let mut cases = special();
+    let mut cases = [authors(), signatures(), servers()].concat();
     for from in ["ada@strict.test", "ada@careful.test", "ada@monitor.test", "ada@exact.test", "ada@plain.test"] {
         cases.extend(usual(from));
     }
