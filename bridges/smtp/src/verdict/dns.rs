@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use super::{
     Outcome, Policy, Verdict,
     author::speaks_for,
+    relay::hands_on,
     signed::{self, Signed},
     weigh::{Evidence, weigh},
 };
@@ -115,15 +116,15 @@ impl Dns {
     async fn spf(&self, envelope: &Envelope) -> SpfOutput {
         let domain = spf_domain(envelope);
         let nothing = SpfOutput::new(domain.to_owned());
-        let hands_on = self.trusted_clients.contains(&envelope.client) || envelope.protocol.starts_with("LMTP");
-        if hands_on {
+        if hands_on(envelope, &self.trusted_clients) {
             // The address is that of a server in front, and says nothing of who handed it the mail.
             return nothing;
         }
+        let client = envelope.client.to_canonical();
         let sender = envelope.sender.as_ref().map(crate::address::Address::as_str);
         let parameters = match sender {
-            Some(sender) => SpfParameters::verify_mail_from(envelope.client, &envelope.helo, &self.hostname, sender),
-            None => SpfParameters::verify_ehlo(envelope.client, &envelope.helo, &self.hostname),
+            Some(sender) => SpfParameters::verify_mail_from(client, &envelope.helo, &self.hostname, sender),
+            None => SpfParameters::verify_ehlo(client, &envelope.helo, &self.hostname),
         };
         let asked = timeout(SHARE, self.authenticator.verify_spf(parameters)).await;
         asked.unwrap_or_else(|_| nothing.with_result(SpfResult::TempError))

@@ -84,6 +84,13 @@ fn honest_otherwise() -> Vec<Judged> {
             Policy::None,
         ),
         (
+            "its server, written as IPv6",
+            Case::of("ada@plain.test").by("::ffff:192.0.2.1", "ada@plain.test"),
+            Level::Weak,
+            (Pass, None, None),
+            Policy::None,
+        ),
+        (
             "its server, without a rule",
             Case::of("ada@plain.test").by(GOOD, "ada@plain.test"),
             Level::Weak,

@@ -2,6 +2,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod words;
+
 const POSTFIX: &str = "Return-Path: <>
 From: MAILER-DAEMON@relay.test (Mail Delivery System)
 Subject: Undelivered Mail Returned to Sender
@@ -201,56 +203,6 @@ fn a_status_part_counts_in_any_multipart() {
     // As OpenSMTPD writes it.
     let mixed = POSTFIX.replace("multipart/report; report-type=delivery-status;", "multipart/mixed;");
     assert_eq!(short(&report(&mixed)), short(&report(POSTFIX)));
-}
-
-#[test]
-fn reports_in_words_are_guessed_and_say_so() {
-    use Action::{Delayed, Failed};
-    let qmail = "From: MAILER-DAEMON@old.test\nSubject: failure notice\n\nHi. This is the qmail-send program at old.test.\nI'm afraid I wasn't able to deliver your message to the following addresses.\nThis is a permanent error; I've given up. Sorry it didn't work out.\n\n<ada@cust.test>:\n192.0.2.5 does not like recipient.\nRemote host said: 550 5.1.1 no such user\nGiving up on 192.0.2.5.\n\n<bob@cust.test>:\nSorry, no mailbox here by that name.\n\n--- Below this line is a copy of the message.\n\nReturn-Path: <x@acme.test>\nMessage-ID: <one.1@acme.test>\n\nhi 5.7.1 eve@cust.test\n";
-    let exim = "X-Failed-Recipients: ada@cust.test,\n bob@cust.test\nFrom: Mail Delivery System <Mailer-Daemon@exim.test>\nSubject: Mail delivery failed: returning message to sender\n\nThis message was created automatically by mail delivery software.\n\n  ada@cust.test\n    host mx.cust.test [192.0.2.5]\n    SMTP error from remote mail server after RCPT TO:<ada@cust.test>:\n    550 5.1.1 no such user\n  bob@cust.test\n    retry timeout exceeded\n\n------ This is a copy of the message, including all the headers. ------\n\nMessage-ID: <one.1@acme.test>\n\nhi\n";
-    let exchange = "From: postmaster@ex.test\nSubject: Undeliverable: Help\n\nYour message did not reach some or all of the intended recipients.\n\n      Subject:  Help\n      Sent:     1/1/2024 0:00 AM\n\nThe following recipient(s) could not be reached:\n\n      ada@cust.test on 1/1/2024 0:00 AM\n            The e-mail account does not exist at the organization.\n            <mx.cust.test #5.1.1 smtp;550 5.1.1 not found>\n";
-    let plain = "From: support@isp.test\nSubject: Unzustellbar: Hilfe\n\nDie Nachricht an ada@cust.test kommt nicht an: 550 5.7.1 abgelehnt.\n";
-    let slow = "From: MAILER-DAEMON@isp.test\nSubject: Warning: message delayed\n\nStill trying:\nada@cust.test: 451 4.4.1 no answer\n";
-    for (name, raw, expected, id) in [
-        (
-            "qmail",
-            qmail,
-            vec![
-                ("ada@cust.test", Failed, "5.1.1", "Remote host said: 550 5.1.1 no such user"),
-                ("bob@cust.test", Failed, "5.0.0", "Sorry, no mailbox here by that name."),
-            ],
-            true,
-        ),
-        (
-            "Exim",
-            exim,
-            vec![("ada@cust.test", Failed, "5.1.1", "550 5.1.1 no such user"), ("bob@cust.test", Failed, "5.0.0", "")],
-            true,
-        ),
-        (
-            "Exchange",
-            exchange,
-            vec![("ada@cust.test", Failed, "5.1.1", "<mx.cust.test #5.1.1 smtp;550 5.1.1 not found>")],
-            false,
-        ),
-        (
-            "plain",
-            plain,
-            vec![(
-                "ada@cust.test",
-                Failed,
-                "5.7.1",
-                "Die Nachricht an ada@cust.test kommt nicht an: 550 5.7.1 abgelehnt.",
-            )],
-            false,
-        ),
-        ("delay", slow, vec![("ada@cust.test", Delayed, "4.4.1", "ada@cust.test: 451 4.4.1 no answer")], false),
-    ] {
-        let report = report(raw);
-        assert_eq!(report.kind, Kind::Words, "{name}");
-        assert_eq!(short(&report), expected, "{name}");
-        assert_eq!(report.returned_message_id.is_some(), id, "{name}");
-    }
 }
 
 #[test]
