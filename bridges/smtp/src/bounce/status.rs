@@ -32,6 +32,9 @@ pub(super) fn read(block: &[u8], report: &mut Report) {
     while !rest.is_empty() && report.recipients.len() < RECIPIENTS_MAX {
         let (head, after) = header::split(rest);
         for field in header::fields(head) {
+            if report.recipients.len() == RECIPIENTS_MAX {
+                return;
+            }
             if group.ends_at(&field) {
                 report.recipients.extend(std::mem::take(&mut group).finish(assumed));
             }

@@ -275,6 +275,8 @@ fn reports_are_read_up_to_a_bound() {
     let many = (0..RECIPIENTS_MAX + 5).map(one).collect::<Vec<_>>().concat();
     let raw = status_part(&format!("Content-Type: message/delivery-status\n\n{many}"));
     assert_eq!(report(&raw).recipients.len(), RECIPIENTS_MAX);
+    let raw = status_part(&format!("Content-Type: message/delivery-status\n\n{}", many.replace("\n\n", "\n")));
+    assert_eq!(report(&raw).recipients.len(), RECIPIENTS_MAX);
     let ids = (0..IDS_MAX + 5).map(|n| format!(" <{n}@x.test>\n")).collect::<Vec<_>>().concat();
     let raw = POSTFIX.replace("References: <p@cust.test> <q@cust.test>\n", &format!("References:\n{ids}"));
     assert_eq!(report(&raw).ids.len(), IDS_MAX);

@@ -187,9 +187,13 @@ impl Court {
         Self { judge: Judge::new(&settings(&text)).unwrap(), names }
     }
     async fn judge(&self, case: &Case) -> Verdict {
+        /// The desk asks from a task that may move between threads.
+        fn movable<T: Send>(future: T) -> T {
+            future
+        }
         let envelope = case.envelope();
         tokio::select! {
-            verdict = self.judge.judge(case.raw.as_bytes(), &envelope, &case.from, case.from_fields) => verdict,
+            verdict = movable(self.judge.judge(case.raw.as_bytes(), &envelope, &case.from, case.from_fields)) => verdict,
             () = self.names.serve() => unreachable!("it serves for ever"),
         }
     }
