@@ -73,6 +73,7 @@ pub(crate) struct Report {
 
 /// `None` when this is no report, as most mails are.
 pub(crate) fn read(raw: &[u8]) -> Option<Report> {
+    let raw = without_mbox_line(raw);
     let leaves = part::leaves(raw);
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
     let mut report = Report {
@@ -98,7 +99,14 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         report.recipients = words.recipients;
         add_ids(&mut report, &words.returned);
     }
-    report.recipients.truncate(RECIPIENTS_MAX);
+    let mut told = Vec::new();
+    report.recipients.retain(|one| {
+        // Some servers repeat themselves, once for each try.
+        let news =
+            one.address.is_none() || !told.iter().any(|(known, action)| *known == one.address && *action == one.action);
+        told.push((one.address.clone(), one.action));
+        news
+    });
     for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
         add_ids(&mut report, &part.decoded(PART_BYTES_MAX));
     }
@@ -113,6 +121,14 @@ impl RecipientReport {
         let remote = self.remote.as_ref().map(|remote| format!(" ({remote})")).unwrap_or_default();
         one_line(&format!("{} {said}{remote}", self.status), DIAGNOSTIC_MAX)
     }
+}
+
+/// Some programs store a mail with a line before its head, and hand it on so.
+fn without_mbox_line(raw: &[u8]) -> &[u8] {
+    if !raw.starts_with(b"From ") && !raw.starts_with(b">From ") {
+        return raw;
+    }
+    raw.iter().position(|byte| *byte == b'\n').map_or(raw, |end| &raw[end + 1..])
 }
 
 fn kind(media_type: &str) -> Option<Kind> {

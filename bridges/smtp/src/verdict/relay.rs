@@ -4,29 +4,54 @@
 //! the next `Received` may also be the sender's, who knows the server's name: there the topmost field is believed, since servers
 //! write theirs directly below, and those below it may only lessen what it says.
 
+use std::net::IpAddr;
+
 use super::{
     Outcome, Policy, Verdict,
     author::speaks_for,
     results::{self, Claim, Results},
     weigh::{Evidence, weigh},
 };
-use crate::bounce::header;
+use crate::{bounce::header, envelope::Envelope, settings::Settings};
 
 /// Fields that are looked at.
 const FIELDS_MAX: usize = 200;
 
-pub(super) fn read(raw: &[u8], trusted: &[String], domain: &str) -> Verdict {
-    let believed = believed(raw, trusted);
-    if believed.full.is_empty() {
-        return Verdict::unverified(
-            Some(domain.to_owned()),
-            "The mail server in front has not said whether the sender is proved.",
-        );
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// The names by which it signs its results.
+    trusted: Vec<String>,
+    /// Its addresses. Empty when nobody else can reach us.
+    clients: Vec<IpAddr>,
+}
+
+impl Relay {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { trusted: settings.trusted_authserv_ids.clone(), clients: settings.trusted_clients.clone() }
     }
-    let mut verdict = weigh(&evidence(&believed, domain), domain);
-    // The server in front writes its word once, so asking again says the same.
-    verdict.retry = false;
-    verdict
+
+    pub(super) fn read(&self, raw: &[u8], envelope: &Envelope, domain: &str) -> Verdict {
+        let unproved = |reason: &str| Verdict::unverified(Some(domain.to_owned()), reason);
+        let comes_by_it = self.clients.is_empty() || hands_on(envelope, &self.clients);
+        if !comes_by_it {
+            // Whoever comes past it can write all that it writes.
+            return unproved("The mail did not come by the mail server in front, so nobody has checked its sender.");
+        }
+        let believed = believed(raw, &self.trusted);
+        if believed.full.is_empty() {
+            return unproved("The mail server in front has not said whether the sender is proved.");
+        }
+        let mut verdict = weigh(&evidence(&believed, domain), domain);
+        // The server in front writes its word once, so asking again says the same.
+        verdict.retry = false;
+        verdict
+    }
+}
+
+/// Is the client a mail server of ours, that hands on what others wrote?
+pub(super) fn hands_on(envelope: &Envelope, clients: &[IpAddr]) -> bool {
+    envelope.protocol.starts_with("LMTP")
+        || clients.iter().any(|known| known.to_canonical() == envelope.client.to_canonical())
 }
 
 #[derive(Default)]
@@ -120,8 +145,36 @@ mod tests {
     const SAYS_LITTLE: &str = "Authentication-Results: mx.acme.test; spf=none smtp.mailfrom=evil.test\r\n";
     const SENDERS: &str = "From: ada@cust.test\r\n\r\nhi\r\n";
 
+    fn by(client: &str, protocol: &str) -> Envelope {
+        Envelope {
+            client: client.parse().unwrap(),
+            helo: "mx.acme.test".to_owned(),
+            protocol: protocol.to_owned(),
+            sender: None,
+            recipients: Vec::new(),
+            received_millis: 0,
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn who_comes_past_the_server_in_front_is_not_believed() {
+        let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: vec!["192.0.2.1".parse().unwrap()] };
+        let raw = [PASS, RECEIVED, SENDERS].concat();
+        for (client, protocol, expected) in [
+            ("192.0.2.1", "ESMTP", Level::Verified),
+            ("::ffff:192.0.2.1", "ESMTP", Level::Verified),
+            ("127.0.0.1", "LMTP", Level::Verified),
+            ("203.0.113.9", "ESMTPS", Level::Unverified),
+            ("127.0.0.1", "SMTP", Level::Unverified),
+        ] {
+            assert_eq!(relay.read(raw.as_bytes(), &by(client, protocol), "cust.test").level, expected, "{client}");
+        }
+    }
+
     fn level(parts: &[&str]) -> Level {
-        read(parts.concat().as_bytes(), &["mx.acme.test".to_owned()], "cust.test").level
+        let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: Vec::new() };
+        relay.read(parts.concat().as_bytes(), &by("192.0.2.1", "ESMTP"), "cust.test").level
     }
 
     #[test]
