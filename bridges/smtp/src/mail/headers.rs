@@ -138,7 +138,7 @@ mod tests {
             ("99 Foo 2024", None),
             ("yesterday", None),
             ("", None),
-            ("1 Jan 24 10:00 GMT", Some(1_704_103_200_000)),
+            ("1 Jan 2024 10:00:00 GMT", Some(1_704_103_200_000)),
         ] {
             let raw = format!("Received: x; Mon, 1 Jan 2024 10:00:00 +0000\r\nDate: {date}\r\n\r\n");
             assert_eq!(mail(&raw).date_millis, expected, "{date:?}");

@@ -11,7 +11,7 @@ use super::{
     entity::decoded,
     run::{self, Run, Style},
     style,
-    token::{Tag, Token, Tokens},
+    token::{Tag, Token, Tokens, is_raw},
 };
 
 /// Quotes and lists inside each other that are shown as such.
@@ -101,7 +101,7 @@ impl<'a> Page<'a> {
         let kind = kind_of(tag.name);
         let styled = style::style(tag);
         self.end_implied(kind);
-        if kind == Kind::Page {
+        if kind == Kind::Page || is_raw(tag.name) {
             return;
         }
         let hidden = kind == Kind::Dropped || style::is_hidden(tag, &styled);

@@ -39,7 +39,7 @@ pub(super) fn line(runs: &[Run], links: &[String]) -> (String, String) {
         }
         rest = after;
     }
-    (out.trim().to_owned(), plain.trim().to_owned())
+    (out.trim_matches(' ').to_owned(), plain.trim_end().to_owned())
 }
 
 fn styled_all(out: &mut String, runs: &[Run]) {
@@ -50,14 +50,14 @@ fn styled_all(out: &mut String, runs: &[Run]) {
 
 /// Marks stand at the words, not at the blanks around them, or they would be no marks.
 fn styled(out: &mut String, run: &Run) {
-    let text = if out.trim().is_empty() { run.text.trim_start() } else { &run.text };
+    let text = if out.trim().is_empty() { run.text.trim_start_matches(' ') } else { &run.text };
     let body = text.trim();
     let start = text.len() - text.trim_start().len();
     out.push_str(&text[..start]);
     if body.is_empty() {
         return;
     }
-    let line_start = out.is_empty();
+    let line_start = out.trim().is_empty();
     let inner = if run.style.code { code_span(body) } else { escaped(body, line_start) };
     let marks = [(run.style.bold, "**"), (run.style.italic, "*"), (run.style.struck, "~~")];
     // Beside another mark, or between a letter and a sign, readers take them for something else.
@@ -66,6 +66,10 @@ fn styled(out: &mut String, run: &Run) {
         !"*~".contains(before) && !(before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation()));
     let shown = marks.iter().filter(|(on, _)| *on && clear).map(|(_, mark)| *mark);
     out.extend(shown.clone());
+    // Each run is escaped by itself, but a template may begin in one and go on in the next.
+    if out.ends_with('{') && inner.starts_with(['{', '%']) {
+        out.push('\\');
+    }
     out.push_str(&inner);
     out.extend(shown.rev());
     out.push_str(&text[start + body.len()..]);
