@@ -153,7 +153,7 @@ mod tests {
         );
         assert_eq!(ids("a@b").len(), 1);
         assert_eq!(ids(&"<a@b> ".repeat(80)).len(), IDS_MAX);
-        let many: String = (0..80).map(|n| format!("<{n}@b>")).collect();
+        let many = (0..80).map(|n| format!("<{n}@b>")).collect::<Vec<_>>().concat();
         assert_eq!(ids(&many).last(), MessageId::parse("<79@b>").as_ref());
     }
 

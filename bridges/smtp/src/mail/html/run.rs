@@ -3,6 +3,7 @@
 use super::super::markdown::{code_span, escaped, is_web, link};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "marks are on or off, each by itself")]
 pub(super) struct Style {
     pub(super) bold: bool,
     pub(super) italic: bool,
@@ -62,8 +63,8 @@ fn styled(out: &mut String, run: &Run) {
     let marks = [(run.style.bold, "**"), (run.style.italic, "*"), (run.style.struck, "~~")];
     // Beside another mark, or between a letter and a sign, readers take them for something else.
     let before = out.chars().next_back().unwrap_or(' ');
-    let clear =
-        !"*~".contains(before) && !(before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation()));
+    let after_letter = before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation());
+    let clear = !("*~".contains(before) || after_letter);
     let shown = marks.iter().filter(|(on, _)| *on && clear).map(|(_, mark)| *mark);
     out.extend(shown.clone());
     // Each run is escaped by itself, but a template may begin in one and go on in the next.
