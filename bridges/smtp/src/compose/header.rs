@@ -90,11 +90,12 @@ pub(crate) fn parameter(name: &str, value: &str) -> Vec<String> {
         return vec![format!("{name}=\"{value}\"")];
     }
     let mut sections = vec![String::new()];
-    for byte in value.bytes() {
-        let coded = if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
-            char::from(byte).to_string()
+    // Some readers decode each section by itself, so no character is cut.
+    for c in value.chars() {
+        let coded: String = if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
+            c.to_string()
         } else {
-            format!("%{byte:02X}")
+            c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
         };
         match sections.last_mut() {
             Some(section) if section.len() + coded.len() <= SECTION_BYTES => section.push_str(&coded),
