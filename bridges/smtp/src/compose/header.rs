@@ -1,5 +1,7 @@
 //! Header fields, written: folded, and ASCII but for the addresses that need SMTPUTF8. Takes cleaned text only.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::address::Address;
@@ -92,11 +94,14 @@ pub(crate) fn parameter(name: &str, value: &str) -> Vec<String> {
     let mut sections = vec![String::new()];
     // Some readers decode each section by itself, so no character is cut.
     for c in value.chars() {
-        let coded: String = if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
-            c.to_string()
+        let mut coded = String::new();
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
+            coded.push(c);
         } else {
-            c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
-        };
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                write!(coded, "%{byte:02X}").expect("a string takes everything");
+            }
+        }
         match sections.last_mut() {
             Some(section) if section.len() + coded.len() <= SECTION_BYTES => section.push_str(&coded),
             Some(_) | None => sections.push(coded),

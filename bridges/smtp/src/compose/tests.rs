@@ -63,8 +63,8 @@ fn attachment(name: &str, size_bytes: Option<u64>) -> Attachment {
 }
 
 async fn pieces(composer: &Composer, host: &Host, letter: &Letter) -> Result<Vec<Bytes>, Fault> {
-    let composed = composer.compose(host, letter).await?;
-    let all: Vec<Result<Bytes, Fault>> = composed.pieces.collect().await;
+    let mail = composer.compose(host, letter).await?;
+    let all: Vec<Result<Bytes, Fault>> = mail.pieces.collect().await;
     all.into_iter().collect()
 }
 
@@ -171,6 +171,31 @@ fn a_date_that_no_clock_says_is_still_one() {
 }
 
 #[test]
+fn what_has_no_end_is_cut() {
+    let endless = Letter {
+        text: "a".repeat(800_000),
+        loop_token: "t".repeat(500),
+        to: (0..200)
+            .map(|at| Mailbox { name: String::new(), address: Address::parse(&format!("b{at}@c.test")) })
+            .collect(),
+        ..letter()
+    };
+    let mail = written(&endless, &[]);
+    assert_clean(&mail);
+    let message = MessageParser::default().parse(&mail).unwrap();
+    assert_eq!(message.body_text(0).unwrap().trim_end().len(), 640 * 1024);
+    assert_eq!(message.to().unwrap().as_list().unwrap().len(), MAILBOXES_MAX);
+    assert_eq!(message.header_raw("X-Deskbridge-Loop").unwrap().trim().len(), LOOP_TOKEN_BYTES_MAX);
+}
+
+#[test]
+fn a_mail_to_nobody_named_says_so() {
+    let mail = written(&Letter { to: vec![Mailbox::default()], ..letter() }, &[]);
+    let text = String::from_utf8(mail).unwrap();
+    assert!(text.contains("\r\nTo: undisclosed-recipients:;\r\n"));
+}
+
+#[test]
 fn files_alone_make_no_empty_text() {
     let letter = Letter { text: " \n".to_owned(), attachments: vec![attachment("a", None)], ..letter() };
     let mail = written(&letter, &[("a", b"x")]);
@@ -187,7 +212,7 @@ fn a_file_that_is_too_large_is_refused_before_or_on_the_way() {
         let letter = Letter { attachments: vec![attachment("a", size)], ..letter() };
         let fault = written_with(&composer, &letter, &[("a", bytes)]).unwrap_err();
         assert_eq!(fault.kind, FaultKind::Refused);
-        assert!(fault.reason.contains("send fewer or smaller ones"), "{fault}");
+        assert!(fault.reason.contains("send fewer or smaller files"), "{fault}");
     };
     refused(Some(bytes.len() as u64), b"");
     refused(None, &bytes);
@@ -204,9 +229,9 @@ fn the_size_is_known_when_the_files_say_theirs() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for (size, known) in [(Some(5000), true), (None, false)] {
         let letter = Letter { attachments: vec![attachment("a", size)], ..letter() };
-        let composed = runtime.block_on(composer.compose(&host.host("mail"), &letter)).unwrap();
+        let mail = runtime.block_on(composer.compose(&host.host("mail"), &letter)).unwrap();
         let real = runtime.block_on(pieces(&composer, &host.host("mail"), &letter)).unwrap().concat().len() as u64;
-        assert_eq!(composed.bytes, known.then_some(real));
+        assert_eq!(mail.bytes, known.then_some(real));
     }
 }
 
@@ -303,14 +328,14 @@ fn large(bytes: u64, changes: bool) -> Host {
 async fn a_large_file_goes_through_in_small_pieces() {
     let composer = Composer::new(&relay(30), Some(&dkim("dkim.pem"))).unwrap();
     let letter = Letter { attachments: vec![attachment("large.bin", None)], ..letter() };
-    let composed = composer.compose(&large(20 * MIB, false), &letter).await.unwrap();
-    let (mut pieces, mut sum, mut widest) = (composed.pieces, 0, 0);
+    let mail = composer.compose(&large(20 * MIB, false), &letter).await.unwrap();
+    let (mut pieces, mut sum, mut widest) = (mail.pieces, 0, 0);
     while let Some(piece) = pieces.next().await {
         let piece = piece.unwrap();
         sum += piece.len() as u64;
         widest = widest.max(piece.len());
     }
-    assert_eq!(composed.bytes, Some(sum));
+    assert_eq!(mail.bytes, Some(sum));
     assert!(sum > 20 * MIB * 4 / 3 && widest <= 64 * 1024, "{sum} bytes, the widest piece has {widest}");
 }
 
@@ -327,8 +352,8 @@ async fn a_file_that_changes_while_the_mail_is_signed_is_tried_again() {
 async fn a_file_that_cannot_be_opened_ends_the_mail_with_its_fault() {
     let composer = Composer::new(&relay(30), None).unwrap();
     let letter = Letter { attachments: vec![attachment("gone", None)], ..letter() };
-    let composed = composer.compose(&RecordingHost::new().host("mail"), &letter).await.unwrap();
-    let all: Vec<Result<Bytes, Fault>> = composed.pieces.collect().await;
+    let mail = composer.compose(&RecordingHost::new().host("mail"), &letter).await.unwrap();
+    let all: Vec<Result<Bytes, Fault>> = mail.pieces.collect().await;
     assert!(all.last().unwrap().as_ref().is_err_and(|fault| fault.reason.contains("gone")));
 }
 

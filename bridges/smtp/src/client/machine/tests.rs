@@ -1,6 +1,7 @@
 //! Transcripts: what the relay says, what is said back, and what that means.
 
 use bridge_api::FaultKind;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -271,6 +272,64 @@ fn what_the_relay_cannot_carry_is_refused_before_anything_is_said() {
     assert!(play.machine.is_usable());
     let able = Play::ready_with(b"250-x\r\n250-8BITMIME\r\n250 SMTPUTF8\r\n");
     able.on(Input::Mail(mail(&["ü@b.test"]))).says(&["MAIL FROM:<desk@acme.test> BODY=8BITMIME SMTPUTF8"]);
+}
+
+#[test]
+fn a_mail_has_recipients_and_not_too_many() {
+    let many: Vec<String> = (0..=RECIPIENTS_MAX).map(|at| format!("a{at}@b.test")).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for recipients in [&many[..], &[]] {
+        let play = Play::ready().on(Input::Mail(mail(recipients))).fails("(refused a mail goes to 1 to 100 recipients");
+        assert!(play.machine.is_usable());
+    }
+    Play::ready().on(Input::Mail(mail(&many[1..]))).says(&["MAIL FROM:<desk@acme.test>"]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_a_relay_says_a_mail_counts_only_when_its_end_was_written(
+        security in prop_oneof![Just(Security::None), Just(Security::Starttls), Just(Security::Tls)],
+        steps in proptest::collection::vec(0usize..16, 0..40),
+    ) {
+        const REPLIES: [&[u8]; 12] = [
+            b"220 x\r\n", b"250 x\r\n", b"250-x\r\n250-STARTTLS\r\n250 AUTH LOGIN\r\n", b"235 x\r\n", b"334 x\r\n",
+            b"354 x\r\n", b"421 x\r\n", b"450 x\r\n", b"550 x\r\n", b"25", b"\xff\r\n", b"250 x\r\n250 x\r\n",
+        ];
+        let mut machine = Machine::new(manners(security, true));
+        machine.handle(Input::Connected { loopback: true });
+        let (mut body, mut finishing, mut secure) = (false, false, security == Security::Tls);
+        for step in steps {
+            match REPLIES.get(step) {
+                Some(reply) => machine.handle(Input::Bytes(reply)),
+                None if step == 12 => machine.handle(Input::Mail(mail(&["a@b.test", "c@d.test"]))),
+                None if step == 13 => machine.handle(Input::Reset),
+                None if step == 14 && body => {
+                    machine.handle(Input::Finishing);
+                    (body, finishing) = (false, machine.phase() == Phase::Final);
+                }
+                None => {}
+            }
+            while let Some(output) = machine.poll() {
+                match output {
+                    Output::Body => body = true,
+                    Output::Secure => {
+                        secure = true;
+                        machine.handle(Input::Secured);
+                    }
+                    Output::Accepted(_) => prop_assert!(std::mem::take(&mut finishing)),
+                    Output::Failed(fault) => {
+                        prop_assert_eq!(fault.kind == FaultKind::Unknown && !finishing, false);
+                        (body, finishing) = (false, false);
+                    }
+                    Output::Write(bytes) => {
+                        let guarded = [&b"AUTH"[..], b"MAIL", b"RCPT"].iter().any(|word| bytes.starts_with(word));
+                        prop_assert!(!guarded || secure || security == Security::None);
+                    }
+                    Output::Ready => {}
+                }
+            }
+        }
+    }
 }
 
 #[test]

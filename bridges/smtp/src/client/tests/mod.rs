@@ -1,12 +1,8 @@
 //! The client against a scripted relay over loopback that refuses, cuts and hangs wherever it is told to.
 
 use std::{
-    future::Future,
     io::Write as _,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -14,11 +10,7 @@ use bridge_api::{Fault, FaultKind, Secret};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use rustls::{ServerConfig, crypto::ring};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
 use super::{Accepted, Addressed, Relay, driver::Limits};
@@ -27,146 +19,9 @@ use crate::{
     settings::{RelaySettings, Security},
 };
 
-/// What the relay does at one moment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Do {
-    Say(&'static str),
-    Close,
-    Hang,
-}
+mod relay;
 
-/// A relay that answers as usual, but at certain words.
-#[derive(Clone, Default)]
-struct Script {
-    offers: Vec<&'static str>,
-    /// At lines that begin like this; `220` is the greeting, `.` the final dot. Only in the first so many sessions.
-    odd: Vec<(&'static str, Do)>,
-    odd_sessions: Option<usize>,
-    /// Closes once so many octets of the data came.
-    cut_data_at: Option<usize>,
-    /// Closes behind each mail, after it was accepted.
-    closes_behind: bool,
-    tls: Option<TlsAcceptor>,
-    tls_at_once: bool,
-}
-
-#[derive(Default)]
-struct Seen {
-    sessions: AtomicUsize,
-    open: AtomicUsize,
-    open_most: AtomicUsize,
-    lines: Mutex<Vec<String>>,
-    mails: Mutex<Vec<Vec<u8>>>,
-}
-
-impl Seen {
-    fn lines(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
-    }
-    fn said(&self, word: &str) -> usize {
-        self.lines().iter().filter(|line| line.starts_with(word)).count()
-    }
-    fn mails(&self) -> usize {
-        self.mails.lock().unwrap().len()
-    }
-    fn sessions(&self) -> usize {
-        self.sessions.load(Ordering::SeqCst)
-    }
-}
-
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
-struct Session {
-    wire: Box<dyn Wire>,
-    script: Script,
-    seen: Arc<Seen>,
-    waiting: Vec<u8>,
-    odd: bool,
-}
-
-impl Session {
-    async fn run(mut self) -> Option<()> {
-        self.answer("220", "220 relay.test").await?;
-        loop {
-            let line = self.line().await?;
-            self.seen.lines.lock().unwrap().push(line.clone());
-            let word = line.split([' ', ':']).next()?.to_owned();
-            match word.as_str() {
-                "EHLO" => {
-                    let mut reply = String::from("250-relay.test\r\n");
-                    self.script.offers.iter().for_each(|offer| reply += &format!("250-{offer}\r\n"));
-                    self.answer(&line, &(reply + "250 HELP")).await?;
-                }
-                "STARTTLS" => {
-                    self.answer(&line, "220 go").await?;
-                    let acceptor = self.script.tls.clone()?;
-                    self.wire = Box::new(acceptor.accept(self.wire).await.ok()?);
-                    self.script.offers.retain(|offer| *offer != "STARTTLS");
-                }
-                "AUTH" => self.answer(&line, "235 ok").await?,
-                "DATA" => {
-                    self.answer(&line, "354 go").await?;
-                    let mail = self.data().await?;
-                    self.answer(".", "250 2.0.0 queued as 1").await?;
-                    self.seen.mails.lock().unwrap().push(mail);
-                    if self.script.closes_behind {
-                        return None;
-                    }
-                }
-                "QUIT" => return None,
-                _ => self.answer(&line, "250 ok").await?,
-            }
-        }
-    }
-
-    async fn answer(&mut self, line: &str, usual: &str) -> Option<()> {
-        let odd = self.script.odd.iter().find(|(word, _)| self.odd && line.starts_with(word)).map(|(_, it)| *it);
-        let reply = match odd {
-            None => usual,
-            Some(Do::Say(reply)) => reply,
-            Some(Do::Close) => return None,
-            Some(Do::Hang) => std::future::pending().await,
-        };
-        self.wire.write_all(format!("{reply}\r\n").as_bytes()).await.ok()?;
-        self.wire.flush().await.ok()
-    }
-
-    async fn line(&mut self) -> Option<String> {
-        loop {
-            if let Some(end) = self.waiting.windows(2).position(|pair| pair == b"\r\n") {
-                let line: Vec<u8> = self.waiting.drain(..end + 2).collect();
-                return Some(String::from_utf8_lossy(&line[..end]).into_owned());
-            }
-            self.read().await?;
-        }
-    }
-
-    async fn read(&mut self) -> Option<()> {
-        let mut buffer = [0; 4096];
-        let count = self.wire.read(&mut buffer).await.ok().filter(|count| *count > 0)?;
-        self.waiting.extend_from_slice(&buffer[..count]);
-        Some(())
-    }
-
-    /// Up to the final dot, dots still doubled.
-    async fn data(&mut self) -> Option<Vec<u8>> {
-        loop {
-            if self.odd && self.script.cut_data_at.is_some_and(|at| self.waiting.len() >= at) {
-                return None;
-            }
-            if self.waiting.starts_with(b".\r\n") {
-                self.waiting.drain(..3);
-                return Some(Vec::new());
-            }
-            if let Some(end) = self.waiting.windows(5).position(|five| five == b"\r\n.\r\n") {
-                let mail = self.waiting.drain(..end + 5).collect::<Vec<u8>>();
-                return Some(mail[..end + 2].to_vec());
-            }
-            self.read().await?;
-        }
-    }
-}
+use relay::{Do, Script, Seen, with_relay};
 
 fn tight() -> Limits {
     let limit = Duration::from_secs(5);
@@ -194,42 +49,6 @@ fn settings(port: u16) -> RelaySettings {
         connections_max: 2,
         mail_mib_max: 25,
     }
-}
-
-/// Runs `work` with a relay that plays this script.
-async fn with_relay<F: Future>(script: Script, work: impl FnOnce(u16, Arc<Seen>) -> F) -> F::Output {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = listener.local_addr().unwrap().port();
-    let seen = Arc::new(Seen::default());
-    let serve = async {
-        let mut sessions = JoinSet::new();
-        loop {
-            let (socket, _) = listener.accept().await.unwrap();
-            sessions.spawn(serve_one(socket, script.clone(), seen.clone()));
-        }
-    };
-    let work = work(port, seen.clone());
-    tokio::select! {
-        outcome = work => outcome,
-        () = serve => unreachable!("it serves for ever"),
-        () = tokio::time::sleep(Duration::from_secs(60)) => panic!("the client hangs"),
-    }
-}
-
-async fn serve_one(socket: TcpStream, script: Script, seen: Arc<Seen>) {
-    let number = seen.sessions.fetch_add(1, Ordering::SeqCst);
-    let open = seen.open.fetch_add(1, Ordering::SeqCst) + 1;
-    seen.open_most.fetch_max(open, Ordering::SeqCst);
-    let odd = script.odd_sessions.is_none_or(|most| number < most);
-    let wire: Option<Box<dyn Wire>> = match script.tls.clone().filter(|_| script.tls_at_once) {
-        Some(acceptor) => acceptor.accept(socket).await.ok().map(|wire| Box::new(wire) as Box<dyn Wire>),
-        None => Some(Box::new(socket)),
-    };
-    if let Some(wire) = wire {
-        let session = Session { wire, script, seen: seen.clone(), waiting: Vec::new(), odd };
-        let _ended = session.run().await;
-    }
-    seen.open.fetch_sub(1, Ordering::SeqCst);
 }
 
 fn mail() -> Addressed {
@@ -408,6 +227,22 @@ async fn a_kept_connection_that_died_is_replaced_without_counting() {
 }
 
 #[tokio::test]
+async fn a_kept_connection_counts_once_it_has_answered_to_the_mail() {
+    for (word, expected, sessions) in [("MAIL FROM:<late@", "accepted", 2), ("RCPT TO:<late@", "retry", 1)] {
+        let script = Script { odd: vec![(word, Do::Close)], odd_sessions: Some(1), ..Script::default() };
+        with_relay(script, |port, seen| async move {
+            let relay = Relay::with_limits(&settings(port), "desk.test", tight()).unwrap();
+            send(&relay).await.unwrap();
+            let late = Address::parse("late@acme.test").unwrap();
+            let late = Addressed { sender: Some(late.clone()), recipients: vec![late], ..mail() };
+            let outcome = relay.send(&late, stream::iter([Ok(Bytes::from_static(MAIL))])).await;
+            assert_eq!((kind(&outcome), seen.sessions()), (expected, sessions), "{word}");
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn a_refused_mail_leaves_its_connection_good_for_the_next() {
     let script = Script { odd: vec![("RCPT TO:<nobody@", Do::Say("550 5.1.1 no"))], ..Script::default() };
     with_relay(script, |port, seen| async move {
@@ -539,6 +374,13 @@ trait Pipe: Sized {
     }
 }
 impl<T> Pipe for T {}
+
+#[test]
+fn a_send_may_move_between_threads() {
+    fn movable<T: Send>(_: &T) {}
+    let relay = Relay::new(&settings(1), "desk.test").unwrap();
+    movable(&send(&relay));
+}
 
 #[test]
 fn settings_that_cannot_work_are_said_at_the_start() {
