@@ -21,6 +21,7 @@ pub(crate) struct Addressed {
 }
 
 /// What the relay said it can do.
+#[expect(clippy::struct_excessive_bools, reason = "one for each keyword, as they are said")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offers {
     pub(crate) starttls: bool,
@@ -29,8 +30,9 @@ pub(crate) struct Offers {
     pub(crate) eight_bit: bool,
     pub(crate) international: bool,
     pub(crate) notices: bool,
-    /// Offered at all, and the largest mail when it says so.
-    pub(crate) size: Option<Option<u64>>,
+    pub(crate) size: bool,
+    /// The largest mail, when it says so.
+    pub(crate) size_max: Option<u64>,
 }
 
 impl Offers {
@@ -46,8 +48,8 @@ impl Offers {
                 Some("SMTPUTF8") => offers.international = true,
                 Some("DSN") => offers.notices = true,
                 Some("SIZE") => {
-                    let most = words.next().and_then(|word| word.parse().ok());
-                    offers.size = Some(most.filter(|most| *most > 0));
+                    offers.size = true;
+                    offers.size_max = words.next().and_then(|word| word.parse().ok()).filter(|most| *most > 0);
                 }
                 Some("AUTH") => {
                     for word in words {
@@ -70,7 +72,7 @@ impl Addressed {
 
     pub(crate) fn mail_command(&self, offers: &Offers) -> String {
         let mut command = format!("MAIL FROM:<{}>", self.sender.as_ref().map_or("", Address::as_str));
-        if let (Some(bytes), Some(_)) = (self.bytes, offers.size) {
+        if let Some(bytes) = self.bytes.filter(|_| offers.size) {
             write!(command, " SIZE={bytes}").expect("a string takes everything");
         }
         if self.international().is_some() {
@@ -145,11 +147,14 @@ mod tests {
             eight_bit: true,
             international: true,
             notices: true,
-            size: Some(Some(100)),
+            size: true,
+            size_max: Some(100),
         };
         assert_eq!(all, expected);
-        assert_eq!(offers(&["hi", "SIZE 0"]).size, Some(None));
-        assert_eq!(offers(&["hi", "SIZE"]).size, Some(None));
+        for endless in ["SIZE 0", "SIZE", "SIZE x"] {
+            let offers = offers(&["hi", endless]);
+            assert_eq!((offers.size, offers.size_max), (true, None), "{endless}");
+        }
         assert_eq!(offers(&["hi", "AUTH CRAM-MD5", ""]), Offers::default());
     }
 

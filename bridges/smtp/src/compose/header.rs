@@ -1,5 +1,7 @@
 //! Header fields, written: folded, and ASCII but for the addresses that need SMTPUTF8. Takes cleaned text only.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::address::Address;
@@ -90,12 +92,16 @@ pub(crate) fn parameter(name: &str, value: &str) -> Vec<String> {
         return vec![format!("{name}=\"{value}\"")];
     }
     let mut sections = vec![String::new()];
-    for byte in value.bytes() {
-        let coded = if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
-            char::from(byte).to_string()
+    // Some readers decode each section by itself, so no character is cut.
+    for c in value.chars() {
+        let mut coded = String::new();
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
+            coded.push(c);
         } else {
-            format!("%{byte:02X}")
-        };
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                write!(coded, "%{byte:02X}").expect("a string takes everything");
+            }
+        }
         match sections.last_mut() {
             Some(section) if section.len() + coded.len() <= SECTION_BYTES => section.push_str(&coded),
             Some(_) | None => sections.push(coded),

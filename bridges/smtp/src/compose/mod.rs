@@ -34,6 +34,8 @@ pub(crate) use plain::of_markdown as plain_text;
 
 /// References that are written: the first of the thread, and the newest.
 const REFERENCES_NEWEST_MAX: usize = 20;
+/// People who are named in one field.
+const MAILBOXES_MAX: usize = 100;
 /// Octets of the loop token.
 const LOOP_TOKEN_BYTES_MAX: usize = 200;
 const MIB: u64 = 1024 * 1024;
@@ -175,7 +177,7 @@ fn sender_name(letter: &Letter) -> String {
 fn mailboxes(all: &[Mailbox]) -> Vec<String> {
     let named: Vec<(String, &Address)> =
         all.iter().filter_map(|one| Some((clean::display_name(&one.name), one.address.as_ref()?))).collect();
-    header::mailboxes(named.iter().map(|(name, address)| (name.as_str(), *address)))
+    header::mailboxes(named.iter().take(MAILBOXES_MAX).map(|(name, address)| (name.as_str(), *address)))
 }
 
 /// The first and the last twenty.

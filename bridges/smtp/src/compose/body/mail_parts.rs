@@ -83,7 +83,7 @@ fn write_alternative(markdown: &str, boundary: &str, out: &mut String) {
     if let Some(page) = html::of_markdown(markdown) {
         write_text("html", &page, boundary, out);
     }
-    out.push_str(&format!("--{boundary}--\r\n"));
+    out.extend(["--", boundary, "--\r\n"]);
 }
 
 fn write_text(kind: &str, text: &str, boundary: &str, out: &mut String) {
@@ -92,7 +92,7 @@ fn write_text(kind: &str, text: &str, boundary: &str, out: &mut String) {
     fields.add("Content-Type", [format!("text/{kind};"), "charset=\"utf-8\"".to_owned()]);
     fields.add("Content-Transfer-Encoding", [encoding.to_owned()]);
     let gap = if lines.is_empty() || lines.ends_with("\r\n") { "" } else { "\r\n" };
-    out.push_str(&format!("--{boundary}\r\n{}\r\n{lines}{gap}", fields.as_str()));
+    out.extend(["--", boundary, "\r\n", fields.as_str(), "\r\n", &lines, gap]);
 }
 
 fn multipart(kind: &str, boundary: &str) -> Vec<String> {
