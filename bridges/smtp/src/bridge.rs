@@ -10,7 +10,7 @@ use bridge_api::{
     Attachment, Attachments, Bridge, BridgeName, CancellationToken, Capabilities, Cursor, Fault, File, Host, Kind,
     Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     client::Relay,
@@ -18,9 +18,9 @@ use crate::{
     desk::{self, Desk, DeskParts},
     envelope::SPOOL,
     mail,
-    server::Server,
+    server::{self, Intake},
     settings::{Identity, Settings},
-    spool::Spool,
+    tls::ServerTls,
     token::TokenKey,
     verdict::Judge,
 };
@@ -40,9 +40,12 @@ impl Kind for Smtp {
         let relay = Relay::new(&settings.relay, &settings.hostname)?;
         let composer = Composer::new(&settings.relay, settings.dkim.as_ref())?;
         let settings = Arc::new(settings);
-        let server = Server::new(settings.clone())?;
+        if let Some(files) = &settings.tls {
+            // Only to find what is wrong with them now; they are read anew when the bridge runs.
+            ServerTls::load(files, Instant::now().into_std())?;
+        }
         let running = RwLock::default();
-        Ok(Arc::new(MailDesk { name, settings, identity, judge, relay, composer, server, running }))
+        Ok(Arc::new(MailDesk { name, settings, identity, judge, relay, composer, running }))
     }
 }
 
@@ -61,7 +64,6 @@ struct MailDesk {
     judge: Arc<Judge>,
     relay: Relay,
     composer: Composer,
-    server: Server,
     running: RwLock<Option<Running>>,
 }
 
@@ -84,19 +86,19 @@ impl MailDesk {
 
     async fn serve(&self, running: &Running, stop: &CancellationToken) -> Result<(), Fault> {
         let Running { host, key } = running;
-        let spool = Arc::new(Spool::default());
-        let waiting = host.cursors(SPOOL).await.map_err(|error| Fault::down(error.to_string()))?;
-        spool.add(waiting.len());
-        let (arrived, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        let parts = DeskParts::new(arrivals, host, self.settings.clone(), self.judge.clone(), key.clone());
+        let waiting = host.cursors(SPOOL).await.map_err(|error| Fault::down(error.to_string()))?.len();
+        let (mails, arrivals) = mpsc::channel(ARRIVALS_MAX);
+        let (missed, waiting) = (Arc::default(), Arc::new(waiting.into()));
+        let intake = Intake { host: host.clone(), mails, missed, waiting };
+        let parts = DeskParts::new(arrivals, &intake, self.settings.clone(), self.judge.clone(), key.clone());
         // The desk works on until the last session has ended.
         let closed = CancellationToken::new();
         let serving = async {
-            let ended = self.server.run(host, &spool, arrived, stop).await;
+            let ended = server::serve(&self.settings, intake, stop.clone()).await;
             closed.cancel();
             ended
         };
-        let (ended, ()) = tokio::join!(serving, desk::run(host, &spool, parts, &closed));
+        let (ended, ()) = tokio::join!(serving, desk::run(host, parts, &closed));
         self.relay.close().await;
         ended
     }

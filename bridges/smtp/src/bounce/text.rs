@@ -158,21 +158,11 @@ impl Found {
     }
 }
 
-<<<<<<< HEAD
-/// Each code goes to the address in its line or to the nearest one above it. Addresses without a code count only where a field
-/// of the head, or a paragraph that begins with one as qmail's do, calls them failed.
-fn scan(words: &str, failed: &[Address]) -> Vec<Found> {
-    let mut found: Vec<Found> = failed
-        .iter()
-        .map(|address| Found { address: address.clone(), status: None, diagnostic: String::new() })
-        .collect();
-=======
 /// Each code goes to the address in its line or to the nearest one above it. An address without a code counts where a field of
 /// the head calls it failed, where a line begins with it as Postfix and qmail write, or where it has a line for itself in a
 /// mail that says that it was given up.
 fn scan(words: &str, failed: &[Address], gave_up: bool) -> Vec<Found> {
     let mut found: Vec<Found> = failed.iter().map(Found::new).collect();
->>>>>>> smtp-verdict
     let mut nearest: Option<(usize, Address)> = None;
     let mut paragraph: Option<Address> = None;
     for (number, line) in words.lines().take(LINES_MAX).enumerate() {

@@ -149,8 +149,7 @@ impl Spool {
         let Some((id, filling)) = self.filling.take() else {
             return self.intake.host.keep(std::mem::take(&mut self.held).into(), cursor).await;
         };
-        filling.finish().await?;
-        self.intake.host.save_cursors(cursor(&id)).await?;
+        filling.finish(cursor(&id)).await?;
         Ok(id)
     }
 
