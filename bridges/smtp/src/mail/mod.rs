@@ -9,7 +9,7 @@ mod html;
 mod inner;
 mod markdown;
 mod message_id;
-mod mime;
+pub(crate) mod mime;
 mod names;
 mod plain;
 mod read;

@@ -75,7 +75,7 @@ fn is_program(extension: &str) -> bool {
     PROGRAMS.split_ascii_whitespace().any(|program| extension.trim().eq_ignore_ascii_case(program))
 }
 
-const PROGRAMS: &str = "ade adp apk app appx appxbundle application appref-ms bat bin chm cmd \
+const PROGRAMS: &str = "ade adp apk app appx appxbundle application appref-ms bat chm cmd \
     com command cpl deb dll dmg elf exe gadget hlp hta img \
     inf ins iso isp jar jnlp js jse lnk mde mjs msc \
     msi msix msixbundle msp mst pif pkg ps1 ps1xml ps2 psc1 psm1 \

@@ -18,6 +18,8 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 const TEXTS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Letters of an inner mail that is shown in the text; a longer one is only named.
 const INNER_CHARS_MAX: usize = 2000;
+/// Files that a mail is taken for, those in a wrapping among them.
+const FILES_MAX: usize = 600;
 /// Inner mails and appointments that the text speaks of, and octets of text in each that are looked at.
 const INNER_MAX: usize = 20;
 const INNER_BYTES_MAX: usize = 256 * 1024;
@@ -177,6 +179,8 @@ impl<'a> Reader<'a> {
         let (bytes, broken) = self.content(at);
         if tnef::is(part)
             && let Some(files) = tnef::files(&bytes)
+            && !files.is_empty()
+            && self.named.len() + files.len() <= FILES_MAX
         {
             for (inside, file) in files.iter().enumerate() {
                 let name = self.names.name(&file.name, "application/octet-stream", self.named.len() + 1);
@@ -188,9 +192,7 @@ impl<'a> Reader<'a> {
                 };
                 self.named.push(Named { file, part: usize::MAX });
             }
-            if !files.is_empty() {
-                return;
-            }
+            return;
         }
         let declared = match part.file_name() {
             Some(name) => name,
@@ -249,6 +251,8 @@ impl<'a> Reader<'a> {
         let before = (self.notices.clone(), self.budget);
         let text = self.texts(plain);
         let after = (self.notices.clone(), self.budget);
+        self.notices.clone_from(&before.0);
+        self.budget = before.1;
         let pictured = html.iter().any(|item| matches!(item, Item::Html(at) if self.html_text(*at).1));
         (self.notices, self.budget) = before;
         let page = self.texts(html);

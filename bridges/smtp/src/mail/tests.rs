@@ -242,8 +242,35 @@ fn a_large_file_is_read_whole() {
         )
     );
     let mail = read(raw.as_bytes());
-    assert_eq!((mail.files[0].bytes, mail.files[0].name.as_str()), (3_000_000, "big.bin.blocked"));
+    assert_eq!((mail.files[0].bytes, mail.files[0].name.as_str()), (3_000_000, "big.bin"));
     assert!(read_file(raw.as_bytes(), mail.files[0].number).unwrap().bytes == bytes);
+}
+
+#[test]
+fn the_files_in_a_wrapping_are_files_of_the_mail() {
+    let sum = |data: &[u8]| data.iter().fold(0_u16, |sum, byte| sum.wrapping_add(u16::from(*byte))).to_le_bytes();
+    let attribute = |id: u32, data: &[u8]| {
+        let length = u32::try_from(data.len()).unwrap().to_le_bytes();
+        [&[2][..], &id.to_le_bytes(), &length, data, &sum(data)].concat()
+    };
+    let file = [attribute(0x0006_9002, &[0]), attribute(0x0001_8010, b"..\\a.txt\0"), attribute(0x0006_800f, b"hello")];
+    let wrapping = |count: usize| [&[0x78, 0x9f, 0x3e, 0x22, 0, 0][..], &file.concat().repeat(count)].concat();
+    let part = |bytes: &[u8]| {
+        use base64::Engine as _;
+        let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+        format!("Content-Type: application/ms-tnef; name=winmail.dat\nContent-Transfer-Encoding: base64\n\n{text}")
+    };
+    let raw = format!("{HEAD}{}", multipart("mixed", &["\nx", &part(&wrapping(2))]));
+    let mail = read(raw.as_bytes());
+    assert_eq!(names(&mail), ["a.txt", "a-2.txt"]);
+    assert_eq!(read_file(raw.as_bytes(), mail.files[1].number).unwrap().bytes, b"hello");
+    assert_sound(raw.as_bytes());
+    // Too many to be unpacked, or none that can be: the wrapping is the file.
+    let many = multipart("mixed", &[part(&wrapping(100)).as_str(); 10]);
+    let mail = read(format!("{HEAD}{many}").as_bytes());
+    assert_eq!((mail.files.len(), names(&mail)[600]), (604, "winmail.dat"));
+    let mail = read(format!("{HEAD}{}", part(b"no wrapping")).as_bytes());
+    assert_eq!(names(&mail), ["winmail.dat"]);
 }
 
 fn good_mail() -> String {
