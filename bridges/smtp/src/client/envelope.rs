@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::address::Address;
+use crate::{address::Address, compose::written_address};
 
 /// Octets of an envelope id, as RFC 3461 allows.
 const ENVELOPE_ID_BYTES_MAX: usize = 100;
@@ -67,11 +67,11 @@ impl Offers {
 impl Addressed {
     /// The first address that needs SMTPUTF8.
     pub(crate) fn international(&self) -> Option<&Address> {
-        self.sender.iter().chain(&self.recipients).find(|address| address.is_international())
+        self.sender.iter().chain(&self.recipients).find(|address| !written_address(address).is_ascii())
     }
 
     pub(crate) fn mail_command(&self, offers: &Offers) -> String {
-        let mut command = format!("MAIL FROM:<{}>", self.sender.as_ref().map_or("", Address::as_str));
+        let mut command = format!("MAIL FROM:<{}>", self.sender.as_ref().map(written_address).unwrap_or_default());
         if let Some(bytes) = self.bytes.filter(|_| offers.size) {
             write!(command, " SIZE={bytes}").expect("a string takes everything");
         }
@@ -89,12 +89,13 @@ impl Addressed {
     }
 
     pub(crate) fn recipient_command(&self, recipient: &Address, offers: &Offers) -> String {
+        let recipient = written_address(recipient);
         let mut command = format!("RCPT TO:<{recipient}>");
         if self.wants_notices(offers) {
             command.push_str(" NOTIFY=FAILURE,DELAY");
             // The type `rfc822` holds ASCII alone.
-            if !recipient.is_international() {
-                write!(command, " ORCPT=rfc822;{}", xtext(recipient.as_str())).expect("a string takes everything");
+            if recipient.is_ascii() {
+                write!(command, " ORCPT=rfc822;{}", xtext(&recipient)).expect("a string takes everything");
             }
         }
         command + "\r\n"
@@ -169,6 +170,13 @@ mod tests {
                 &everything,
                 "MAIL FROM:<s@a.test> SIZE=77 RET=HDRS ENVID=a+2Bb+3Dc+20d\r\n",
                 "RCPT TO:<r+1@b.test> NOTIFY=FAILURE,DELAY ORCPT=rfc822;r+2B1@b.test\r\n",
+            ),
+            (
+                Some("s@a.test"),
+                "r@bü.test",
+                &Offers::default(),
+                "MAIL FROM:<s@a.test>\r\n",
+                "RCPT TO:<r@xn--b-eha.test>\r\n",
             ),
             (None, "r@b.test", &everything, "MAIL FROM:<> SIZE=77\r\n", "RCPT TO:<r@b.test>\r\n"),
             (

@@ -30,7 +30,7 @@ use body::{Body, BodyParts, Seal, too_large};
 pub(crate) use clean::{is_shown, reply_subject};
 use dkim::{BodyHash, Signer};
 use header::Fields;
-pub(crate) use plain::of_markdown as plain_text;
+pub(crate) use header::address as written_address;
 
 /// References that are written: the first of the thread, and the newest.
 const REFERENCES_NEWEST_MAX: usize = 20;
@@ -121,6 +121,11 @@ impl Composer {
     }
 }
 
+/// The text/plain that an agent's Markdown becomes. Lines end with `\n`.
+pub(crate) fn plain_text(markdown: &str) -> String {
+    plain::of_markdown(&clean::text(markdown))
+}
+
 /// Reads a body to its end, for the sake of its hash alone.
 async fn read_through(mut body: Body) -> Result<(Seal, Vec<u8>), Fault> {
     let mut hash = BodyHash::new();
@@ -141,7 +146,7 @@ fn fields(letter: &Letter, parts: &BodyParts) -> Fields {
         fields.add("Cc", cc);
     }
     if let Some(address) = &letter.reply_to {
-        fields.add("Reply-To", [address.to_string()]);
+        fields.add("Reply-To", [header::address(address)]);
     }
     fields.add("Subject", header::words(&clean::subject(&letter.subject)));
     fields.add("Message-ID", [letter.message_id.as_str().to_owned()]);
