@@ -83,26 +83,20 @@ impl Session {
 
     async fn talk(&mut self, tcp: TcpStream, stop: &CancellationToken) -> io::Result<()> {
         tcp.set_nodelay(true)?;
-        let mut socket = if self.door.implicit { Box::pin(self.secure(tcp)).await? } else { Either::Left(tcp) };
+        let mut socket =
+            if self.door.implicit { Box::pin(secure(self.door.clone(), tcp)).await? } else { Either::Left(tcp) };
         let first = if spoke_first(&mut socket)? { Input::Bytes(b"?") } else { Input::Greet };
         self.machine.handle(first, now(self.seat.is_crowded()));
         loop {
             match self.converse(&mut socket, stop).await? {
                 Next::Secure => {
                     let Either::Left(tcp) = socket else { return Ok(()) };
-                    socket = Box::pin(self.secure(tcp)).await?;
+                    socket = Box::pin(secure(self.door.clone(), tcp)).await?;
                     self.machine.handle(Input::Secured, now(self.seat.is_crowded()));
                 }
                 Next::Wait | Next::End => return Ok(()),
             }
         }
-    }
-
-    async fn secure(&self, tcp: TcpStream) -> io::Result<Socket> {
-        let Some(tls) = &self.door.tls else { return Err(io::ErrorKind::Unsupported.into()) };
-        let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std()));
-        let handshake = timeout(self.door.site.timing.handshake, acceptor.accept(tcp));
-        Ok(Either::Right(Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??)))
     }
 
     async fn converse(&mut self, socket: &mut Socket, stop: &CancellationToken) -> io::Result<Next> {
@@ -193,7 +187,7 @@ impl Session {
 
     /// A connection that is closed while octets wait unread is reset, and our last words are lost with it: whoever did not
     /// ask for the end is listened to for a moment.
-    async fn close(&self, socket: &mut Socket, listen: bool) -> io::Result<()> {
+    async fn close(&mut self, socket: &mut Socket, listen: bool) -> io::Result<()> {
         let goodbye = async {
             socket.shutdown().await?;
             let mut left = if listen { GOODBYE_BYTES_MAX } else { 0 };
@@ -208,6 +202,13 @@ impl Session {
         };
         timeout(self.door.site.timing.goodbye, goodbye).await.unwrap_or(Ok(()))
     }
+}
+
+async fn secure(door: Arc<Door>, tcp: TcpStream) -> io::Result<Socket> {
+    let Some(tls) = &door.tls else { return Err(io::ErrorKind::Unsupported.into()) };
+    let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std()));
+    let handshake = timeout(door.site.timing.handshake, acceptor.accept(tcp));
+    Ok(Either::Right(Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??)))
 }
 
 /// Did the client send something before it was greeted?
