@@ -170,7 +170,7 @@ async fn write_down(host: &Host, waiting: &AtomicUsize, mut clerk: Clerk, mut en
             pause = (pause * 2).min(PAUSE_MAX);
         }
         let less = |waiting: usize| Some(waiting.saturating_sub(batch.len()));
-        drop(waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less));
+        waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
         batch.clear();
     }
 }
