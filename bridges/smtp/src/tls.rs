@@ -51,7 +51,7 @@ impl ServerTls {
                 match server_config(&self.files) {
                     Ok(config) => current.config = config,
                     Err(fault) => {
-                        tracing::warn!(%fault, "the changed certificate cannot be used, the former one stays")
+                        tracing::warn!(%fault, "the changed certificate cannot be used, the former one stays");
                     }
                 }
             }

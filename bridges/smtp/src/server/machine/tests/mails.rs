@@ -116,9 +116,9 @@ fn a_mail_is_measured_whatever_its_client_said_of_it() {
     let mut client = Client::begun(site());
     client.say("DATA\r\n");
     for _ in 0..20 {
-        client.send(&[b'x'; 100_000]);
+        client.send(&b"x".repeat(100_000));
     }
-    assert_eq!(codes(&client.send(&[b'x'; 100_000])), "552");
+    assert_eq!(codes(&client.send(&b"x".repeat(100_000))), "552");
     assert_eq!((client.closed, client.kept.len()), (Some("the mail is far too large"), 0));
 }
 
