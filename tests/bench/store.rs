@@ -182,6 +182,7 @@ impl Subject {
                     thread: "ann".into(),
                     text: self.text.clone(),
                     reply_to: None,
+                    see: None,
                 },
             })
         };
