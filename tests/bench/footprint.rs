@@ -18,13 +18,12 @@ use deskbridge::{
     store::{Batch, Place, SqliteStore, Store},
 };
 
-use crate::{plan, slices, stand_in::StandIn};
+use crate::{plan, slices, stand_in::StandIn, wait};
 
 const LANES: usize = 10_000;
 /// Beside what surrounds it, about a KiB.
 const TEXT_BYTES: usize = 700;
 const WRITERS: usize = 512;
-const DEADLINE: Duration = Duration::from_mins(2);
 
 /// How much is loaded; a hundredth when it only has to be shown that it works.
 pub(crate) struct Load {
@@ -215,12 +214,9 @@ fn start(data_dir: &Path, inbox: &str) -> (Child, std::net::SocketAddr) {
 }
 
 fn wait_until_it_listens(address: std::net::SocketAddr) -> Instant {
-    let begun = Instant::now();
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(begun.elapsed() < DEADLINE, "it does not listen");
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    Instant::now()
+    let what = || format!("the executable to listen on {address}");
+    let look = || std::net::TcpStream::connect(address).is_ok().then(Instant::now);
+    wait::until(Duration::from_millis(1), what, look)
 }
 
 fn kill(child: &mut Child) {

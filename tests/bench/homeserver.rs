@@ -29,7 +29,8 @@ use tokio_tungstenite::{
     tungstenite::{Message, handshake::derive_accept_key, protocol::Role},
 };
 
-const DEADLINE: Duration = Duration::from_mins(5);
+use crate::wait;
+
 /// A homeserver puts no more into one transaction.
 const EVENTS_MAX: usize = 100;
 
@@ -99,14 +100,8 @@ impl Homeserver {
 
     /// Waits for whoever should read.
     fn link(&self, to: Reader) -> mpsc::UnboundedSender<Message> {
-        let begun = Instant::now();
-        loop {
-            if let Some(link) = self.links.open.lock().expect("nobody panics").get(&to) {
-                return link.clone();
-            }
-            assert!(begun.elapsed() < DEADLINE, "{to:?} connects");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        let what = || format!("{to:?} to connect");
+        wait::until(Duration::from_millis(5), what, || self.links.open.lock().expect("nobody panics").get(&to).cloned())
     }
 
     pub(crate) fn acknowledged(&self) -> u64 {
@@ -115,12 +110,8 @@ impl Homeserver {
 
     /// Blocks until so many frames were acknowledged; returns when.
     pub(crate) fn wait_for(&self, frames: u64) -> Instant {
-        let begun = Instant::now();
-        while self.acknowledged() < frames {
-            assert!(begun.elapsed() < DEADLINE, "{} of {frames} frames were acknowledged", self.acknowledged());
-            std::thread::sleep(Duration::from_micros(200));
-        }
-        Instant::now()
+        let what = || format!("{frames} frames to be acknowledged; {} were", self.acknowledged());
+        wait::until(Duration::from_micros(200), what, || (self.acknowledged() >= frames).then(Instant::now))
     }
 }
 

@@ -8,10 +8,10 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Instant,
 };
 
-use deskbridge::{clock::now_millis, store::Store};
+use deskbridge::clock::now_millis;
 use serde::Deserialize;
 use serde_json::json;
 use tokio::{
@@ -25,9 +25,8 @@ use crate::{
     plan::{self, CONCURRENCY},
     slices::{Effort, Slice, cpu_time, median, ratio},
     stand_in::{StandIn, UNORDERED},
+    wait::{until_posted, until_settled},
 };
-
-const DEADLINE: Duration = Duration::from_mins(1);
 
 #[derive(Clone, Copy)]
 struct Counts {
@@ -49,7 +48,7 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
     let (gateway, store) = plan::gateway(&folder.join("inbound"), inbox.address, plan::irc(port)).await;
     // The first line of each makes contact and conversation, which is not what is measured.
     network.speak(counts.peers, 1).await;
-    until(&inbox, counts.peers).await;
+    until_posted(&inbox, counts.peers).await;
     let (mut ours, mut bare) = (Vec::new(), Vec::new());
     let client = bare_client();
     let mut gate = Gate::new(effort.patience);
@@ -63,10 +62,10 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
                 Kind::Gateway => network.speak(counts.peers, counts.lines / counts.peers).await,
                 Kind::Bare => post_all(&client, inbox.address, counts.lines).await,
             }
-            let ended = until(&inbox, before + counts.lines).await;
-            let slice = slice(counts.lines, ended - begun, cpu_time().saturating_sub(cpu), quiet);
+            let ended = until_posted(&inbox, before + counts.lines).await;
+            let slice = Slice::of_all(counts.lines, ended - begun, cpu_time().saturating_sub(cpu), quiet);
             if kind == Kind::Gateway { &mut ours } else { &mut bare }.push(slice);
-            settled(&*store).await;
+            until_settled(&*store).await;
         }
     }
     assert_eq!(inbox.wrong(), 0, "each message comes once and in its conversation's order");
@@ -75,25 +74,6 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
     assert_eq!(gateway.sessions_cached() as u64, counts.peers);
     gateway.stop().await;
     print(&ours, &bare);
-}
-
-fn slice(count: u64, elapsed: Duration, cpu: Duration, quiet: bool) -> Slice {
-    let (rate, cpu_micros) = (count as f64 / elapsed.as_secs_f64(), cpu.as_micros() as f64 / count as f64);
-    Slice { rate, cpu_micros, p50: Duration::ZERO, p99: Duration::ZERO, quiet }
-}
-
-async fn until(inbox: &Arc<StandIn>, messages: u64) -> Instant {
-    let inbox = inbox.clone();
-    tokio::task::spawn_blocking(move || inbox.wait_for(messages)).await.expect("they come")
-}
-
-/// The last ones are written down as done too.
-async fn settled(store: &dyn Store) {
-    let begun = Instant::now();
-    while store.depth().await.expect("the store works").waiting > 0 {
-        assert!(begun.elapsed() < DEADLINE, "what was posted is settled");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A network with one client, the bridge. Says what it is told to.

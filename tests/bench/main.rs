@@ -18,6 +18,7 @@ mod plan;
 mod slices;
 mod stand_in;
 mod store;
+mod wait;
 
 use std::{env, path::PathBuf};
 

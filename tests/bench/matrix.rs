@@ -2,15 +2,10 @@
 //! becomes durable and is acknowledged, and is posted and settled. Beside a client that reads the same frames and
 //! parses nothing.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use bridge_api::{BridgeName, Kind};
 use bridge_matrix::Matrix;
-use deskbridge::store::Store;
 use futures_util::{SinkExt, StreamExt};
 use tokio_tungstenite::tungstenite::{Message, client::IntoClientRequest};
 
@@ -18,25 +13,25 @@ use crate::{
     disk::Gate,
     homeserver::{Homeserver, Reader},
     plan,
-    slices::{Effort, Slice, cpu_time, median, ratio},
+    slices::{Effort, Slice, cpu_time, median, ratio, resident_kib},
     stand_in::StandIn,
+    wait::{until_posted, until_settled},
 };
 
 /// What is said in each room in one slice.
 const LINES: u64 = 20;
-const DEADLINE: Duration = Duration::from_mins(1);
 
 pub(crate) async fn run(folder: &Path, effort: Effort) {
     let (rooms, lines) = (20 * effort.scale as u64, LINES);
     let (inbox, mut home) = (Arc::new(StandIn::start()), Homeserver::start());
-    let port = home.port;
-    let memory = resident_kib();
+    let (me, port) = (std::process::id(), home.port);
+    let memory = resident_kib(me);
     let (gateway, store) = plan::gateway(&folder.join("matrix"), inbox.address, bridge(port)).await;
     let begun = Instant::now();
     home.speak(Reader::Gateway, rooms, 1);
-    let opened = until(&inbox, rooms).await - begun;
-    settled(&*store).await;
-    let grown = resident_kib().saturating_sub(memory);
+    let opened = until_posted(&inbox, rooms).await - begun;
+    until_settled(&*store).await;
+    let grown = resident_kib(me).saturating_sub(memory);
 
     let bare = bare(port).await;
     let mut slices = [Vec::new(), Vec::new(), Vec::new()];
@@ -53,16 +48,16 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
             let count = rooms * lines;
             let mut keep = |at: usize, ended: Instant| {
                 let cpu = cpu_time().saturating_sub(cpu);
-                slices[at].push(slice(count, ended - begun, cpu, quiet));
+                slices[at].push(Slice::of_all(count, ended - begun, cpu, quiet));
             };
             match reader {
                 Reader::Bare => keep(2, stored),
                 Reader::Gateway => {
                     keep(0, stored);
-                    keep(1, until(&inbox, posted + count).await);
+                    keep(1, until_posted(&inbox, posted + count).await);
                 }
             }
-            settled(&*store).await;
+            until_settled(&*store).await;
         }
     }
     drop(bare);
@@ -106,30 +101,6 @@ async fn bare(port: u16) -> tokio::task::JoinSet<()> {
         }
     });
     tasks
-}
-
-fn slice(count: u64, elapsed: Duration, cpu: Duration, quiet: bool) -> Slice {
-    let (rate, cpu_micros) = (count as f64 / elapsed.as_secs_f64(), cpu.as_micros() as f64 / count as f64);
-    Slice { rate, cpu_micros, p50: Duration::ZERO, p99: Duration::ZERO, quiet }
-}
-
-async fn until(inbox: &Arc<StandIn>, messages: u64) -> Instant {
-    let inbox = inbox.clone();
-    tokio::task::spawn_blocking(move || inbox.wait_for(messages)).await.expect("they come")
-}
-
-async fn settled(store: &dyn Store) {
-    let begun = Instant::now();
-    while store.depth().await.expect("the store works").waiting > 0 {
-        assert!(begun.elapsed() < DEADLINE, "what was posted is settled");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
-
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse().ok()).unwrap_or(0)
 }
 
 fn print([stored, posted, bare]: &[Vec<Slice>; 3]) {

@@ -46,6 +46,12 @@ impl Slice {
             quiet,
         }
     }
+
+    /// Of so many events, whose single times nobody took.
+    pub(crate) fn of_all(count: u64, elapsed: Duration, cpu: Duration, quiet: bool) -> Self {
+        let (rate, cpu_micros) = (count as f64 / elapsed.as_secs_f64(), cpu.as_micros() as f64 / count as f64);
+        Self { rate, cpu_micros, p50: Duration::ZERO, p99: Duration::ZERO, quiet }
+    }
 }
 
 /// The middle of the quiet slices, or of all when none was quiet.

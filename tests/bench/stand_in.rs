@@ -19,7 +19,8 @@ use hyper::{Request, Response, StatusCode, body::Bytes, body::Incoming, service:
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 
-const DEADLINE: Duration = Duration::from_mins(5);
+use crate::wait;
+
 /// From this number on, conversations are the baseline's: their messages come in any order.
 pub(crate) const UNORDERED: u64 = 1_000_000_000;
 
@@ -76,12 +77,8 @@ impl StandIn {
 
     /// Blocks until there are so many; returns when.
     pub(crate) fn wait_for(&self, messages: u64) -> Instant {
-        let begun = Instant::now();
-        while self.messages() < messages {
-            assert!(begun.elapsed() < DEADLINE, "{} of {messages} messages came", self.messages());
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Instant::now()
+        let what = || format!("{messages} messages; {} came", self.messages());
+        wait::until(Duration::from_millis(1), what, || (self.messages() >= messages).then(Instant::now))
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs;
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
 use crate::{
     browser::{Browser, Page},
@@ -50,6 +51,10 @@ impl<'a> Support<'a> {
         http::get(&format!("{}/sandbox/homeserver/state", self.sandbox.url)).expect("the sandbox answers").json()
     }
 
+    fn join(&self, room: &str) {
+        self.call(Method::POST, &format!("join/{room}"), Some(SUPPORT), &json!({}));
+    }
+
     /// The only room, once it is there.
     fn room(&self) -> String {
         until("a chat", || {
@@ -82,29 +87,51 @@ impl<'a> Support<'a> {
     }
 }
 
-fn customer(browser: &Browser, sandbox: &Sandbox, name: &str) -> Page {
-    let mut page = browser.open(&format!("{}/customer", sandbox.url));
-    page.size(1100, 760, false);
-    page.dark(false);
-    page.picture("customer-enter");
-    page.enter("#enter-name", name);
-    page.shows("#live", "live");
-    page
+/// A sandbox, and a browser to look at it with.
+struct Stage {
+    // Dropped in this order.
+    browser: Browser,
+    sandbox: Sandbox,
+    _folder: TempDir,
+}
+
+impl Stage {
+    /// `None` where there is no browser, after saying so.
+    fn set(words: &[&str]) -> Option<Self> {
+        Browser::present().then(|| {
+            let folder = peers::folder();
+            let sandbox = Sandbox::start_with(folder.path(), words);
+            Self { browser: Browser::start(), sandbox, _folder: folder }
+        })
+    }
+
+    fn customer(&self, name: &str) -> Page {
+        let mut page = self.browser.open(&format!("{}/customer", self.sandbox.url));
+        page.size(1100, 760, false);
+        page.dark(false);
+        page.picture("customer-enter");
+        page.enter("#enter-name", name);
+        page.shows("#live", "live");
+        page
+    }
+
+    /// Kim's page, and the room in which support is too.
+    fn chat(&self) -> (Support<'_>, Page, String) {
+        let (support, page) = (Support::new(&self.sandbox), self.customer("Kim"));
+        let room = support.room();
+        support.join(&room);
+        (support, page, room)
+    }
 }
 
 #[test]
 fn a_customer_writes_and_is_answered_in_the_browser() {
-    if !Browser::present() {
-        return;
-    }
-    let folder = peers::folder();
-    let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
-    let browser = Browser::start();
-    let mut support = Support::new(&sandbox);
-    let mut page = customer(&browser, &sandbox, "Kim Lee");
+    let Some(stage) = Stage::set(&["--homeserver"]) else { return };
+    let mut support = Support::new(&stage.sandbox);
+    let mut page = stage.customer("Kim Lee");
     let room = support.room();
     page.shows("#sub", "has been asked to join");
-    support.call(Method::POST, &format!("join/{room}"), Some(SUPPORT), &json!({}));
+    support.join(&room);
     page.shows(".fact", "Acme support joined");
     page.enter("#text", "My order 42 never came. See https://acme.example/orders/42 please");
     let asked = support.until_said("My order 42 never came. See https://acme.example/orders/42 please");
@@ -208,15 +235,9 @@ fn looks(page: &mut Page) {
 
 #[test]
 fn two_tabs_are_two_customers_and_a_reload_keeps_each() {
-    if !Browser::present() {
-        return;
-    }
-    let folder = peers::folder();
-    let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
-    let browser = Browser::start();
-    let support = Support::new(&sandbox);
-    let mut kim = customer(&browser, &sandbox, "Kim");
-    let mut sam = customer(&browser, &sandbox, "Sam");
+    let Some(stage) = Stage::set(&["--homeserver"]) else { return };
+    let support = Support::new(&stage.sandbox);
+    let (mut kim, mut sam) = (stage.customer("Kim"), stage.customer("Sam"));
     kim.enter("#text", "I am Kim");
     kim.shows(".msg.out .bubble", "I am Kim");
     kim.call("Page.reload", &json!({}));
@@ -224,8 +245,7 @@ fn two_tabs_are_two_customers_and_a_reload_keeps_each() {
     kim.shows("#sub", "you are Kim");
     sam.shows("#sub", "you are Sam");
     assert_eq!(sam.evaluate("document.querySelectorAll('.msg').length"), json!(0));
-    let state = support.state();
-    assert_eq!(state["rooms"].as_array().unwrap().len(), 2, "a reload makes no chat");
+    assert_eq!(support.state()["rooms"].as_array().unwrap().len(), 2, "a reload makes no chat");
     kim.click("#leave");
     kim.shows("#gate-text", "This chat has ended");
     kim.picture("customer-ended");
@@ -234,21 +254,13 @@ fn two_tabs_are_two_customers_and_a_reload_keeps_each() {
 
 #[test]
 fn a_page_comes_back_by_itself_when_the_sandbox_does() {
-    if !Browser::present() {
-        return;
-    }
-    let folder = peers::folder();
-    let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
-    let browser = Browser::start();
-    let mut support = Support::new(&sandbox);
-    let mut page = customer(&browser, &sandbox, "Kim");
-    let room = support.room();
-    support.call(Method::POST, &format!("join/{room}"), Some(SUPPORT), &json!({}));
+    let Some(stage) = Stage::set(&["--homeserver"]) else { return };
+    let (mut support, mut page, room) = stage.chat();
     support.say(&room, SUPPORT, "before");
     page.shows(".bubble", "before");
-    sandbox.down(1);
+    stage.sandbox.down(1);
     page.shows("#live.lost", "reconnecting");
-    until("the sandbox to be back", || http::get(&sandbox.url).map(drop));
+    until("the sandbox to be back", || http::get(&stage.sandbox.url).map(drop));
     support.say(&room, SUPPORT, "after");
     page.shows(".bubble", "after");
     page.shows("#live", "live");
@@ -257,16 +269,8 @@ fn a_page_comes_back_by_itself_when_the_sandbox_does() {
 
 #[test]
 fn foreign_markup_is_inert_on_the_customers_page() {
-    if !Browser::present() {
-        return;
-    }
-    let folder = peers::folder();
-    let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
-    let browser = Browser::start();
-    let mut support = Support::new(&sandbox);
-    let mut page = customer(&browser, &sandbox, "Kim");
-    let room = support.room();
-    support.call(Method::POST, &format!("join/{room}"), Some(SUPPORT), &json!({}));
+    let Some(stage) = Stage::set(&["--homeserver"]) else { return };
+    let (mut support, mut page, room) = stage.chat();
     let bad = "document.title='bad'";
     let markup = format!(
         "<mx-reply>old quote</mx-reply><script>{bad}</script><style>body{{display:none}}</style>\
@@ -290,7 +294,7 @@ fn foreign_markup_is_inert_on_the_customers_page() {
     // What is written by others stands as it is.
     let raw = json!({"type": "m.room.message", "event_id": "$odd", "sender": 5, "content": "no object"});
     let body = json!({"room_id": room, "event": raw});
-    http::post_json(&format!("{}/sandbox/homeserver/raw", sandbox.url), &body).expect("the sandbox answers");
+    http::post_json(&format!("{}/sandbox/homeserver/raw", stage.sandbox.url), &body).expect("the sandbox answers");
     support.say(&room, SUPPORT, "<b>not bold</b>");
     page.shows(".bubble", "<b>not bold</b>");
     page.until("the title to be ours", "document.title.endsWith('Chat with support')");
@@ -298,13 +302,9 @@ fn foreign_markup_is_inert_on_the_customers_page() {
 
 #[test]
 fn the_agents_page_shows_what_comes_in_and_sends_what_is_typed() {
-    if !Browser::present() {
-        return;
-    }
-    let folder = peers::folder();
-    let sandbox = Sandbox::start(folder.path());
-    let browser = Browser::start();
-    let mut page = browser.open(&sandbox.url);
+    let Some(stage) = Stage::set(&[]) else { return };
+    let sandbox = &stage.sandbox;
+    let mut page = stage.browser.open(&sandbox.url);
     page.size(1100, 760, false);
     page.shows("#live", "live");
     let post = |path: &str, body: Value| {

@@ -23,7 +23,8 @@ impl House {
             let text = "Can't send same reaction twice";
             return Err(MatrixError::bad("M_DUPLICATE_ANNOTATION", text));
         }
-        self.write(room, actor, kind, content, ts)
+        let event = ts.map(|ts| ("origin_server_ts".to_owned(), json!(ts)));
+        self.write(event.into_iter().collect(), room, actor, kind, content)
     }
 
     pub(super) fn set_state(
@@ -44,9 +45,7 @@ impl House {
         if kind == "m.room.power_levels" {
             self.power_is_allowed(actor, room, &content)?;
         }
-        let mut event = Map::new();
-        event.insert("state_key".to_owned(), json!(key));
-        self.write_into(event, room, actor, kind, content, None)
+        self.write_state(room, actor, (kind, key), content)
     }
 
     /// A member event through `/state` is the deed that it describes.
@@ -107,7 +106,7 @@ impl House {
         }
         let mut event = Map::new();
         event.insert("redacts".to_owned(), json!(target));
-        let id = self.write_into(event, room, actor, "m.room.redaction", content, None)?;
+        let id = self.write(event, room, actor, "m.room.redaction", content)?;
         self.empty(target, &id);
         Ok(id)
     }
@@ -123,33 +122,31 @@ impl House {
         event.json.insert("unsigned".to_owned(), unsigned);
     }
 
-    /// Writes without asking whether the sender may.
-    pub(super) fn write(
+    /// Writes state without asking whether the sender may.
+    pub(super) fn write_state(
         &mut self,
         room: &str,
         sender: &str,
-        kind: &str,
+        (kind, key): (&str, &str),
         content: Map<String, Value>,
-        ts: Option<i64>,
     ) -> Result<String, MatrixError> {
-        self.write_into(Map::new(), room, sender, kind, content, ts)
+        let mut event = Map::new();
+        event.insert("state_key".to_owned(), json!(key));
+        self.write(event, room, sender, kind, content)
     }
 
-    pub(super) fn write_into(
+    /// Writes without asking whether the sender may. `event` is what it has beside the rest.
+    fn write(
         &mut self,
         mut event: Map<String, Value>,
         room: &str,
         sender: &str,
         kind: &str,
         content: Map<String, Value>,
-        ts: Option<i64>,
     ) -> Result<String, MatrixError> {
         event.insert("type".to_owned(), json!(kind));
         event.insert("sender".to_owned(), json!(sender));
         event.insert("content".to_owned(), Value::Object(content));
-        if let Some(ts) = ts {
-            event.insert("origin_server_ts".to_owned(), json!(ts));
-        }
         checks::size(&event)?;
         self.append(room, event)
     }
@@ -197,9 +194,7 @@ impl House {
                 content.insert(key.to_owned(), json!(value));
             }
         }
-        let mut event = Map::new();
-        event.insert("state_key".to_owned(), json!(target));
-        self.write_into(event, room, sender, "m.room.member", content, None)
+        self.write_state(room, sender, ("m.room.member", target), content)
     }
 
     pub(super) fn invite(

@@ -96,10 +96,7 @@ impl House {
         key: &str,
         content: &Value,
     ) -> Result<String, MatrixError> {
-        let mut event = Map::new();
-        event.insert("state_key".to_owned(), json!(key));
-        let content = content.as_object().cloned().unwrap_or_default();
-        self.write_into(event, room, sender, kind, content, None)
+        self.write_state(room, sender, (kind, key), content.as_object().cloned().unwrap_or_default())
     }
 }
 

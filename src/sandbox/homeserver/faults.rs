@@ -1,9 +1,13 @@
 //! The homeserver's fault switch: what goes wrong on purpose with calls and with the websocket. Pure bookkeeping.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use axum::http::Method;
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
+
+use super::pauses::Pauses;
 
 /// Calls that a fault may be aimed at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -84,6 +88,8 @@ pub enum CallFault {
     Drop,
     /// No answer ever, nothing done.
     Hang,
+    /// Nothing done while any rule of the switch holds; afterwards everything is right.
+    Hold,
     /// Done; then 500.
     CommitThenServerError,
     /// Done; then a proxy's HTML page.
@@ -119,6 +125,9 @@ pub struct CallRule {
     pub fault: CallFault,
 }
 
+/// Class, method, raw path and query of a call.
+pub(super) type Asked<'a> = (CallClass, &'a Method, &'a str);
+
 impl CallRule {
     /// Strikes every call of this class.
     pub fn always(on: CallClass, fault: CallFault) -> Self {
@@ -128,6 +137,17 @@ impl CallRule {
     /// Strikes the next `count` calls of this class.
     pub fn next(count: u64, on: CallClass, fault: CallFault) -> Self {
         Self { count: Some(count), ..Self::always(on, fault) }
+    }
+
+    pub(super) fn aims_at(&self, (class, method, path_and_query): Asked<'_>) -> bool {
+        (self.on == CallClass::Any || self.on == class)
+            && self.method.as_ref().is_none_or(|wanted| method.as_str().eq_ignore_ascii_case(wanted))
+            && self.path.as_ref().is_none_or(|part| path_and_query.contains(part))
+    }
+
+    /// At exactly the same calls.
+    pub(super) fn aims_like(&self, other: &Self) -> bool {
+        (self.on, &self.method, &self.path) == (other.on, &other.method, &other.path)
     }
 }
 
@@ -205,12 +225,16 @@ pub(super) const RULES_MAX: usize = 64;
 #[derive(Default)]
 pub struct HomeserverFaults {
     set: Mutex<Set>,
+    replaced: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct Set {
     sheet: Sheet,
     struck: u64,
+    pauses: Pauses,
+    /// Raw paths and queries.
+    held: Vec<String>,
 }
 
 impl HomeserverFaults {
@@ -244,8 +268,19 @@ impl HomeserverFaults {
         self.set().struck
     }
 
+    /// How many calls came where a pause had been asked for, before it was over. Clearing ends no pause.
+    pub fn impatient(&self) -> u64 {
+        self.set().pauses.impatient()
+    }
+
+    /// How many calls with this in their raw path and query are held now. Who hangs up is held no more.
+    pub fn held(&self, part: &str) -> usize {
+        self.set().held.iter().filter(|path| path.contains(part)).count()
+    }
+
     pub(super) fn replace(&self, sheet: Sheet) {
         self.set().sheet = sheet;
+        self.replaced.send_replace(());
     }
 
     pub(super) fn sheet(&self) -> Sheet {
@@ -253,15 +288,13 @@ impl HomeserverFaults {
     }
 
     /// The fault for this call, which it uses up.
-    pub(super) fn pick_call(&self, path_and_query: &str, method: &Method) -> Option<CallFault> {
+    pub(super) fn pick_call(&self, path_and_query: &str, method: &Method, now: Instant) -> Option<CallFault> {
         let path = path_and_query.split('?').next().unwrap_or_default();
-        let class = CallClass::of(path);
+        let asked = (CallClass::of(path), method, path_and_query);
         let mut set = self.set();
+        set.pauses.see(asked, now);
         for rule in &mut set.sheet.calls {
-            let here = (rule.on == CallClass::Any || rule.on == class)
-                && rule.method.as_ref().is_none_or(|wanted| method.as_str().eq_ignore_ascii_case(wanted))
-                && rule.path.as_ref().is_none_or(|part| path_and_query.contains(part));
-            if !here || rule.count == Some(0) {
+            if !rule.aims_at(asked) || rule.count == Some(0) {
                 continue;
             }
             if rule.skip > 0 {
@@ -269,11 +302,22 @@ impl HomeserverFaults {
                 continue;
             }
             rule.count = rule.count.map(|count| count - 1);
-            let fault = rule.fault.clone();
+            let rule = rule.clone();
             set.struck += 1;
-            return Some(fault);
+            set.pauses.begin(&rule, now);
+            return Some(rule.fault);
         }
         None
+    }
+
+    /// Holds a call. Returns when no rule holds any more.
+    pub(super) async fn hold(&self, path_and_query: &str) {
+        let mut replaced = self.replaced.subscribe();
+        let _held = Held::new(self, path_and_query);
+        while self.set().sheet.calls.iter().any(|rule| rule.fault == CallFault::Hold) {
+            // It cannot end: the sender is ours.
+            drop(replaced.changed().await);
+        }
     }
 
     /// The fault for the next transaction, which it uses up. `ready` says whether a fault can strike already.
@@ -296,6 +340,26 @@ impl HomeserverFaults {
 
     fn set(&self) -> MutexGuard<'_, Set> {
         self.set.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call that is held for as long as its client waits.
+struct Held<'a> {
+    faults: &'a HomeserverFaults,
+    path_and_query: &'a str,
+}
+
+impl<'a> Held<'a> {
+    fn new(faults: &'a HomeserverFaults, path_and_query: &'a str) -> Self {
+        faults.set().held.push(path_and_query.to_owned());
+        Self { faults, path_and_query }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let held = &mut self.faults.set().held;
+        held.iter().position(|path| path == self.path_and_query).map(|at| held.swap_remove(at));
     }
 }
 
@@ -336,9 +400,10 @@ mod tests {
         let faults = HomeserverFaults::default();
         let rule = CallRule::next(2, CallClass::Send, CallFault::ServerError);
         faults.call(CallRule { skip: 1, path: Some("%40kim".to_owned()), ..rule });
-        let path = "/_matrix/client/v3/rooms/%21r/send/m.room.message/1";
-        assert_eq!(faults.pick_call(path, &Method::PUT), None, "the path does not match");
-        let struck = [(); 4].map(|()| faults.pick_call(&format!("{path}?user_id=%40kim"), &Method::PUT).is_some());
+        let (path, now) = ("/_matrix/client/v3/rooms/%21r/send/m.room.message/1", Instant::now());
+        assert_eq!(faults.pick_call(path, &Method::PUT, now), None, "the path does not match");
+        let kims = format!("{path}?user_id=%40kim");
+        let struck = [(); 4].map(|()| faults.pick_call(&kims, &Method::PUT, now).is_some());
         assert_eq!(struck, [false, true, true, false]);
         assert_eq!(faults.struck(), 2);
     }

@@ -42,6 +42,7 @@ async fn state(State(core): Cores) -> Answer {
     ok(&json!({
         "rooms": rooms, "undelivered": waiting, "connected": connected, "connections": core.board.connections(),
         "heard": core.board.heard(), "calls": calls, "struck": core.faults.struck(),
+        "impatient": core.faults.impatient(),
     }))
 }
 

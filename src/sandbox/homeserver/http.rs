@@ -1,11 +1,11 @@
 //! What surrounds every call: its record, the limits on its body, and the fault switch.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, Request, Response, StatusCode, header};
+use axum::http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use axum::response::IntoResponse;
 use futures_util::{StreamExt, stream};
 use http_body_util::BodyExt;
@@ -47,9 +47,8 @@ pub(in crate::sandbox) async fn answer(
         status: None,
     };
     let number = core.note_call(call);
-    let fault = core.faults.pick_call(&path, request.method());
-    let class = CallClass::of(request.uri().path());
-    let response = carry_out(&core, router, request, fault, class, era).await?;
+    let fault = core.faults.pick_call(&path, request.method(), Instant::now());
+    let response = carry_out(&core, router, request, fault, era).await?;
     core.note_status(number, response.status().as_u16());
     Some(response)
 }
@@ -59,12 +58,13 @@ async fn carry_out(
     router: Router,
     request: Request<Incoming>,
     fault: Option<CallFault>,
-    class: CallClass,
     era: CancellationToken,
 ) -> Option<Response<Body>> {
+    let uri = request.uri().clone();
+    let class = CallClass::of(uri.path());
     if class == CallClass::Socket {
         if let Some(fault) = &fault
-            && let Some(response) = instead(fault, class).await?
+            && let Some(response) = instead(core, fault, &uri).await?
         {
             return Some(response);
         }
@@ -77,7 +77,7 @@ async fn carry_out(
         Err(error) => return Some(error.into_response()),
     };
     if let Some(fault) = &fault
-        && let Some(response) = instead(fault, class).await?
+        && let Some(response) = instead(core, fault, &uri).await?
     {
         return Some(response);
     }
@@ -92,7 +92,7 @@ async fn carry_out(
 }
 
 /// What a fault does before anything is done. None inside: the call goes on. None outside: cut.
-async fn instead(fault: &CallFault, class: CallClass) -> Option<Option<Response<Body>>> {
+async fn instead(core: &Core, fault: &CallFault, uri: &Uri) -> Option<Option<Response<Body>>> {
     let refusal = match fault {
         CallFault::Slow { milliseconds } => {
             tokio::time::sleep(Duration::from_millis(*milliseconds)).await;
@@ -100,13 +100,17 @@ async fn instead(fault: &CallFault, class: CallClass) -> Option<Option<Response<
         }
         CallFault::TooManyRequests { milliseconds } => MatrixError::too_many(*milliseconds),
         CallFault::ServerError => MatrixError::internal(),
-        CallFault::UnknownToken if class == CallClass::Socket => socket::unknown_token(),
+        CallFault::UnknownToken if CallClass::of(uri.path()) == CallClass::Socket => socket::unknown_token(),
         CallFault::UnknownToken => MatrixError::unknown_token(),
         CallFault::Forbidden => MatrixError::forbidden("Forbidden on purpose"),
         CallFault::NotFound => MatrixError::missing("Missing on purpose"),
         CallFault::BadGateway => return Some(Some(bad_gateway())),
         CallFault::Drop => return None,
         CallFault::Hang => std::future::pending().await,
+        CallFault::Hold => {
+            core.faults.hold(&uri.to_string()).await;
+            return Some(None);
+        }
         CallFault::CommitThenServerError
         | CallFault::CommitThenBadGateway
         | CallFault::CommitThenDrop
@@ -137,7 +141,8 @@ async fn afterwards(fault: &CallFault, response: Response<Body>) -> Option<Respo
         | CallFault::Forbidden
         | CallFault::NotFound
         | CallFault::Drop
-        | CallFault::Hang => Some(response),
+        | CallFault::Hang
+        | CallFault::Hold => Some(response),
     }
 }
 

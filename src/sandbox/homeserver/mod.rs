@@ -24,6 +24,7 @@ mod link;
 mod media;
 mod media_routes;
 mod outbox;
+mod pauses;
 mod push;
 mod room;
 mod room_routes;

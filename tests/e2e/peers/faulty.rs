@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{Router, body::Body, extract::State, response::IntoResponse};
@@ -12,6 +12,9 @@ use serde_json::json;
 
 use super::server::{Server, forward, hang_up};
 use crate::process::free_port;
+
+/// Clients count their waits in whole milliseconds, and round down.
+const TICK: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
@@ -37,6 +40,12 @@ pub(crate) struct Rule {
     pub(crate) fault: Fault,
 }
 
+impl Rule {
+    fn aims_at(&self, method: &Method, path: &str) -> bool {
+        self.method == *method && path.contains(self.path)
+    }
+}
+
 /// A request, and the status it was answered with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Call {
@@ -57,11 +66,25 @@ struct Shared {
     target: String,
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Vec<Call>>,
+    pauses: Mutex<Pauses>,
+}
+
+/// What requests were told to wait for.
+#[derive(Debug, Default)]
+struct Pauses {
+    /// Who said so, and when the wait is over.
+    open: Vec<(Rule, Instant)>,
+    impatient: usize,
 }
 
 impl Faulty {
     pub(crate) fn to(target: &str) -> Self {
-        let shared = Arc::new(Shared { target: target.to_owned(), rules: Mutex::default(), calls: Mutex::default() });
+        let shared = Arc::new(Shared {
+            target: target.to_owned(),
+            rules: Mutex::default(),
+            calls: Mutex::default(),
+            pauses: Mutex::default(),
+        });
         let port = free_port();
         let router = Router::new().fallback(answer).with_state(shared.clone());
         Self { port, shared, _server: Server::on(port, router) }
@@ -85,6 +108,11 @@ impl Faulty {
         locked(&self.shared.rules).iter().map(|rule| rule.times).sum()
     }
 
+    /// How many requests came that a rule had told to wait, before the wait was over.
+    pub(crate) fn impatient(&self) -> usize {
+        locked(&self.shared.pauses).impatient
+    }
+
     pub(crate) fn calls(&self) -> Vec<Call> {
         locked(&self.shared.calls).clone()
     }
@@ -96,10 +124,16 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Shared {
     fn strike(&self, method: &Method, path: &str) -> Option<Rule> {
-        let mut rules = locked(&self.rules);
-        let struck = |rule: &&mut Rule| rule.times > 0 && rule.method == *method && path.contains(rule.path);
-        let rule = rules.iter_mut().find(struck)?;
+        let (mut rules, mut pauses, now) = (locked(&self.rules), locked(&self.pauses), Instant::now());
+        pauses.open.retain(|(_, over)| now + TICK < *over);
+        if pauses.open.iter().any(|(rule, _)| rule.aims_at(method, path)) {
+            pauses.impatient += 1;
+        }
+        let rule = rules.iter_mut().find(|rule| rule.times > 0 && rule.aims_at(method, path))?;
         rule.times -= 1;
+        if let Fault::TooMany { seconds } = rule.fault {
+            pauses.open.push((rule.clone(), now + Duration::from_secs(seconds)));
+        }
         Some(rule.clone())
     }
 }

@@ -50,6 +50,11 @@ async fn too_many_requests_say_how_long_to_wait_in_two_ways() {
     assert_eq!((&body["errcode"], &body["retry_after_ms"]), (&json!("M_LIMIT_EXCEEDED"), &json!(1_884)));
     assert_eq!(room.send("1").await.unwrap().status(), StatusCode::OK);
     assert_eq!((room.said(), place.home.faults().struck()), (1, 1));
+    place.home.faults().call(next(CallFault::TooManyRequests { milliseconds: 600_000 }));
+    assert_eq!(room.send("2").await.unwrap().headers()["retry-after"], "600");
+    let before = place.home.faults().impatient();
+    assert_eq!(room.send("2").await.unwrap().status(), StatusCode::OK);
+    assert_eq!(place.home.faults().impatient() - before, 1, "nobody waited ten minutes");
     place.stop().await;
 }
 
@@ -101,6 +106,31 @@ async fn a_call_that_hangs_never_ends_and_is_known_to_have_come() {
         }
     }
     assert!(place.home.calls().iter().any(|call| call.status.is_none() && call.path.contains("/send/")));
+    place.stop().await;
+}
+
+#[tokio::test]
+async fn a_call_that_is_held_goes_on_when_the_switch_is_cleared_unless_its_client_gave_up() {
+    let place = Place::fresh().await;
+    let room = room(&place).await;
+    place.home.faults().call(CallRule::always(CallClass::Send, CallFault::Hold));
+    let held = async |count| {
+        place.until("calls to be held", |home| (home.faults().held("/send/") == count).then_some(())).await;
+    };
+    tokio::select! {
+        answer = room.send("1") => panic!("{answer:?}"),
+        () = held(1) => {}
+    }
+    // That client has hung up by now, or is about to.
+    held(0).await;
+    let (answer, ()) = tokio::join!(room.send("2"), async {
+        held(1).await;
+        assert_eq!(room.said(), 0);
+        place.home.faults().clear();
+    });
+    assert_eq!(answer.unwrap().status(), StatusCode::OK);
+    assert_eq!(place.home.texts(&room.room), [(SUPPORT.to_owned(), "2".to_owned())]);
+    held(0).await;
     place.stop().await;
 }
 

@@ -184,9 +184,10 @@ async fn agents_write_as_users_of_their_own_with_name_and_picture() {
         let speakers: Vec<&str> = said.iter().map(|(who, _)| who.as_str()).collect();
         assert_eq!(speakers, ["@_desk_agent_user-5:sandbox.test", "@_desk_agent_user-6:sandbox.test"], "{way:?}");
         for (ghost, name) in speakers.iter().zip(["Grace", "Radia"]) {
-            let (shown, picture) = house.home.profile(ghost).unwrap();
-            assert_eq!(shown.as_deref(), Some(name));
-            let (kind, _, bytes) = house.home.download(&picture.expect("a picture")).unwrap();
+            assert_eq!(house.home.profile(ghost).unwrap().0.as_deref(), Some(name));
+            // No reply waits for it.
+            let picture = house.until("a picture", || house.home.profile(ghost)?.1).await;
+            let (kind, _, bytes) = house.home.download(&picture).unwrap();
             assert_eq!(kind, "image/png");
             assert!(bytes.starts_with(b"\x89PNG"));
         }
