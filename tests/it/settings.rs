@@ -193,7 +193,7 @@ fn check_reports_every_mistake_on_standard_error_in_plain_text_and_exits_2() {
         format!("{}:1: inboxes.support.api_tokn: unknown key; did you mean `api_access_token`?\n", place("api_tokn")),
         format!("{}:15: inboxes.support.concurrency: must be from 1 to 64\n", place("concurrency")),
         format!(
-            "{}:8: bridges.libera.kind: no bridge kind `ircc` (known: irc, matrix); did you mean `irc`?\n",
+            "{}:8: bridges.libera.kind: no bridge kind `ircc` (known: irc, matrix, smtp); did you mean `irc`?\n",
             place("ircc")
         ),
         "DESKBRIDGE__LOG__FORMAT: log.format: must be one of ".to_owned(),

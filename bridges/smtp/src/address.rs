@@ -41,10 +41,6 @@ impl Address {
     pub(crate) fn domain(&self) -> &str {
         &self.text[self.at + 1..]
     }
-    /// Needs SMTPUTF8 at every hop.
-    pub(crate) fn is_international(&self) -> bool {
-        !self.text.is_ascii()
-    }
     /// The form by which addresses are compared and people are named.
     pub(crate) fn folded(&self) -> String {
         self.text.to_lowercase()

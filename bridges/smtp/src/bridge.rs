@@ -165,7 +165,9 @@ impl Bridge for MailDesk {
     async fn probe(&self, out: &Outbound) -> Result<Option<Sent>, Fault> {
         match out.part {
             Part::Withdraw { .. } => Ok(None),
-            _ => Err(Fault::unknown("the connection to the relay ended before it said whether it took the mail")),
+            Part::Letter { .. } | Part::Text { .. } | Part::Attachment(_) | _ => {
+                Err(Fault::unknown("the connection to the relay ended before it said whether it took the mail"))
+            }
         }
     }
 

@@ -65,7 +65,8 @@ pub struct Settings {
     /// Mails a minute from one address. Clients in `trusted_clients` are not counted.
     #[serde(default = "default_mails_per_minute_max")]
     pub mails_per_minute_max: u32,
-    /// Addresses of mail servers in front, without limits per client.
+    /// Addresses of mail servers in front. They, and programs on this machine, have no limits per client; what they say of
+    /// proofs is believed with `verify = "relay"`.
     #[serde(default)]
     pub trusted_clients: Vec<std::net::IpAddr>,
     /// Mails that wait in the spool before new ones are put off (452).
@@ -274,6 +275,9 @@ impl Settings {
         }
         if self.listen_tls.is_some() && self.tls.is_none() {
             return fault("listen_tls", "needs `tls`, with a certificate and its key");
+        }
+        if !self.ours().is_ours(&self.identity()?.address) {
+            return fault("from", "must be one of `addresses`, since answers come back to it");
         }
         if self.listen_lmtp.is_some_and(|address| address.port() == 25) {
             return fault("listen_lmtp", "LMTP must not use port 25 (RFC 2033)");

@@ -12,5 +12,4 @@ mod tls;
 mod tests;
 
 pub(crate) use envelope::Addressed;
-pub(crate) use machine::Accepted;
 pub(crate) use pool::Relay;

@@ -121,11 +121,6 @@ impl Composer {
     }
 }
 
-/// The text/plain that an agent's Markdown becomes. Lines end with `\n`.
-pub(crate) fn plain_text(markdown: &str) -> String {
-    plain::of_markdown(&clean::text(markdown))
-}
-
 /// Reads a body to its end, for the sake of its hash alone.
 async fn read_through(mut body: Body) -> Result<(Seal, Vec<u8>), Fault> {
     let mut hash = BodyHash::new();

@@ -274,7 +274,7 @@ proptest! {
         prop_assert_eq!(found.contents(), b"content");
         if !text.trim().is_empty() {
             let read = message.body_text(0).unwrap().replace("\r\n", "\n");
-            let meant = plain_text(&text);
+            let meant = plain::of_markdown(&clean::text(&text));
             prop_assert_eq!(read.trim_end(), meant.trim_end());
         }
     }

@@ -54,12 +54,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Works until `stop`. What is not entered by then stays in the spool.
 pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
-    let (examined, entering) = mpsc::channel(EXAMINED_MAX);
+    let (results, entering) = mpsc::channel(EXAMINED_MAX);
+    let (entered, done) = mpsc::channel(BATCH_MAX);
     let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, arrivals, &missed, &examiner, &examined) => {}
-        () = write_down(host, &waiting, clerk, entering) => {}
+        () = take_in(host, (arrivals, done), &missed, &examiner, &results) => {}
+        () = write_down(host, &waiting, clerk, (entering, entered)) => {}
         () = upkeep::run(host, &key) => {}
     }
 }
@@ -93,25 +94,25 @@ impl DeskParts {
 /// Brings mails from the spool to the examiners, each sender's one after another.
 async fn take_in(
     host: &Host,
-    mut arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+    (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
     missed: &Notify,
     examiner: &Arc<Examiner>,
-    examined: &mpsc::Sender<Examined>,
+    results: &mpsc::Sender<Examined>,
 ) {
     let mut queue = Queue::default();
     let mut working = JoinSet::new();
     let mut fresh = true;
     loop {
         // At the start, and when more came than fitted into the channel.
-        if fresh && queue.has_room() {
+        if fresh && queue.runs_low() {
             fresh = look_through(host, &mut queue).await;
         }
         while working.len() < SENDERS_MAX
             && let Some((sender, mails)) = queue.next()
         {
-            let (examiner, examined) = (examiner.clone(), examined.clone());
+            let (examiner, results) = (examiner.clone(), results.clone());
             working.spawn(async move {
-                examiner.examine(mails, &examined).await;
+                examiner.examine(mails, &results).await;
                 sender
             });
         }
@@ -125,7 +126,8 @@ async fn take_in(
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
-            () = missed.notified(), if queue.has_room() => fresh = true,
+            Some(ids) = entered.recv() => queue.forget(&ids),
+            () = missed.notified() => fresh = true,
         }
     }
 }
@@ -160,7 +162,12 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
 }
 
 /// Enters what was examined, many at once, and repeats until the store has it.
-async fn write_down(host: &Host, waiting: &AtomicUsize, mut clerk: Clerk, mut entering: mpsc::Receiver<Examined>) {
+async fn write_down(
+    host: &Host,
+    waiting: &AtomicUsize,
+    mut clerk: Clerk,
+    (mut entering, entered): (mpsc::Receiver<Examined>, mpsc::Sender<Vec<KeptId>>),
+) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while entering.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut pause = PAUSE_FIRST;
@@ -171,6 +178,9 @@ async fn write_down(host: &Host, waiting: &AtomicUsize, mut clerk: Clerk, mut en
         }
         let less = |waiting: usize| Some(waiting.saturating_sub(batch.len()));
         waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
-        batch.clear();
+        let ids = batch.drain(..).map(|examined| examined.id).collect();
+        if entered.send(ids).await.is_err() {
+            return;
+        }
     }
 }

@@ -19,13 +19,18 @@ pub(super) struct Queue {
     senders: HashMap<String, VecDeque<Mail>>,
     /// Whose turn it is.
     turns: VecDeque<String>,
-    working: HashMap<String, Vec<KeptId>>,
+    working: HashSet<String>,
+    /// Those that are not entered yet, wherever they are.
     known: HashSet<KeptId>,
 }
 
 impl Queue {
     pub(super) fn has_room(&self) -> bool {
         self.known.len() < MAILS_MAX
+    }
+    /// The time to look for more: a look reads the whole spool.
+    pub(super) fn runs_low(&self) -> bool {
+        self.known.len() < MAILS_MAX / 4
     }
 
     /// One that is here already is not taken twice.
@@ -36,7 +41,7 @@ impl Queue {
         let sender = envelope.sender.as_ref().map(crate::address::Address::folded).unwrap_or_default();
         let mails = self.senders.entry(sender.clone()).or_default();
         mails.push_back((id, envelope));
-        if mails.len() == 1 && !self.working.contains_key(&sender) {
+        if mails.len() == 1 && !self.working.contains(&sender) {
             self.turns.push_back(sender);
         }
     }
@@ -49,17 +54,22 @@ impl Queue {
         if waiting.is_empty() {
             self.senders.remove(&sender);
         }
-        self.working.insert(sender.clone(), mails.iter().map(|(id, _)| id.clone()).collect());
+        self.working.insert(sender.clone());
         Some((sender, mails))
     }
 
-    /// The mails of this sender were examined.
+    /// The mails of this sender were examined, and others of theirs may be.
     pub(super) fn done(&mut self, sender: &str) {
-        for id in self.working.remove(sender).unwrap_or_default() {
-            self.known.remove(&id);
-        }
+        self.working.remove(sender);
         if self.senders.contains_key(sender) {
             self.turns.push_back(sender.to_owned());
+        }
+    }
+
+    /// They were entered, and are no longer in the spool.
+    pub(super) fn forget(&mut self, ids: &[KeptId]) {
+        for id in ids {
+            self.known.remove(id);
         }
     }
 }
@@ -116,6 +126,8 @@ mod tests {
         assert_eq!(mails.len(), AT_ONCE_MAX);
         queue.done(&ada);
         assert_eq!(ids(&queue.next().unwrap().1), ["z"], "the others' turn comes first");
-        assert!(queue.has_room());
+        assert!(!queue.has_room(), "they are not entered yet");
+        queue.forget(&mails.into_iter().map(|(id, _)| id).chain(["z".into()]).collect::<Vec<_>>());
+        assert!(queue.has_room() && !queue.runs_low());
     }
 }

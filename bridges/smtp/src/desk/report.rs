@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bridge_api::{Attachment, EventId, Holder, Inbound, KeptId, Message, Peer, PeerId, Report, Speaker, ThreadId};
+use sha2::{Digest, Sha256};
 
 use super::examine::Content;
 use crate::{
@@ -231,13 +232,14 @@ fn shown(one: &Mailbox) -> String {
     }
 }
 
-/// Peers are named in at most 200 bytes.
+/// Bytes of a peer's id.
+const BYTES_MAX: usize = 200;
+
+/// A longer id is told apart by its digest.
 fn shortened(id: String) -> String {
-    const BYTES_MAX: usize = 200;
     if id.len() <= BYTES_MAX {
         return id;
     }
-    use sha2::{Digest, Sha256};
     let digest = hex::encode(&Sha256::digest(&id)[..16]);
     format!("{}~{digest}", &id[..id.floor_char_boundary(BYTES_MAX - 40)])
 }

@@ -34,8 +34,6 @@ pub(crate) fn from_head(head: &Head<'_>) -> Mail {
         in_reply_to: ids(&head.first("in-reply-to").unwrap_or_default()),
         references: ids(&head.first("references").unwrap_or_default()),
         date_millis: head.first("date").and_then(|field| millis(&field)).filter(sane),
-        received_millis,
-        hops: head.values("received").count(),
         fields: kept(head),
         ..Mail::default()
     }
@@ -124,7 +122,6 @@ mod tests {
         assert_eq!((mail.from.len(), mail.from_fields), (2, 2));
         assert_eq!(mail.subject, "one two");
         assert_eq!(mail.message_id, MessageId::parse("<1@c.test>"));
-        assert_eq!((mail.hops, mail.received_millis), (2, Some(1_704_103_200_000)));
         assert_eq!(mail.date_millis, Some(1_704_099_540_000));
     }
 

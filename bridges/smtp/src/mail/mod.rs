@@ -22,7 +22,7 @@ mod tests;
 
 pub(crate) use markdown::escaped;
 pub(crate) use message_id::MessageId;
-pub(crate) use read::{FileBytes, RAW_MAIL, WHOLE_TEXT, read, read_file};
+pub(crate) use read::{RAW_MAIL, WHOLE_TEXT, read, read_file};
 
 /// A name and an address as a header shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,10 +50,6 @@ pub(crate) struct Mail {
     pub(crate) references: Vec<MessageId>,
     /// Of the `Date` field, Unix milliseconds.
     pub(crate) date_millis: Option<i64>,
-    /// Of the newest `Received` field, Unix milliseconds: the same at every attempt of the same client to deliver it.
-    pub(crate) received_millis: Option<i64>,
-    /// How many `Received` fields there are.
-    pub(crate) hops: usize,
     /// Header fields that others judge by (`Auto-Submitted`, `List-Id`, ...): name in lower case, value unfolded.
     pub(crate) fields: Vec<(String, String)>,
     /// What was written anew, as Markdown: quoted text and the signature cut.

@@ -314,7 +314,8 @@ fn a_good_mail_is_read() {
     let mail = read(raw.as_bytes());
     assert!(mail.text.starts_with("A **page** that says"));
     assert_eq!(names(&mail), ["attachment-1.png", "forwarded.eml", "attachment-3.ics"]);
-    assert_eq!((mail.hops, mail.notices.len(), mail.date_millis), (1, 0, mail.received_millis));
+    assert_eq!(mail.notices, Vec::<String>::new());
+    assert!(mail.date_millis.is_some());
     assert_sound(raw.as_bytes());
 }
 

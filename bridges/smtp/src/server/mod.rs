@@ -32,7 +32,9 @@ use timing::{TIMING, Timing};
 
 /// Takes mails in until `stop`, on every listener of the settings. The settings were checked before.
 pub(crate) async fn serve(settings: &Settings, intake: Intake, stop: CancellationToken) -> Result<(), Fault> {
-    Server::bind(settings, TIMING)?.run(settings, intake, stop).await
+    let mut server = Server::bind(settings, TIMING)?;
+    server.trusts_loopback = true;
+    server.run(settings, intake, stop).await
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ struct Server {
     tls: Option<Arc<ServerTls>>,
     timing: Timing,
     memory_bytes: usize,
+    /// Programs on this machine are not counted.
+    trusts_loopback: bool,
 }
 
 impl Server {
@@ -64,7 +68,7 @@ impl Server {
                 listeners.push((way, listener::bind(key, address)?));
             }
         }
-        Ok(Self { listeners, tls, timing, memory_bytes: spool::BUDGET_BYTES })
+        Ok(Self { listeners, tls, timing, memory_bytes: spool::BUDGET_BYTES, trusts_loopback: false })
     }
 
     async fn run(self, settings: &Settings, intake: Intake, stop: CancellationToken) -> Result<(), Fault> {
@@ -73,6 +77,7 @@ impl Server {
             settings.connections_per_client_max,
             settings.mails_per_minute_max,
             settings.trusted_clients.iter().copied(),
+            self.trusts_loopback,
         );
         let budget = spool::budget(self.memory_bytes);
         let ends = Ends { stop, kill: CancellationToken::new() };

@@ -5,5 +5,5 @@ mod resolve;
 mod state;
 
 pub(crate) use memory::Memory;
-pub(crate) use resolve::{Author, Claims, Place, claims, resolve};
+pub(crate) use resolve::{Author, Place, claims, resolve};
 pub(crate) use state::{Known, Last, SentMail, Thread, same_subject};

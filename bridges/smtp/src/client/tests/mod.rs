@@ -13,7 +13,7 @@ use rustls::{ServerConfig, crypto::ring};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Accepted, Addressed, Relay, driver::Limits};
+use super::{Addressed, Relay, driver::Limits, machine::Accepted};
 use crate::{
     address::Address,
     settings::{RelaySettings, Security},

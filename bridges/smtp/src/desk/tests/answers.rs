@@ -18,7 +18,7 @@ async fn an_answer_has_the_same_names_at_every_try() {
     assert_ne!(letter.message_id, other.message_id);
     assert_eq!(letter.reply_to.unwrap().as_str(), rig.reply_address(&thread));
     assert_eq!(letter.in_reply_to.unwrap().as_str(), "<1@cust.test>");
-    let references: Vec<_> = letter.references.iter().map(|id| id.as_str()).collect();
+    let references: Vec<_> = letter.references.iter().map(crate::mail::MessageId::as_str).collect();
     assert_eq!(references, ["<0@cust.test>", "<1@cust.test>"]);
     assert_eq!((letter.agent_name.as_deref(), letter.auto_submitted), (Some("Grace"), false));
     let sender = addressed.sender.unwrap();

@@ -145,9 +145,8 @@ async fn many_files_come_in_several_messages() {
     let mut raw = from_ada(&format!("{FIRST}\nMIME-Version: 1.0\nContent-Type: multipart/mixed; boundary=b"), "");
     raw.push_str("--b\nContent-Type: text/plain\n\nSee the files.\n");
     for number in 0..17 {
-        raw.push_str(&format!(
-            "--b\nContent-Type: application/pdf\nContent-Disposition: attachment; filename=\"{number}.pdf\"\n\nx\n"
-        ));
+        let file = format!("Content-Disposition: attachment; filename=\"{number}.pdf\"");
+        raw.push_str(&["--b\nContent-Type: application/pdf\n", &file, "\n\nx\n"].concat());
     }
     raw.push_str("--b--\n");
     let events = rig.mail(&raw).await;
