@@ -25,8 +25,8 @@ use crate::{
 /// Larger ones are read on threads that may block, and not many at once: each is in memory while it is read.
 const LARGE_BYTES: usize = 64 * 1024;
 const LARGE_AT_ONCE: usize = 2;
-/// Waits before a sender is asked about again when DNS could not say.
-const PATIENCE: [Duration; 2] = [Duration::from_secs(15), Duration::from_mins(1)];
+/// Waits before a sender is asked about again when DNS could not say. The mail waits, too: not for long.
+const PATIENCE: [Duration; 1] = [Duration::from_secs(10)];
 /// When the store cannot be read.
 const PAUSE: Duration = Duration::from_secs(2);
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use bridge_api::{CancellationToken, Fault, SettingsFault};
+use bridge_api::{BridgeState, CancellationToken, Fault, SettingsFault};
 use futures_util::future::join_all;
 use tokio::{net::TcpListener, time::Instant};
 use tokio_util::task::TaskTracker;
@@ -34,6 +34,7 @@ use timing::{TIMING, Timing};
 pub(crate) async fn serve(settings: &Settings, intake: Intake, stop: CancellationToken) -> Result<(), Fault> {
     let mut server = Server::bind(settings, TIMING)?;
     server.trusts_loopback = true;
+    intake.host.state(BridgeState::Up);
     server.run(settings, intake, stop).await
 }
 
