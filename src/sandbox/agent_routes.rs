@@ -84,9 +84,14 @@ async fn page() -> Response {
 
 /// A page that can load nothing from elsewhere and run nothing but its own script.
 pub(super) fn shown(page: &str) -> Response {
+    shown_with(page, "")
+}
+
+/// As [`shown`], with directives of its own before the common ones.
+pub(super) fn shown_with(page: &str, directives: &str) -> Response {
     let nonce = super::desk::token(&mut fastrand::Rng::new());
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+        "{directives}default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
          img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let headers = [
