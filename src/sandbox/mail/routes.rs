@@ -29,10 +29,6 @@ use crate::sandbox::routes::{Answer, At, Search, ok, ok_empty};
 
 const PAGE: &str = include_str!("../mail.html");
 
-/// A mail's HTML has its own styles. Its frame inherits the page's policy, so that the page must allow them; styles can
-/// load nothing, since nothing else is allowed.
-const STYLES: &str = "style-src 'unsafe-inline'; ";
-
 type Cores = State<Arc<Core>>;
 
 /// The page, its calls, and the hooks: closed to other web pages.
@@ -52,8 +48,10 @@ pub(in crate::sandbox) fn routes(core: Arc<Core>) -> Router {
         .with_state(core)
 }
 
+/// A mail's HTML has styles of its own, and its frame inherits the page's policy: the page must allow them. They can load
+/// nothing, since nothing else is allowed.
 async fn page() -> Response {
-    agent_routes::shown_with(PAGE, STYLES)
+    agent_routes::shown_with_any_styles(PAGE)
 }
 
 /// Rows of the mails behind `?after=`, oldest first, and what else the page must know.
