@@ -157,7 +157,10 @@ mod tests {
         let odd = r#""a>b \" c"@d.test"#;
         check(&format!("RCPT TO:<{odd}> NOTIFY=NEVER"), Command::Recipient(path(odd, &["NOTIFY=NEVER"])));
         check("RCPT TO:<Postmaster>", Command::Recipient(path("Postmaster", &[])));
-        check("auth plain AGEAYg==", Command::Auth { mechanism: "PLAIN".to_owned(), initial: Some("AGEAYg==".to_owned()) });
+        check(
+            "auth plain AGEAYg==",
+            Command::Auth { mechanism: "PLAIN".to_owned(), initial: Some("AGEAYg==".to_owned()) },
+        );
         check("NOOP and words", Command::Noop);
         check("data", Command::Data);
     }

@@ -72,7 +72,8 @@ async fn raw(State(core): Cores, At(number): At<u64>) -> Result<Response, Refusa
 async fn file(State(core): Cores, At((number, index)): At<(u64, usize)>) -> Result<Response, Refusal> {
     let (name, bytes) = shown::file(&*found(&core, number)?, index).ok_or(Refusal::Missing)?;
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    let letters = name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
+    let letters =
+        name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
     let disposition = format!("attachment; filename*=utf-8''{}", letters.collect::<String>());
     Ok(inert("application/octet-stream", disposition, bytes))
 }
@@ -190,10 +191,7 @@ impl News {
 }
 
 /// Every mail as it comes. A browser that comes back tells what it has seen by the id of the last event.
-async fn events(
-    State(core): Cores,
-    headers: HeaderMap,
-) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
+async fn events(State(core): Cores, headers: HeaderMap) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
     let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
     let start = (core.clone(), core.changed.subscribe(), seen, None::<News>);
     let stream = futures_util::stream::unfold(start, |(core, mut changed, seen, before)| async move {

@@ -43,7 +43,8 @@ const HEADERS: &[&str] = &[
 pub(super) fn summary(mail: &ReceivedMail) -> Value {
     let parsed = parsed(mail);
     let message = parsed.as_ref();
-    let files: Vec<String> = message.map(|message| files(message).map(|part| name_of(part)).collect()).unwrap_or_default();
+    let files: Vec<String> =
+        message.map(|message| files(message).map(|part| name_of(part)).collect()).unwrap_or_default();
     let preview = message.and_then(text_of).map(|text| {
         let words = text.split_whitespace().take(PREVIEW_LETTERS).collect::<Vec<_>>().join(" ");
         first_letters(&words, PREVIEW_LETTERS)
@@ -80,9 +81,8 @@ pub(super) fn whole(mail: &ReceivedMail) -> Value {
     let cut = |text: Cow<'_, str>| json!({"text": first_letters(&text, TEXT_LETTERS_MAX), "cut": text.chars().nth(TEXT_LETTERS_MAX).is_some()});
     shown["text"] = text_of(&message).map(cut).unwrap_or_default();
     shown["html"] = html_of(&message).map(cut).unwrap_or_default();
-    let files = files(&message).map(|part| {
-        json!({"name": name_of(part), "type": type_of(part), "bytes": part.contents().len()})
-    });
+    let files = files(&message)
+        .map(|part| json!({"name": name_of(part), "type": type_of(part), "bytes": part.contents().len()}));
     shown["files"] = files.collect();
     shown["reply"] = reply(mail, &message);
     shown
@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn an_answer_to_a_mail_without_much_is_still_one() {
         let reply = |raw: &str| whole(&mail(raw))["reply"].clone();
-        let bare = reply("From: a@desk.test\r\nSubject: RE: x\r\nIn-Reply-To: <1@x>\r\nMessage-ID: <2@x>\r\n\r\nhi\r\n");
+        let bare =
+            reply("From: a@desk.test\r\nSubject: RE: x\r\nIn-Reply-To: <1@x>\r\nMessage-ID: <2@x>\r\n\r\nhi\r\n");
         assert_eq!((&bare["to"], &bare["subject"]), (&json!("a@desk.test"), &json!("RE: x")));
         assert_eq!(bare["references"], "<1@x> <2@x>");
         let none = reply("\r\nhi\r\n");

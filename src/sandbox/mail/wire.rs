@@ -234,7 +234,7 @@ impl Unstuffer {
                     self.keep(b'\n');
                     Place::LineStart
                 }
-                (Place::LineStart | Place::Inside | Place::Cr | Place::Dot, b'\r') => {
+                (Place::LineStart | Place::Inside | Place::Cr, b'\r') => {
                     self.keep(b'\r');
                     Place::Cr
                 }

@@ -24,16 +24,14 @@ async fn a_mail_is_kept_as_received_with_its_envelope() {
     assert_eq!((envelope.hello.as_str(), envelope.extended, envelope.tls), ("mail.test", true, false));
     assert_eq!(envelope.sender, "desk+1@acme.test");
     assert_eq!(envelope.sender_parameters, ["SIZE=30", "BODY=8BITMIME", "RET=HDRS"]);
-    let kim = Recipient {
-        address: "kim@example.org".to_owned(),
-        parameters: vec!["NOTIFY=FAILURE,DELAY".to_owned()],
-    };
+    let kim = Recipient { address: "kim@example.org".to_owned(), parameters: vec!["NOTIFY=FAILURE,DELAY".to_owned()] };
     assert_eq!(envelope.recipients[0], kim);
     assert_eq!(envelope.addresses(), ["kim@example.org", "lee@example.org"]);
     assert_eq!(place.post.mails_to("LEE@example.org").len(), 1);
     assert_eq!(talk.code("QUIT").await, 221);
     assert!(talk.is_closed().await);
-    let counts = place.post.until(DEADLINE, |post| Some(post.counts()).filter(|counts| counts.open == 0)).await.unwrap();
+    let counts =
+        place.post.until(DEADLINE, |post| Some(post.counts()).filter(|counts| counts.open == 0)).await.unwrap();
     assert_eq!((counts.connections, counts.mails), (1, 1));
 }
 

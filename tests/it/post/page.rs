@@ -95,7 +95,10 @@ async fn a_customers_mail_goes_to_the_gateway_and_its_answer_comes_back() {
     assert_eq!(answer["answer"], "250 2.0.0 kept as 1");
     assert_eq!(answer["steps"][3]["step"], "RCPT TO:<support@acme.test>");
     let mail = page.gateway.post.mail(1).unwrap();
-    assert_eq!((mail.envelope.sender.as_str(), mail.envelope.addresses()), ("kim@example.org", vec!["support@acme.test"]));
+    assert_eq!(
+        (mail.envelope.sender.as_str(), mail.envelope.addresses()),
+        ("kim@example.org", vec!["support@acme.test"])
+    );
     let text = mail.text();
     assert!(text.contains("Subject: =?utf-8?B?R3LDtsOfZQ==?=\r\n") && text.ends_with("\r\n\r\nHi\r\n.\r\n"), "{text}");
     let id = answer["message_id"].as_str().unwrap();
@@ -151,7 +154,10 @@ async fn what_comes_of_a_mail_is_told_in_words() {
     let mut wrong = letter();
     wrong["from"] = json!("kim");
     let (status, answer) = page.post("/mail/send", wrong).await;
-    assert_eq!((status, answer["error"].as_str().unwrap()), (StatusCode::UNPROCESSABLE_ENTITY, "your address is written like kim@example.org"));
+    assert_eq!(
+        (status, answer["error"].as_str().unwrap()),
+        (StatusCode::UNPROCESSABLE_ENTITY, "your address is written like kim@example.org")
+    );
 
     page.place.post.set_target(None);
     let (status, answer) = page.post("/mail/send", letter()).await;
@@ -171,12 +177,20 @@ async fn mails_are_shown_and_their_files_are_only_bytes() {
     assert_eq!(mail["html"]["text"], "<script>alert(1)</script><b>hi</b>");
     assert_eq!((&mail["text"], &mail["reply"]["to"]), (&Value::Null, &json!("support+7@acme.test")));
     for (path, kind, disposition, body) in [
-        ("/mail/messages/1/files/0", "application/octet-stream", "attachment; filename*=utf-8''a%20%22b%22.html", "<i>x</i>"),
+        (
+            "/mail/messages/1/files/0",
+            "application/octet-stream",
+            "attachment; filename*=utf-8''a%20%22b%22.html",
+            "<i>x</i>",
+        ),
         ("/mail/messages/1/raw", "text/plain; charset=utf-8", "inline", ANSWER),
     ] {
         let answer = page.get(path).await;
         let header = |name| answer.headers()[name].to_str().unwrap().to_owned();
-        assert_eq!((header(header::CONTENT_TYPE).as_str(), header(header::CONTENT_DISPOSITION).as_str()), (kind, disposition));
+        assert_eq!(
+            (header(header::CONTENT_TYPE).as_str(), header(header::CONTENT_DISPOSITION).as_str()),
+            (kind, disposition)
+        );
         assert_eq!(header(header::X_CONTENT_TYPE_OPTIONS), "nosniff");
         assert!(header(header::CONTENT_SECURITY_POLICY).contains("sandbox"));
         assert_eq!(answer.text().await.unwrap(), body);
@@ -222,20 +236,28 @@ async fn an_open_page_is_told_of_every_mail_and_of_the_gateway() {
 #[tokio::test]
 async fn hooks_set_faults_and_the_target_and_show_the_state() {
     let page = Page::open().await;
-    let (status, _) = page.post("/sandbox/mail/target", json!({"address": "127.0.0.1:9", "desk_address": "a@b.test"})).await;
+    let (status, _) =
+        page.post("/sandbox/mail/target", json!({"address": "127.0.0.1:9", "desk_address": "a@b.test"})).await;
     assert_eq!(status, StatusCode::OK);
     let (status, _) = page.post("/sandbox/mail/target", json!({"address": "nowhere"})).await;
     assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
     let rule = json!({"on": "content", "count": 1, "kind": "put_off"});
     let (status, sheet) = page.post("/sandbox/mail/faults", json!({"rules": [rule]})).await;
     assert_eq!((status, &sheet["rules"][0]["kind"]), (StatusCode::OK, &json!("put_off")));
-    for wrong in [json!({"rules": [{"on": "quit", "kind": "no_starttls"}]}), json!({"rules": vec![rule; 65]}), json!({"rule": []})] {
+    for wrong in [
+        json!({"rules": [{"on": "quit", "kind": "no_starttls"}]}),
+        json!({"rules": vec![rule; 65]}),
+        json!({"rule": []}),
+    ] {
         assert_eq!(page.post("/sandbox/mail/faults", wrong).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     }
     assert_eq!(page.place.hand_over("x\r\n").await.last(), Some(&451));
     assert_eq!(page.place.hand_over("Subject: x\r\n\r\nx\r\n").await.last(), Some(&250));
     let state = page.json("/sandbox/mail/state").await;
-    assert_eq!((&state["target"], &state["struck"], &state["counts"]["mails"]), (&json!("127.0.0.1:9"), &json!(1), &json!(1)));
+    assert_eq!(
+        (&state["target"], &state["struck"], &state["counts"]["mails"]),
+        (&json!("127.0.0.1:9"), &json!(1), &json!(1))
+    );
     assert_eq!(state["mails"][0]["raw"], "Subject: x\r\n\r\nx\r\n");
     let cleared = page.client.delete(page.url("/sandbox/mail/faults")).send().await.unwrap();
     assert_eq!(cleared.status(), StatusCode::OK);
