@@ -85,8 +85,17 @@ async fn page() -> Response {
 /// A page that can load nothing from elsewhere and run nothing but its own script.
 pub(super) fn shown(page: &str) -> Response {
     let nonce = super::desk::token(&mut fastrand::Rng::new());
+    shown_with(page, &nonce, &format!("'nonce-{nonce}'"))
+}
+
+/// As [`shown`], with any styles that are in the page or in a frame of it.
+pub(super) fn shown_with_any_styles(page: &str) -> Response {
+    shown_with(page, &super::desk::token(&mut fastrand::Rng::new()), "'unsafe-inline'")
+}
+
+fn shown_with(page: &str, nonce: &str, styles: &str) -> Response {
     let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src 'nonce-{nonce}'; connect-src 'self'; \
+        "default-src 'none'; script-src 'nonce-{nonce}'; style-src {styles}; connect-src 'self'; \
          img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     );
     let headers = [
@@ -96,7 +105,7 @@ pub(super) fn shown(page: &str) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    (headers, page.replace("{{nonce}}", &nonce)).into_response()
+    (headers, page.replace("{{nonce}}", nonce)).into_response()
 }
 
 async fn state(State(shared): Desks) -> Answer {

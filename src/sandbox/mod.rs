@@ -1,5 +1,5 @@
 //! A stand-in for Chatwoot's API inbox, in memory, with an agent's page, signed callbacks and a fault switch; and
-//! beside it, on request, a stand-in homeserver with a customer's page.
+//! beside it, on request, a stand-in homeserver with a customer's page, and a stand-in mail relay with a mailbox's page.
 //!
 //! It is the second reading of the contract and uses nothing of the gateway's, so that it cannot share its mistakes.
 
@@ -17,6 +17,7 @@ mod faults;
 mod file_routes;
 pub mod homeserver;
 mod inbox_routes;
+pub mod mail;
 mod members;
 mod messages;
 mod params;
@@ -43,6 +44,7 @@ pub use contact_fields::Locale;
 pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
 use homeserver::{Core, Homeserver, HomeserverSettings};
+use mail::{Post, PostSettings};
 use refusal::Refusal;
 use shared::Shared;
 
@@ -108,6 +110,8 @@ pub struct SandboxSettings {
     pub locale: Locale,
     /// A Matrix homeserver with a customer's page, on the same address.
     pub homeserver: Option<HomeserverSettings>,
+    /// A mail relay on an address of its own, and the mail page on this one.
+    pub post: Option<PostSettings>,
     /// Seeds tokens, UUIDs and the chances of faults.
     pub seed: u64,
 }
@@ -136,6 +140,7 @@ impl Default for SandboxSettings {
             flat_contacts: false,
             locale: Locale::default(),
             homeserver: None,
+            post: None,
             seed: fastrand::u64(..),
         }
     }
@@ -175,10 +180,22 @@ impl Sandbox {
         let tasks = TaskTracker::new();
         let homeserver = settings.homeserver.clone().map(|settings| Core::new(settings, tasks.clone()));
         let homeserver = homeserver.transpose().map_err(SandboxError::Client)?.map(Arc::new);
+        let post = match settings.post.clone() {
+            Some(settings) => {
+                let address = settings.listen;
+                let opened = mail::open(settings).await;
+                let (core, listener) = opened.map_err(|source| SandboxError::Listen { address, source })?;
+                let core = Arc::new(core);
+                let serving = mail::serve(core.clone(), listener, tasks.clone(), stop.clone());
+                tasks.spawn(stop.clone().run_until_cancelled_owned(serving));
+                Some(core)
+            }
+            None => None,
+        };
         if let Some(core) = homeserver.clone() {
             tasks.spawn(stop.clone().run_until_cancelled_owned(homeserver::push(core)));
         }
-        let shared = Arc::new(Shared::new(settings, address, client, homeserver.clone(), stop.clone(), tasks.clone()));
+        let shared = Arc::new(Shared::new(settings, address, client, (homeserver, post), stop.clone(), tasks.clone()));
         let serving = server::serve(shared.clone(), listener);
         tasks.spawn(stop.clone().run_until_cancelled_owned(serving));
         tasks.spawn(stop.clone().run_until_cancelled_owned(callbacks::dispatch(shared.clone())));
@@ -244,6 +261,18 @@ impl Sandbox {
     /// The customers' side, when the settings have one.
     pub fn homeserver(&self) -> Option<Homeserver> {
         self.shared.homeserver.clone().map(Homeserver::new)
+    }
+
+    /// The mail relay and the customers' mailbox, when the settings have one.
+    pub fn post(&self) -> Option<Post> {
+        self.shared.post.clone().map(Post::new)
+    }
+
+    /// Tells the mail page where the gateway takes mail, when the settings have a relay.
+    pub fn set_mail_target(&self, address: SocketAddr) {
+        if let Some(post) = self.post() {
+            post.set_target(Some(address));
+        }
     }
 
     pub fn faults(&self) -> &Faults {

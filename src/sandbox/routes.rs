@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use super::refusal::{Refusal, body};
 use super::{
-    Shared, agent_routes, contact_routes, conversation_routes, file_routes, homeserver, inbox_routes, public_routes,
+    Shared, agent_routes, contact_routes, conversation_routes, file_routes, homeserver, inbox_routes, mail,
+    public_routes,
 };
 
 pub(super) type Desks = State<Arc<Shared>>;
@@ -22,6 +23,7 @@ pub(super) type Search = axum::extract::Query<HashMap<String, String>>;
 
 pub(super) fn router(shared: Arc<Shared>) -> Router {
     let customers = shared.homeserver.clone().map(homeserver::customer_routes).unwrap_or_default();
+    let post = shared.post.clone().map(mail::routes).unwrap_or_default();
     Router::new()
         .merge(contact_routes::routes())
         .merge(conversation_routes::routes())
@@ -34,6 +36,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .layer(axum::extract::DefaultBodyLimit::disable())
         .with_state(shared)
         .merge(customers.layer(axum::extract::DefaultBodyLimit::disable()))
+        .merge(post.layer(axum::extract::DefaultBodyLimit::disable()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "the last word of calls that may be refused")]

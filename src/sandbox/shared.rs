@@ -14,6 +14,7 @@ use super::callbacks::Callbacks;
 use super::desk::{Desk, Event, token};
 use super::faults::Faults;
 use super::homeserver::Core;
+use super::mail;
 
 /// Changes a page may be behind before it has to load everything again.
 const FEED_BACKLOG_MAX: usize = 1_024;
@@ -26,6 +27,8 @@ pub(super) struct Shared {
     pub(super) client: reqwest::Client,
     /// The customers' side, if there is one.
     pub(super) homeserver: Option<Arc<Core>>,
+    /// The relay and the customers' mailbox, if there is one.
+    pub(super) post: Option<Arc<mail::Core>>,
     /// Every change, for pages that are open.
     pub(super) feed: broadcast::Sender<Event>,
     /// Signs download links.
@@ -51,7 +54,7 @@ impl Shared {
         settings: SandboxSettings,
         address: SocketAddr,
         client: reqwest::Client,
-        homeserver: Option<Arc<Core>>,
+        (homeserver, post): (Option<Arc<Core>>, Option<Arc<mail::Core>>),
         stop: CancellationToken,
         tasks: TaskTracker,
     ) -> Self {
@@ -64,6 +67,7 @@ impl Shared {
             faults: Faults::new(settings.seed),
             client,
             homeserver,
+            post,
             feed: broadcast::Sender::new(FEED_BACKLOG_MAX),
             file_key: token(&mut random),
             stop,

@@ -11,6 +11,7 @@ mod inbound;
 mod homeserver;
 mod matrix;
 mod outbound;
+mod post;
 mod sandbox;
 mod settings;
 mod signs;
