@@ -100,7 +100,7 @@ fn a_source_counts_only_what_was_taken() {
     assert_eq!(recipients.len(), 40, "each has a number of its own");
     let lmtp = Sink::start(&["-L"]);
     let folder = crate::peers::folder();
-    let mut sending = source.clone().lmtp().kept().spawn(ADA, HELP, folder.path());
+    let mut sending = Source::to(lmtp.port, 40).clients(5).lmtp().kept().spawn(ADA, HELP, folder.path());
     assert!(sending.wait().success(), "{}", sending.err());
     lmtp.until(40);
     let closed = Sink::start(&["-r", "RCPT"]);
