@@ -13,6 +13,7 @@ mod matrix;
 mod peers;
 mod process;
 mod sandbox;
+mod small_disk;
 mod wait;
 mod world;
 

@@ -57,11 +57,11 @@ pub(crate) fn desk_and_gateway(folder: &Path, bridge: &str) -> (Sandbox, Gateway
 impl World {
     /// `None` where there is no Postfix, after saying so.
     pub(crate) fn start(hand_in: HandIn) -> Option<Self> {
-        Self::relayed(hand_in, None)
+        Self::with(hand_in, None, "")
     }
 
-    /// With another relay than Postfix, on this port.
-    pub(crate) fn relayed(hand_in: HandIn, relay: Option<u16>) -> Option<Self> {
+    /// With another relay than Postfix, on this port, and more lines of the bridge's table.
+    pub(crate) fn with(hand_in: HandIn, relay: Option<u16>, more: &str) -> Option<Self> {
         Postfix::present().then(|| {
             let (folder, port) = (peers::folder(), free_port());
             let postfix = Postfix::start(hand_in, port);
@@ -70,7 +70,7 @@ impl World {
                 HandIn::Lmtp => "listen_lmtp",
             };
             let bridge = lines(listener, port, relay.unwrap_or(postfix.smarthost));
-            let (sandbox, gateway) = desk_and_gateway(folder.path(), &bridge);
+            let (sandbox, gateway) = desk_and_gateway(folder.path(), &format!("{bridge}{more}"));
             let mut world = Self { gateway, sandbox, postfix, port, folder };
             world.come_up();
             world
@@ -96,9 +96,8 @@ impl World {
     pub(crate) fn conversation(&self, words: &str) -> Conversation {
         until(&format!("`{words}` at the inbox"), || {
             let desk = self.sandbox.desk();
-            let last = |conversation: &&Conversation| {
-                conversation.incoming().last().is_some_and(|text| text.contains(words))
-            };
+            let last =
+                |conversation: &&Conversation| conversation.incoming().last().is_some_and(|text| text.contains(words));
             let found: Vec<_> = desk.conversations.iter().filter(last).collect();
             assert!(found.len() < 2, "`{words}` is in several conversations: {found:?}");
             found.first().map(|found| (*found).clone()).ok_or_else(|| format!("{:?}", desk.conversations))
