@@ -28,7 +28,7 @@ impl Registry {
 
     /// The kinds that come with deskbridge.
     pub fn standard() -> Self {
-        Self::empty().with::<bridge_irc::Irc>().with::<bridge_matrix::Matrix>()
+        Self::empty().with::<bridge_irc::Irc>().with::<bridge_matrix::Matrix>().with::<bridge_smtp::Smtp>()
     }
 
     /// Adds a kind, in place of an earlier one of the same name.
@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn an_unknown_kind_is_refused_with_the_known_ones() {
         let faults = Registry::standard().build(&"libera".into(), "ircc", Table::new()).map(drop).unwrap_err();
-        assert_eq!(faults[0].to_string(), "kind: no bridge kind `ircc` (known: irc, matrix)");
+        assert_eq!(faults[0].to_string(), "kind: no bridge kind `ircc` (known: irc, matrix, smtp)");
     }
 
     #[test]

@@ -96,7 +96,7 @@ pub struct Blob {
 
 /// A blob on its way, piece by piece. Dropped before its end, it never was.
 #[async_trait]
-pub trait Fill: Send {
+pub trait Fill: Send + Sync {
     async fn write(&mut self, piece: bytes::Bytes) -> Result<(), StoreError>;
     /// Durable when it returns, together with the cursors; the first of them holds it.
     async fn finish(self: Box<Self>, cursors: Vec<(String, Cursor)>) -> Result<(), StoreError>;

@@ -89,11 +89,12 @@ fn rooms() -> Vec<(String, Json)> {
         ["gateway", "store", "log"].iter().map(|room| ((*room).to_owned(), properties[room].clone())).collect();
     rooms.push(("inboxes.support".into(), properties["inboxes"]["additionalProperties"].clone()));
     let bridges = properties["bridges"]["additionalProperties"]["oneOf"].as_array().cloned().unwrap_or_default();
-    assert_eq!(bridges.len(), 2, "each kind needs a bridge in the example");
+    assert_eq!(bridges.len(), 3, "each kind needs a bridge in the example");
     rooms.extend(bridges.into_iter().map(|bridge| {
         let room = match bridge["properties"]["kind"]["const"].as_str() {
             Some("irc") => "bridges.libera",
             Some("matrix") => "bridges.matrix",
+            Some("smtp") => "bridges.mail",
             other => panic!("no bridge of the kind {other:?} in the example"),
         };
         (room.to_owned(), bridge)

@@ -59,6 +59,10 @@ impl RecordingHost {
     pub fn recorded(&self) -> MutexGuard<'_, Recorded> {
         self.recorded.lock().expect("no test panics while it holds the record")
     }
+    /// Waits until so many calls were refused.
+    pub async fn wait_refused(&self, count: usize) {
+        self.wait_for(|recorded| (recorded.refused >= count).then_some(())).await;
+    }
     /// Waits until `ready` finds what it looks for. The caller sets the deadline.
     pub async fn wait_for<T>(&self, mut ready: impl FnMut(&Recorded) -> Option<T>) -> T {
         loop {
@@ -98,6 +102,7 @@ impl HostPort for RecordingHost {
             let mut recorded = self.recorded();
             if recorded.refuses {
                 recorded.refused += 1;
+                self.changed.notify_waiters();
                 return Err(AcceptError("the recording host was told to refuse".into()));
             }
             recorded.events.extend(events);

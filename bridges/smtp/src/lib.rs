@@ -17,7 +17,6 @@ mod envelope;
 mod mail;
 mod server;
 mod settings;
-mod spool;
 mod threads;
 mod tls;
 mod token;

@@ -17,7 +17,9 @@ const SENDERS_MAX: usize = 10_000;
 pub(crate) enum Flow {
     Goes,
     /// To be kept, but not shown one by one. `first` of this trip: the time to tell an agent.
-    Tripped { first: bool },
+    Tripped {
+        first: bool,
+    },
 }
 
 /// For the senders to one desk.

@@ -147,7 +147,9 @@ fn is_robot(local: &str) -> bool {
     let local = local.to_lowercase();
     let plain: String = local.chars().filter(|c| !matches!(c, '-' | '_' | '.')).collect();
     matches!(plain.as_str(), "mailerdaemon" | "postmaster" | "noreply" | "donotreply" | "noreplies" | "nepasrepondre")
-        || ["noreply+", "no-reply+", "donotreply+", "no-reply-", "noreply-"].iter().any(|start| local.starts_with(start))
+        || ["noreply+", "no-reply+", "donotreply+", "no-reply-", "noreply-"]
+            .iter()
+            .any(|start| local.starts_with(start))
         || local.starts_with("owner-")
         || local.ends_with("-request")
         || local.ends_with("-owner")

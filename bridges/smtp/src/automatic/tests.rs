@@ -81,7 +81,9 @@ fn senders_give_robots_away() {
 
 #[test]
 fn a_subject_needs_a_second_sign() {
-    for subject in ["Out of Office: back on Monday", "Automatic reply: x", "Abwesenheitsnotiz", "Réponse automatique : x"] {
+    for subject in
+        ["Out of Office: back on Monday", "Automatic reply: x", "Abwesenheitsnotiz", "Réponse automatique : x"]
+    {
         assert!(!is_automatic(&class(&[], "a@cust.test", "a@cust.test", subject)), "{subject}");
         let second = [("x-auto-response-suppress", "All")];
         assert!(is_automatic(&class(&second, "a@cust.test", "a@cust.test", subject)), "{subject}");

@@ -73,10 +73,16 @@ pub(crate) struct Report {
 
 /// `None` when this is no report, as most mails are.
 pub(crate) fn read(raw: &[u8]) -> Option<Report> {
+    let raw = without_mbox_line(raw);
     let leaves = part::leaves(raw);
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
-    let mut report =
-        Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None, ids: vec![] };
+    let mut report = Report {
+        kind: Kind::Status,
+        recipients: vec![],
+        original_envelope_id: None,
+        returned_message_id: None,
+        ids: vec![],
+    };
     if let Some(kind) = kind {
         report.kind = kind;
         for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
@@ -93,7 +99,14 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         report.recipients = words.recipients;
         add_ids(&mut report, &words.returned);
     }
-    report.recipients.truncate(RECIPIENTS_MAX);
+    let mut told = Vec::new();
+    report.recipients.retain(|one| {
+        // Some servers repeat themselves, once for each try.
+        let news =
+            one.address.is_none() || !told.iter().any(|(known, action)| *known == one.address && *action == one.action);
+        told.push((one.address.clone(), one.action));
+        news
+    });
     for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
         add_ids(&mut report, &part.decoded(PART_BYTES_MAX));
     }
@@ -108,6 +121,14 @@ impl RecipientReport {
         let remote = self.remote.as_ref().map(|remote| format!(" ({remote})")).unwrap_or_default();
         one_line(&format!("{} {said}{remote}", self.status), DIAGNOSTIC_MAX)
     }
+}
+
+/// Some programs store a mail with a line before its head, and hand it on so.
+fn without_mbox_line(raw: &[u8]) -> &[u8] {
+    if !raw.starts_with(b"From ") && !raw.starts_with(b">From ") {
+        return raw;
+    }
+    raw.iter().position(|byte| *byte == b'\n').map_or(raw, |end| &raw[end + 1..])
 }
 
 fn kind(media_type: &str) -> Option<Kind> {
@@ -143,7 +164,9 @@ fn add_ids(report: &mut Report, returned: &[u8]) {
 fn one_line(text: &str, characters: usize) -> String {
     let mut line = String::new();
     let mut kept = 0;
-    for word in text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty()) {
+    for word in
+        text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty())
+    {
         for c in (kept > 0).then_some(' ').into_iter().chain(word.chars()) {
             if kept == characters {
                 return line.trim_end().to_owned();
@@ -174,7 +197,11 @@ fn without_codes(diagnostic: &str) -> &str {
     }
     // `550-5.1.1 no such user`: the code of a line that goes on.
     match rest.split_once(' ') {
-        Some((word, after)) if word.split_once('-').is_some_and(|(a, b)| is_code(a) && (b.is_empty() || is_code(b))) => after,
+        Some((word, after))
+            if word.split_once('-').is_some_and(|(a, b)| is_code(a) && (b.is_empty() || is_code(b))) =>
+        {
+            after
+        }
         Some(_) | None => rest,
     }
 }

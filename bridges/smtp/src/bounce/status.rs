@@ -32,6 +32,9 @@ pub(super) fn read(block: &[u8], report: &mut Report) {
     while !rest.is_empty() && report.recipients.len() < RECIPIENTS_MAX {
         let (head, after) = header::split(rest);
         for field in header::fields(head) {
+            if report.recipients.len() == RECIPIENTS_MAX {
+                return;
+            }
             if group.ends_at(&field) {
                 report.recipients.extend(std::mem::take(&mut group).finish(assumed));
             }
@@ -189,11 +192,7 @@ fn address(value: &str) -> Option<Address> {
     let bare = bare.split_whitespace().next().unwrap_or_default().trim_matches(['<', '>', '"', '\'']);
     let bare = bare.strip_prefix("mailto:").unwrap_or(bare);
     // Only these two must be written as xtext (RFC 3461) in an address that is otherwise as it was; `+41` can be a detail.
-    let plain = if bare.contains("\\x{") {
-        unicode(bare)
-    } else {
-        bare.replace("+2B", "+").replace("+3D", "=")
-    };
+    let plain = if bare.contains("\\x{") { unicode(bare) } else { bare.replace("+2B", "+").replace("+3D", "=") };
     Address::parse(&plain)
 }
 
@@ -207,16 +206,9 @@ fn unicode(text: &str) -> String {
             let c = u32::from_str_radix(hex, 16).ok().and_then(char::from_u32)?;
             Some((c, after))
         });
-        match decoded {
-            Some((c, after)) => {
-                plain.push(c);
-                rest = after;
-            }
-            None => {
-                plain.push_str("\\x{");
-                rest = after;
-            }
-        }
+        let (text, after) = decoded.map_or_else(|| ("\\x{".to_owned(), after), |(c, after)| (c.to_string(), after));
+        plain.push_str(&text);
+        rest = after;
     }
     plain + rest
 }

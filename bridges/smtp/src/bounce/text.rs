@@ -1,8 +1,7 @@
 //! Reports that are written for people only: what can be guessed from the words of the servers that write them.
 
 use super::{
-    Action, DIAGNOSTIC_MAX, PART_BYTES_MAX, RECIPIENTS_MAX, RecipientReport, header, one_line,
-    part::Part,
+    Action, DIAGNOSTIC_MAX, PART_BYTES_MAX, RECIPIENTS_MAX, RecipientReport, header, one_line, part::Part,
     status::enhanced,
 };
 use crate::address::Address;
@@ -32,9 +31,9 @@ pub(super) fn read(raw: &[u8], leaves: &[Part<'_>]) -> Option<Words> {
         return None;
     }
     let (words, returned) = cut(&text);
-    let found = scan(words, &failed);
-    let gave_up = gave_up(words);
-    let recipients: Vec<_> = found.into_iter().map(|found| found.finish(gave_up || !failed.is_empty())).collect();
+    let gave_up = gave_up(words) || !failed.is_empty();
+    let found = scan(words, &failed, gave_up);
+    let recipients: Vec<_> = found.into_iter().map(|found| found.finish(gave_up)).collect();
     (!recipients.is_empty()).then(|| Words { recipients, returned: returned.as_bytes().to_vec() })
 }
 
@@ -65,9 +64,24 @@ fn looks_like_one(raw: &[u8], text: &str) -> bool {
 }
 
 fn gave_up(words: &str) -> bool {
-    const SIGNS: [&str; 7] = ["giving up", "given up", "permanent", "expired", "could not be", "not reach", "gave up"];
+    const SIGNS: [&str; 12] = [
+        "giving up",
+        "given up",
+        "gave up",
+        "permanent",
+        "expired",
+        "could not be",
+        "could not deliver",
+        "wasn't able to deliver",
+        "unable to deliver",
+        "not reach",
+        "failed",
+        "undeliver",
+    ];
     let words = words.to_lowercase();
-    SIGNS.iter().any(|sign| words.contains(sign)) && !words.contains("will be retried") && !words.contains("do not need to resend")
+    SIGNS.iter().any(|sign| words.contains(sign))
+        && !words.contains("will be retried")
+        && !words.contains("do not need to resend")
 }
 
 /// The words, and the copy of our mail below them.
@@ -82,6 +96,13 @@ fn cut(text: &str) -> (&str, &str) {
     ];
     let mut at = 0;
     for line in text.split_inclusive('\n').take(LINES_MAX) {
+        // Some put no mark there, and the copy begins with the first field of its head.
+        let begins = ["received: ", "return-path: "]
+            .iter()
+            .any(|name| line.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name)));
+        if begins {
+            return text.split_at(at);
+        }
         at += line.len();
         let start = line.trim_start();
         let start = start.char_indices().nth(60).map_or(start, |(end, _)| &start[..end]).to_lowercase();
@@ -96,13 +117,33 @@ struct Found {
     address: Address,
     status: Option<String>,
     diagnostic: String,
+    /// The line that was heard last.
+    line: usize,
 }
 
 impl Found {
+    fn new(address: &Address) -> Self {
+        Self { address: address.clone(), status: None, diagnostic: String::new(), line: 0 }
+    }
+
+    /// Takes the most telling line, and those that it runs on in.
+    fn hear(&mut self, number: usize, line: &str, code: Option<&str>) {
+        let runs_on = self.line + 1 == number && line.starts_with([' ', '\t']) && !self.diagnostic.is_empty();
+        // What the other server said is more than what this one makes of it.
+        let said = line.contains(" said: ") && !self.diagnostic.contains(" said: ");
+        if self.status.is_none() && (code.is_some() || self.diagnostic.is_empty() || said) {
+            self.status = code.map(str::to_owned);
+            self.diagnostic = one_line(line, DIAGNOSTIC_MAX);
+            self.line = number;
+        } else if runs_on {
+            self.diagnostic = one_line(&format!("{} {line}", self.diagnostic), DIAGNOSTIC_MAX);
+            self.line = number;
+        }
+    }
+
     fn finish(self, gave_up: bool) -> RecipientReport {
         let status = self.status.unwrap_or_else(|| "5.0.0".to_owned());
         let action = match status.as_bytes().first() {
-            Some(b'2') => Action::Delivered,
             Some(b'4') if !gave_up => Action::Delayed,
             Some(_) | None => Action::Failed,
         };
@@ -117,33 +158,32 @@ impl Found {
     }
 }
 
-/// Each code goes to the address in its line or to the nearest one above it. Addresses without a code count only where a field
-/// of the head, or a paragraph that begins with one as qmail's do, calls them failed.
-fn scan(words: &str, failed: &[Address]) -> Vec<Found> {
-    let mut found: Vec<Found> =
-        failed.iter().map(|address| Found { address: address.clone(), status: None, diagnostic: String::new() }).collect();
+/// Each code goes to the address in its line or to the nearest one above it. An address without a code counts where a field of
+/// the head calls it failed, where a line begins with it as Postfix and qmail write, or where it has a line for itself in a
+/// mail that says that it was given up.
+fn scan(words: &str, failed: &[Address], gave_up: bool) -> Vec<Found> {
+    let mut found: Vec<Found> = failed.iter().map(Found::new).collect();
     let mut nearest: Option<(usize, Address)> = None;
     let mut paragraph: Option<Address> = None;
     for (number, line) in words.lines().take(LINES_MAX).enumerate() {
         let line = line.char_indices().find(|(at, _)| *at >= LINE_BYTES_MAX).map_or(line, |(at, _)| &line[..at]);
         let here = addresses(line).into_iter().next();
+        let alone = here.as_ref().is_some_and(|address| line.trim().trim_matches(['<', '>', ':']) == address.as_str());
         if let Some(address) = &here {
             nearest = Some((number, address.clone()));
-            if line.starts_with('<') && line.trim_end().ends_with(">:") {
+            if (line.starts_with('<') && line.contains(">:")) || (alone && gave_up) {
                 paragraph = Some(address.clone());
                 entry(&mut found, address);
             }
         } else if line.trim().is_empty() {
             paragraph = None;
         }
-        let code = enhanced(line).map(str::to_owned);
+        // One of success here is a version or a date.
+        let code = enhanced(line).filter(|code| !code.starts_with('2'));
         let close = nearest.as_ref().filter(|(at, _)| number - at <= REACH).map(|(_, address)| address);
         let Some(address) = paragraph.as_ref().or(close.filter(|_| code.is_some())) else { continue };
-        let alone = here.is_some() && line.trim().trim_matches(['<', '>', ':']) == address.as_str();
-        let Some(entry) = entry(&mut found, address).filter(|_| !alone) else { continue };
-        if entry.status.is_none() && (code.is_some() || entry.diagnostic.is_empty()) {
-            entry.diagnostic = one_line(line, DIAGNOSTIC_MAX);
-            entry.status = code;
+        if let Some(entry) = entry(&mut found, address).filter(|_| !alone) {
+            entry.hear(number, line, code);
         }
     }
     found
@@ -154,7 +194,7 @@ fn entry<'f>(found: &'f mut Vec<Found>, address: &Address) -> Option<&'f mut Fou
         return found.get_mut(at);
     }
     if found.len() < RECIPIENTS_MAX {
-        found.push(Found { address: address.clone(), status: None, diagnostic: String::new() });
+        found.push(Found::new(address));
         return found.last_mut();
     }
     None

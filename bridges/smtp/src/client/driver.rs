@@ -224,8 +224,27 @@ impl Connection {
         if let Err(why) = self.write(end, limit).await {
             return Err(self.last_words(&why).await);
         }
+        self.look().await?;
         self.machine.handle(Input::Finishing);
         self.write(FINAL_DOT, limit).await.map_err(|why| self.lost(&why))
+    }
+
+    /// A relay that is gone already, or has refused already, is not told that the mail is whole: then it surely did not
+    /// take it.
+    async fn look(&mut self) -> Result<(), Fault> {
+        let mut buffer = [0; READ_BYTES];
+        let Some(wire) = &mut self.wire else { return Err(self.lost("the connection is closed")) };
+        match timeout(Duration::ZERO, wire.read(&mut buffer)).await {
+            Err(_) => Ok(()),
+            Ok(Ok(count)) if count > 0 => {
+                self.machine.handle(Input::Bytes(&buffer[..count]));
+                match self.machine.poll() {
+                    Some(Output::Failed(fault)) => Err(fault),
+                    Some(_) | None => Ok(()),
+                }
+            }
+            Ok(_) => Err(self.lost("the connection was closed")),
+        }
     }
 
     /// The relay takes no more of the data. It may have said why before it stopped.

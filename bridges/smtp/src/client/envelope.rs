@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::address::Address;
+use crate::{address::Address, compose::written_address};
 
 /// Octets of an envelope id, as RFC 3461 allows.
 const ENVELOPE_ID_BYTES_MAX: usize = 100;
@@ -21,6 +21,7 @@ pub(crate) struct Addressed {
 }
 
 /// What the relay said it can do.
+#[expect(clippy::struct_excessive_bools, reason = "one for each keyword, as they are said")]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Offers {
     pub(crate) starttls: bool,
@@ -29,8 +30,9 @@ pub(crate) struct Offers {
     pub(crate) eight_bit: bool,
     pub(crate) international: bool,
     pub(crate) notices: bool,
-    /// Offered at all, and the largest mail when it says so.
-    pub(crate) size: Option<Option<u64>>,
+    pub(crate) size: bool,
+    /// The largest mail, when it says so.
+    pub(crate) size_max: Option<u64>,
 }
 
 impl Offers {
@@ -46,8 +48,8 @@ impl Offers {
                 Some("SMTPUTF8") => offers.international = true,
                 Some("DSN") => offers.notices = true,
                 Some("SIZE") => {
-                    let most = words.next().and_then(|word| word.parse().ok());
-                    offers.size = Some(most.filter(|most| *most > 0));
+                    offers.size = true;
+                    offers.size_max = words.next().and_then(|word| word.parse().ok()).filter(|most| *most > 0);
                 }
                 Some("AUTH") => {
                     for word in words {
@@ -65,12 +67,12 @@ impl Offers {
 impl Addressed {
     /// The first address that needs SMTPUTF8.
     pub(crate) fn international(&self) -> Option<&Address> {
-        self.sender.iter().chain(&self.recipients).find(|address| address.is_international())
+        self.sender.iter().chain(&self.recipients).find(|address| !written_address(address).is_ascii())
     }
 
     pub(crate) fn mail_command(&self, offers: &Offers) -> String {
-        let mut command = format!("MAIL FROM:<{}>", self.sender.as_ref().map_or("", Address::as_str));
-        if let (Some(bytes), Some(_)) = (self.bytes, offers.size) {
+        let mut command = format!("MAIL FROM:<{}>", self.sender.as_ref().map(written_address).unwrap_or_default());
+        if let Some(bytes) = self.bytes.filter(|_| offers.size) {
             write!(command, " SIZE={bytes}").expect("a string takes everything");
         }
         if self.international().is_some() {
@@ -87,12 +89,13 @@ impl Addressed {
     }
 
     pub(crate) fn recipient_command(&self, recipient: &Address, offers: &Offers) -> String {
+        let recipient = written_address(recipient);
         let mut command = format!("RCPT TO:<{recipient}>");
         if self.wants_notices(offers) {
             command.push_str(" NOTIFY=FAILURE,DELAY");
             // The type `rfc822` holds ASCII alone.
-            if !recipient.is_international() {
-                write!(command, " ORCPT=rfc822;{}", xtext(recipient.as_str())).expect("a string takes everything");
+            if recipient.is_ascii() {
+                write!(command, " ORCPT=rfc822;{}", xtext(&recipient)).expect("a string takes everything");
             }
         }
         command + "\r\n"
@@ -145,11 +148,14 @@ mod tests {
             eight_bit: true,
             international: true,
             notices: true,
-            size: Some(Some(100)),
+            size: true,
+            size_max: Some(100),
         };
         assert_eq!(all, expected);
-        assert_eq!(offers(&["hi", "SIZE 0"]).size, Some(None));
-        assert_eq!(offers(&["hi", "SIZE"]).size, Some(None));
+        for endless in ["SIZE 0", "SIZE", "SIZE x"] {
+            let offers = offers(&["hi", endless]);
+            assert_eq!((offers.size, offers.size_max), (true, None), "{endless}");
+        }
         assert_eq!(offers(&["hi", "AUTH CRAM-MD5", ""]), Offers::default());
     }
 
@@ -164,6 +170,13 @@ mod tests {
                 &everything,
                 "MAIL FROM:<s@a.test> SIZE=77 RET=HDRS ENVID=a+2Bb+3Dc+20d\r\n",
                 "RCPT TO:<r+1@b.test> NOTIFY=FAILURE,DELAY ORCPT=rfc822;r+2B1@b.test\r\n",
+            ),
+            (
+                Some("s@a.test"),
+                "r@bü.test",
+                &Offers::default(),
+                "MAIL FROM:<s@a.test>\r\n",
+                "RCPT TO:<r@xn--b-eha.test>\r\n",
             ),
             (None, "r@b.test", &everything, "MAIL FROM:<> SIZE=77\r\n", "RCPT TO:<r@b.test>\r\n"),
             (

@@ -7,6 +7,8 @@ const SUBJECT_CHARS_MAX: usize = 250;
 const FILE_CHARS_MAX: usize = 120;
 /// Characters of a file's ending that survive when its name is cut.
 const ENDING_CHARS_MAX: usize = 12;
+/// Octets of an agent's text; what is longer is cut. The desk allows 150,000 characters.
+const TEXT_BYTES_MAX: usize = 640 * 1024;
 /// How many prefixes of a subject are looked at.
 const PREFIXES_MAX: usize = 20;
 /// Words by which mail programs begin the subject of an answer, in many languages.
@@ -24,6 +26,13 @@ pub(crate) fn is_shown(c: char) -> bool {
             | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
     );
     !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns && !hides
+}
+
+/// Line ends as `\n`, and no other control character but the tab.
+pub(crate) fn text(markdown: &str) -> String {
+    let cut = &markdown[..markdown.floor_char_boundary(TEXT_BYTES_MAX)];
+    let cut = cut.replace("\r\n", "\n").replace(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
+    cut.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
 }
 
 /// One line with single spaces, at most so many characters.
@@ -164,7 +173,10 @@ mod tests {
             assert_eq!(file_name(text), expected, "{text:?}");
         }
         let long = file_name(&format!("{}.pdf", "ä".repeat(300)));
-        assert_eq!((long.chars().count(), long.ends_with(".pdf")), (FILE_CHARS_MAX, true));
+        assert_eq!(
+            (long.chars().count(), long.split_once('.')),
+            (FILE_CHARS_MAX, Some(("ä".repeat(116).as_str(), "pdf")))
+        );
         assert_eq!(file_name(&"a".repeat(300)).len(), FILE_CHARS_MAX);
     }
 

@@ -1,6 +1,9 @@
 //! Header fields, written: folded, and ASCII but for the addresses that need SMTPUTF8. Takes cleaned text only.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use hickory_resolver::proto::rr::Name;
 
 use crate::address::Address;
 
@@ -60,14 +63,26 @@ pub(crate) fn words(text: &str) -> Vec<String> {
     if plain { text.split(' ').map(str::to_owned).collect() } else { encoded_words(text) }
 }
 
+/// An address as it is written: a domain beyond ASCII in its ASCII form (IDNA), which every relay takes as long as the
+/// local part is plain.
+pub(crate) fn address(address: &Address) -> String {
+    if !address.local().is_ascii() || address.domain().is_ascii() {
+        return address.to_string();
+    }
+    match Name::from_utf8(address.domain()).map(|name| name.to_ascii()) {
+        Ok(domain) if domain.is_ascii() => format!("{}@{}", address.local(), domain.trim_end_matches('.')),
+        Ok(_) | Err(_) => address.to_string(),
+    }
+}
+
 /// A name and an address.
-pub(crate) fn mailbox(name: &str, address: &Address) -> Vec<String> {
+pub(crate) fn mailbox(name: &str, of: &Address) -> Vec<String> {
     if name.is_empty() {
-        return vec![address.to_string()];
+        return vec![address(of)];
     }
     let plain = name.is_ascii() && !name.contains("=?") && name.len() <= PLAIN_BYTES_MAX;
     let mut pieces = if plain { vec![format!("\"{name}\"")] } else { encoded_words(name) };
-    pieces.push(format!("<{address}>"));
+    pieces.push(format!("<{}>", address(of)));
     pieces
 }
 
@@ -90,12 +105,16 @@ pub(crate) fn parameter(name: &str, value: &str) -> Vec<String> {
         return vec![format!("{name}=\"{value}\"")];
     }
     let mut sections = vec![String::new()];
-    for byte in value.bytes() {
-        let coded = if byte.is_ascii_alphanumeric() || b"-._".contains(&byte) {
-            char::from(byte).to_string()
+    // Some readers decode each section by itself, so no character is cut.
+    for c in value.chars() {
+        let mut coded = String::new();
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_') {
+            coded.push(c);
         } else {
-            format!("%{byte:02X}")
-        };
+            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+                write!(coded, "%{byte:02X}").expect("a string takes everything");
+            }
+        }
         match sections.last_mut() {
             Some(section) if section.len() + coded.len() <= SECTION_BYTES => section.push_str(&coded),
             Some(_) | None => sections.push(coded),
@@ -154,6 +173,17 @@ mod tests {
             field("To", mailboxes(all)),
             "To: \"Ada, L.\" <a@b.test>, a@b.test, =?UTF-8?B?Wm/Dqw==?= <a@b.test>\r\n"
         );
+    }
+
+    #[test]
+    fn a_domain_is_written_in_ascii_when_the_local_part_is_plain() {
+        for (text, expected) in [
+            ("bob@müll.test", "bob@xn--mll-hoa.test"),
+            ("bob@a_b.test", "bob@a_b.test"),
+            ("böb@müll.test", "böb@müll.test"),
+        ] {
+            assert_eq!(address(&Address::parse(text).unwrap()), expected);
+        }
     }
 
     #[test]

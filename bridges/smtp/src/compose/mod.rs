@@ -30,10 +30,12 @@ use body::{Body, BodyParts, Seal, too_large};
 pub(crate) use clean::{is_shown, reply_subject};
 use dkim::{BodyHash, Signer};
 use header::Fields;
-pub(crate) use plain::of_markdown as plain_text;
+pub(crate) use header::address as written_address;
 
 /// References that are written: the first of the thread, and the newest.
 const REFERENCES_NEWEST_MAX: usize = 20;
+/// People who are named in one field.
+const MAILBOXES_MAX: usize = 100;
 /// Octets of the loop token.
 const LOOP_TOKEN_BYTES_MAX: usize = 200;
 const MIB: u64 = 1024 * 1024;
@@ -119,6 +121,11 @@ impl Composer {
     }
 }
 
+/// The text/plain that an agent's Markdown becomes. Lines end with `\n`.
+pub(crate) fn plain_text(markdown: &str) -> String {
+    plain::of_markdown(&clean::text(markdown))
+}
+
 /// Reads a body to its end, for the sake of its hash alone.
 async fn read_through(mut body: Body) -> Result<(Seal, Vec<u8>), Fault> {
     let mut hash = BodyHash::new();
@@ -139,7 +146,7 @@ fn fields(letter: &Letter, parts: &BodyParts) -> Fields {
         fields.add("Cc", cc);
     }
     if let Some(address) = &letter.reply_to {
-        fields.add("Reply-To", [address.to_string()]);
+        fields.add("Reply-To", [header::address(address)]);
     }
     fields.add("Subject", header::words(&clean::subject(&letter.subject)));
     fields.add("Message-ID", [letter.message_id.as_str().to_owned()]);
@@ -175,7 +182,7 @@ fn sender_name(letter: &Letter) -> String {
 fn mailboxes(all: &[Mailbox]) -> Vec<String> {
     let named: Vec<(String, &Address)> =
         all.iter().filter_map(|one| Some((clean::display_name(&one.name), one.address.as_ref()?))).collect();
-    header::mailboxes(named.iter().map(|(name, address)| (name.as_str(), *address)))
+    header::mailboxes(named.iter().take(MAILBOXES_MAX).map(|(name, address)| (name.as_str(), *address)))
 }
 
 /// The first and the last twenty.

@@ -186,7 +186,10 @@ impl Clerk {
         event: &str,
     ) -> Result<Option<(ThreadId, Vec<Inbound>)>, AcceptError> {
         let Content { mail, verdict, .. } = content;
-        if self.settings.spoofed == Spoofed::Drop && verdict.level == Level::Failed && verdict.dmarc_policy == Policy::Reject {
+        if self.settings.spoofed == Spoofed::Drop
+            && verdict.level == Level::Failed
+            && verdict.dmarc_policy == Policy::Reject
+        {
             tracing::warn!(mail = id.as_str(), "a forged mail was dropped, as the settings ask for");
             return Ok(None);
         }

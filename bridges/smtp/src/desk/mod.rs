@@ -10,25 +10,34 @@ mod report;
 mod tests;
 mod upkeep;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bridge_api::{CancellationToken, Host, KeptId};
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     task::JoinSet,
     time::sleep,
 };
 
-pub(crate) use self::letter::letter;
 use self::{
     enter::Clerk,
     examine::{Examined, Examiner},
     queue::Queue,
 };
+pub(crate) use self::{
+    letter::{Desk, letter},
+    report::file_of,
+};
 use crate::{
     envelope::{Envelope, SPOOL},
+    server::Intake,
     settings::Settings,
-    spool::Spool,
     token::TokenKey,
     verdict::Judge,
 };
@@ -44,13 +53,13 @@ const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Works until `stop`. What is not entered by then stays in the spool.
-pub(crate) async fn run(host: &Host, spool: &Arc<Spool>, parts: DeskParts, stop: &CancellationToken) {
+pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
     let (examined, entering) = mpsc::channel(EXAMINED_MAX);
-    let DeskParts { arrivals, examiner, clerk, key } = parts;
+    let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, spool, arrivals, &examiner, &examined) => {}
-        () = write_down(host, spool, clerk, entering) => {}
+        () = take_in(host, arrivals, &missed, &examiner, &examined) => {}
+        () = write_down(host, &waiting, clerk, entering) => {}
         () = upkeep::run(host, &key) => {}
     }
 }
@@ -58,6 +67,10 @@ pub(crate) async fn run(host: &Host, spool: &Arc<Spool>, parts: DeskParts, stop:
 /// What a desk stands on.
 pub(crate) struct DeskParts {
     pub(crate) arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+    /// Notified when a mail had no place in `arrivals`.
+    pub(crate) missed: Arc<Notify>,
+    /// Mails in the spool.
+    pub(crate) waiting: Arc<AtomicUsize>,
     pub(crate) examiner: Arc<Examiner>,
     pub(crate) clerk: Clerk,
     pub(crate) key: TokenKey,
@@ -66,21 +79,22 @@ pub(crate) struct DeskParts {
 impl DeskParts {
     pub(crate) fn new(
         arrivals: mpsc::Receiver<(KeptId, Envelope)>,
-        host: &Host,
+        intake: &Intake,
         settings: Arc<Settings>,
         judge: Arc<Judge>,
         key: TokenKey,
     ) -> Self {
-        let examiner = Arc::new(Examiner::new(host.clone(), judge));
-        Self { arrivals, examiner, clerk: Clerk::new(settings, key.clone()), key }
+        let examiner = Arc::new(Examiner::new(intake.host.clone(), judge));
+        let (missed, waiting) = (intake.missed.clone(), intake.waiting.clone());
+        Self { arrivals, missed, waiting, examiner, clerk: Clerk::new(settings, key.clone()), key }
     }
 }
 
 /// Brings mails from the spool to the examiners, each sender's one after another.
 async fn take_in(
     host: &Host,
-    spool: &Spool,
     mut arrivals: mpsc::Receiver<(KeptId, Envelope)>,
+    missed: &Notify,
     examiner: &Arc<Examiner>,
     examined: &mpsc::Sender<Examined>,
 ) {
@@ -89,7 +103,7 @@ async fn take_in(
     let mut fresh = true;
     loop {
         // At the start, and when more came than fitted into the channel.
-        if (fresh || spool.was_missed()) && queue.has_room() {
+        if fresh && queue.has_room() {
             fresh = look_through(host, &mut queue).await;
         }
         while working.len() < SENDERS_MAX
@@ -111,7 +125,7 @@ async fn take_in(
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
-            () = spool.missed(), if queue.has_room() => {}
+            () = missed.notified(), if queue.has_room() => fresh = true,
         }
     }
 }
@@ -126,7 +140,11 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
                     Some(Ok(envelope)) if queue.has_room() => queue.push(KeptId::from(id), envelope),
                     Some(Ok(_)) => return true,
                     Some(Err(error)) => {
-                        tracing::error!(mail = id, error = error.to_string(), "the envelope of a mail in the spool cannot be read");
+                        tracing::error!(
+                            mail = id,
+                            error = error.to_string(),
+                            "the envelope of a mail in the spool cannot be read"
+                        );
                     }
                     None => {}
                 }
@@ -142,7 +160,7 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
 }
 
 /// Enters what was examined, many at once, and repeats until the store has it.
-async fn write_down(host: &Host, spool: &Spool, mut clerk: Clerk, mut entering: mpsc::Receiver<Examined>) {
+async fn write_down(host: &Host, waiting: &AtomicUsize, mut clerk: Clerk, mut entering: mpsc::Receiver<Examined>) {
     let mut batch = Vec::with_capacity(BATCH_MAX);
     while entering.recv_many(&mut batch, BATCH_MAX).await > 0 {
         let mut pause = PAUSE_FIRST;
@@ -151,8 +169,8 @@ async fn write_down(host: &Host, spool: &Spool, mut clerk: Clerk, mut entering: 
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        spool.took(batch.len());
+        let less = |waiting: usize| Some(waiting.saturating_sub(batch.len()));
+        waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
         batch.clear();
     }
 }
-

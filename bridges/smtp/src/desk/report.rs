@@ -62,7 +62,8 @@ impl Told<'_> {
             events.push(self.inbound("/proof", Report::Note { text, see: None }));
         }
         if let Some(about) = self.about {
-            let text = "This mail speaks of an earlier conversation, but does not prove that it belongs there:".to_owned();
+            let text =
+                "This mail speaks of an earlier conversation, but does not prove that it belongs there:".to_owned();
             events.push(self.inbound("/about", Report::Note { text, see: Some(about.clone()) }));
         }
         events
@@ -160,7 +161,11 @@ impl Told<'_> {
     fn robots_words(&self) -> String {
         let reason = self.robot.unwrap_or_default();
         let from = escaped(self.author.address.as_str(), false);
-        format!("An automatic mail from {from}, not shown to be answered: {}\n\n{}", escaped(reason, false), self.text())
+        format!(
+            "An automatic mail from {from}, not shown to be answered: {}\n\n{}",
+            escaped(reason, false),
+            self.text()
+        )
     }
 
     /// Said once, at the beginning of a thread.

@@ -139,7 +139,10 @@ impl List<'_> {
 
 /// `Ada ada@cust.test`: the word that is an address is it.
 fn unbracketed(text: &str) -> Mailbox {
-    let address = text.split_whitespace().filter(|word| word.contains('@')).find_map(Address::parse);
+    let address = text
+        .split_whitespace()
+        .filter(|word| word.contains('@'))
+        .find_map(|word| Address::parse(word.trim_matches(['<', '>', '"'])));
     let name = match address {
         Some(_) => text.split_whitespace().filter(|word| !word.contains('@')).collect::<Vec<_>>().join(" "),
         None => text.to_owned(),

@@ -88,7 +88,7 @@ impl Event {
             "SUMMARY" if in_event && self.summary.is_none() => self.summary = label(&unescaped(value)),
             "DTSTART" if in_event && self.start.is_none() => self.start = label(&moment(value, parameters)),
             "ORGANIZER" if in_event && self.organizer.is_none() => {
-                self.organizer = label(&organizer(value, parameters))
+                self.organizer = label(&organizer(value, parameters));
             }
             _ => {}
         }

@@ -93,13 +93,12 @@ fn web_address<'a>(out: &mut String, word: &'a str) -> &'a str {
         }
     }
     let address = address_in(word);
-    match safe_address(address) {
-        Some(safe) => out.push_str(&link(address, &safe)),
-        None => {
-            let mut shown = String::new();
-            escape_into(&mut shown, address);
-            out.push_str(&shown.replace("://", "\\://"));
-        }
+    if let Some(safe) = safe_address(address) {
+        out.push_str(&link(address, &safe));
+    } else {
+        let mut shown = String::new();
+        escape_into(&mut shown, address);
+        out.push_str(&shown.replace("://", "\\://"));
     }
     &word[address.len()..]
 }

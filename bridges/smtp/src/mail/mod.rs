@@ -9,7 +9,7 @@ mod html;
 mod inner;
 mod markdown;
 mod message_id;
-mod mime;
+pub(crate) mod mime;
 mod names;
 mod plain;
 mod read;
@@ -20,6 +20,7 @@ mod tnef;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use markdown::escaped;
 pub(crate) use message_id::MessageId;
 pub(crate) use read::{FileBytes, RAW_MAIL, WHOLE_TEXT, read, read_file};
 

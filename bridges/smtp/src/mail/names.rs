@@ -18,10 +18,8 @@ impl Names {
     /// A safe name for the file with this number, from what the sender called it.
     pub(crate) fn name(&mut self, declared: &str, media_type: &str, number: usize) -> String {
         let cleaned = cleaned(declared);
-        let name = match cleaned.is_empty() {
-            true => format!("attachment-{number}{}", extension_for(media_type)),
-            false => cleaned,
-        };
+        let name =
+            if cleaned.is_empty() { format!("attachment-{number}{}", extension_for(media_type)) } else { cleaned };
         let blocked = is_program(extension_of(&name)) || PROGRAM_TYPES.contains(&media_type);
         let suffix = if blocked { BLOCKED } else { "" };
         let name = fitted(&name, "", suffix);
@@ -74,86 +72,16 @@ fn extension_of(name: &str) -> &str {
 
 /// What a double click would run.
 fn is_program(extension: &str) -> bool {
-    const PROGRAMS: &[&str] = &[
-        "ade",
-        "adp",
-        "apk",
-        "app",
-        "appx",
-        "appxbundle",
-        "application",
-        "appref-ms",
-        "bat",
-        "bin",
-        "chm",
-        "cmd",
-        "com",
-        "command",
-        "cpl",
-        "deb",
-        "dll",
-        "dmg",
-        "elf",
-        "exe",
-        "gadget",
-        "hlp",
-        "hta",
-        "ics.exe",
-        "img",
-        "inf",
-        "ins",
-        "iso",
-        "isp",
-        "jar",
-        "jnlp",
-        "js",
-        "jse",
-        "lnk",
-        "mde",
-        "mjs",
-        "msc",
-        "msi",
-        "msix",
-        "msixbundle",
-        "msp",
-        "mst",
-        "pif",
-        "pkg",
-        "ps1",
-        "ps1xml",
-        "ps2",
-        "psc1",
-        "psm1",
-        "reg",
-        "rpm",
-        "run",
-        "scf",
-        "scr",
-        "sct",
-        "settingcontent-ms",
-        "sh",
-        "shb",
-        "shs",
-        "sys",
-        "udf",
-        "url",
-        "vb",
-        "vbe",
-        "vbs",
-        "vbscript",
-        "vhd",
-        "vhdx",
-        "vxd",
-        "website",
-        "ws",
-        "wsc",
-        "wsf",
-        "wsh",
-        "xbap",
-        "xll",
-    ];
-    PROGRAMS.iter().any(|program| extension.trim().eq_ignore_ascii_case(program))
+    PROGRAMS.split_ascii_whitespace().any(|program| extension.trim().eq_ignore_ascii_case(program))
 }
+
+const PROGRAMS: &str = "ade adp apk app appx appxbundle application appref-ms bat chm cmd \
+    com command cpl deb dll dmg elf exe gadget hlp hta img \
+    inf ins iso isp jar jnlp js jse lnk mde mjs msc \
+    msi msix msixbundle msp mst pif pkg ps1 ps1xml ps2 psc1 psm1 \
+    reg rpm run scf scr sct settingcontent-ms sh shb shs sys udf \
+    url vb vbe vbs vbscript vhd vhdx vxd website ws wsc wsf \
+    wsh xbap xll";
 
 const PROGRAM_TYPES: &[&str] = &[
     "application/hta",
@@ -174,7 +102,7 @@ const PROGRAM_TYPES: &[&str] = &[
 
 fn extension_for(media_type: &str) -> &'static str {
     match media_type {
-        "text/plain" => ".txt",
+        "text/plain" | "message/delivery-status" | "text/rfc822-headers" => ".txt",
         "text/html" => ".html",
         "text/calendar" => ".ics",
         "text/csv" => ".csv",
@@ -198,7 +126,6 @@ fn extension_for(media_type: &str) -> &'static str {
         "application/pkcs7-signature" | "application/x-pkcs7-signature" => ".p7s",
         "application/pgp-encrypted" | "application/pgp-signature" => ".asc",
         "message/rfc822" | "message/global" | "message/partial" => ".eml",
-        "message/delivery-status" | "text/rfc822-headers" => ".txt",
         "audio/mpeg" => ".mp3",
         "audio/ogg" => ".ogg",
         "video/mp4" => ".mp4",

@@ -18,8 +18,11 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 const TEXTS_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Letters of an inner mail that is shown in the text; a longer one is only named.
 const INNER_CHARS_MAX: usize = 2000;
-/// Inner mails and appointments that the text speaks of.
+/// Files that a mail is taken for, those in a wrapping among them.
+const FILES_MAX: usize = 600;
+/// Inner mails and appointments that the text speaks of, and octets of text in each that are looked at.
 const INNER_MAX: usize = 20;
+const INNER_BYTES_MAX: usize = 256 * 1024;
 const NOTICES_MAX: usize = 20;
 
 /// Of the raw mail as a file, `message.eml`.
@@ -36,7 +39,7 @@ pub(crate) struct FileBytes {
 
 /// The mail as people read it. It never fails: what cannot be read is the file `message.eml`.
 pub(crate) fn read(raw: &[u8]) -> Mail {
-    let read = std::panic::AssertUnwindSafe(|| read_whole(raw, true));
+    let read = std::panic::AssertUnwindSafe(|| read_whole(raw, None));
     std::panic::catch_unwind(read).unwrap_or_else(|_| {
         let notices = vec![UNREADABLE.to_owned()];
         Mail { files: vec![raw_file(raw, &mut Names::default())], notices, ..Mail::default() }
@@ -58,7 +61,7 @@ pub(crate) fn read_file(raw: &[u8], number: u32) -> Option<FileBytes> {
             let part = tree.parts.get(part)?;
             let (bytes, _) = transferred(&part.encoding, part.body);
             match inside {
-                None => Some(FileBytes { media_type: shown_type(&part.media_type), bytes: bytes.into_owned() }),
+                None => Some(FileBytes { media_type: Some(shown_type(&part.media_type)), bytes: bytes.into_owned() }),
                 Some(inside) => {
                     let file = tnef::files(&bytes)?.into_iter().nth(inside)?;
                     Some(FileBytes { media_type: None, bytes: file.bytes.to_vec() })
@@ -71,8 +74,8 @@ pub(crate) fn read_file(raw: &[u8], number: u32) -> Option<FileBytes> {
 const MAIL_TYPE: &str = "message/rfc822";
 const UNREADABLE: &str = "This mail could not be read; it is attached as it came.";
 
-/// `inner`: also what mails inside of it say.
-fn read_whole(raw: &[u8], inner: bool) -> Mail {
+/// `inner`: it is a mail inside another one, of which so much text may be shown, and no further one inside of it.
+fn read_whole(raw: &[u8], inner: Option<usize>) -> Mail {
     let tree = walk(raw);
     let top = &tree.parts[0].head;
     let mut mail = headers::from_head(top);
@@ -82,8 +85,8 @@ fn read_whole(raw: &[u8], inner: bool) -> Mail {
         named: Vec::new(),
         names: Names::default(),
         notices: Vec::new(),
-        budget: TEXTS_BYTES_MAX,
-        inner,
+        budget: inner.unwrap_or(TEXTS_BYTES_MAX),
+        inner_left: if inner.is_none() { INNER_MAX } else { 0 },
     };
     reader.name_files(&items);
     let text = reader.texts(&items);
@@ -92,7 +95,8 @@ fn read_whole(raw: &[u8], inner: bool) -> Mail {
     let whole = [joined(&text), joined(&below)].join("\n\n").trim().to_owned();
     match kept {
         Some(kept) => {
-            mail.text = [joined(&text[..kept]), joined(&below)].join("\n\n").trim().to_owned();
+            let shown = [joined(&text[..kept]), joined(&below)].join("\n\n");
+            shown.trim().clone_into(&mut mail.text);
             mail.whole = Some(whole);
         }
         None => mail.text = whole,
@@ -122,13 +126,13 @@ fn raw_file(raw: &[u8], names: &mut Names) -> MailFile {
 }
 
 /// As declared; but what a browser would run is bytes.
-fn shown_type(declared: &str) -> Option<String> {
+fn shown_type(declared: &str) -> String {
     let active = ["html", "svg", "javascript", "ecmascript", "vbscript", "xml", "flash"];
     let acts = active.iter().any(|kind| declared.contains(kind))
         && !declared.contains("officedocument")
         && !declared.contains("opendocument");
     let shown = if acts || declared.starts_with("multipart/") { "application/octet-stream" } else { declared };
-    Some(shown.to_owned())
+    shown.to_owned()
 }
 
 struct Named {
@@ -143,7 +147,8 @@ struct Reader<'a> {
     notices: Vec<String>,
     /// Octets of text that may still be shown.
     budget: usize,
-    inner: bool,
+    /// Inner mails and appointments that may still be spoken of.
+    inner_left: usize,
 }
 
 impl<'a> Reader<'a> {
@@ -174,6 +179,8 @@ impl<'a> Reader<'a> {
         let (bytes, broken) = self.content(at);
         if tnef::is(part)
             && let Some(files) = tnef::files(&bytes)
+            && !files.is_empty()
+            && self.named.len() + files.len() <= FILES_MAX
         {
             for (inside, file) in files.iter().enumerate() {
                 let name = self.names.name(&file.name, "application/octet-stream", self.named.len() + 1);
@@ -185,9 +192,7 @@ impl<'a> Reader<'a> {
                 };
                 self.named.push(Named { file, part: usize::MAX });
             }
-            if !files.is_empty() {
-                return;
-            }
+            return;
         }
         let declared = match part.file_name() {
             Some(name) => name,
@@ -199,7 +204,7 @@ impl<'a> Reader<'a> {
             self.notice(format!("The file {name} is damaged; what could be read of it is attached."));
         }
         let number = u32::try_from(at).expect("parts are bounded");
-        let file = MailFile { number, name, media_type: shown_type(&part.media_type), bytes: bytes.len() as u64 };
+        let file = MailFile { number, name, media_type: Some(shown_type(&part.media_type)), bytes: bytes.len() as u64 };
         self.named.push(Named { file, part: at });
     }
 
@@ -246,6 +251,8 @@ impl<'a> Reader<'a> {
         let before = (self.notices.clone(), self.budget);
         let text = self.texts(plain);
         let after = (self.notices.clone(), self.budget);
+        self.notices.clone_from(&before.0);
+        self.budget = before.1;
         let pictured = html.iter().any(|item| matches!(item, Item::Html(at) if self.html_text(*at).1));
         (self.notices, self.budget) = before;
         let page = self.texts(html);
@@ -311,11 +318,12 @@ impl<'a> Reader<'a> {
     /// What is said of mails and appointments inside the mail, below its text.
     fn below(&mut self, items: &[Item]) -> Vec<Line> {
         let mut lines = Vec::new();
-        for item in items.iter().take(INNER_MAX * 10) {
+        for item in items {
             let more = match item {
-                Item::Mail(at) => self.inner_mail(*at),
-                Item::Calendar(at) => inner::calendar(&self.content(*at).0).into_iter().collect(),
                 Item::Either { plain, html } => [self.below(plain), self.below(html)].concat(),
+                Item::Mail(_) | Item::Calendar(_) if self.inner_left == 0 => continue,
+                Item::Mail(at) => self.inner_mail(*at),
+                Item::Calendar(at) => self.appointment(*at),
                 Item::Text(_) | Item::Html(_) | Item::File(_) | Item::Encrypted | Item::Sealed | Item::Piece => {
                     continue;
                 }
@@ -327,13 +335,16 @@ impl<'a> Reader<'a> {
         lines
     }
 
+    fn appointment(&mut self, at: usize) -> Vec<Line> {
+        self.inner_left -= 1;
+        inner::calendar(&self.content(at).0).into_iter().collect()
+    }
+
     fn inner_mail(&mut self, at: usize) -> Vec<Line> {
+        self.inner_left -= 1;
         let (bytes, _) = self.content(at);
         let mut lines = inner::mail_head(&bytes);
-        if !self.inner || self.budget == 0 {
-            return lines;
-        }
-        let inside = read_whole(&bytes, false);
+        let inside = read_whole(&bytes, Some(INNER_BYTES_MAX));
         let text = inside.whole.unwrap_or(inside.text);
         if !text.is_empty() && text.chars().take(INNER_CHARS_MAX + 1).count() <= INNER_CHARS_MAX {
             lines.push(inner::quoted(""));

@@ -124,16 +124,16 @@ mod tests {
     use super::*;
 
     /// What the mail is, whether a bare newline was in it, and what was left behind its end.
-    fn read(mut scanner: Scanner, pieces: &[&[u8]]) -> (Vec<u8>, bool, Option<Vec<u8>>) {
+    fn read(mut scanner: Scanner, parts: &[&[u8]]) -> (Vec<u8>, bool, Option<Vec<u8>>) {
         let mut out = Vec::new();
-        for (index, piece) in pieces.iter().enumerate() {
-            let scanned = scanner.scan(piece, &mut out);
-            if scanned.ended {
-                let mut left = piece[scanned.used..].to_vec();
-                left.extend(pieces[index + 1..].concat());
+        for (index, piece) in parts.iter().enumerate() {
+            let step = scanner.scan(piece, &mut out);
+            if step.ended {
+                let mut left = piece[step.used..].to_vec();
+                left.extend(parts[index + 1..].concat());
                 return (out, scanner.saw_bare_newline(), Some(left));
             }
-            assert_eq!(scanned.used, piece.len());
+            assert_eq!(step.used, piece.len());
         }
         (out, scanner.saw_bare_newline(), None)
     }
@@ -248,10 +248,10 @@ mod tests {
 
         #[test]
         fn what_is_stuffed_comes_back_as_it_was(lines in prop::collection::vec("[.a]{0,5}", 0..8)) {
-            let mail: String = lines.iter().map(|line| format!("{line}\r\n")).collect();
-            let stuffed: String = lines.iter().map(|line| {
+            let mail = lines.iter().map(|line| format!("{line}\r\n")).collect::<Vec<_>>().concat();
+            let stuffed = lines.iter().map(|line| {
                 if line.starts_with('.') { format!(".{line}\r\n") } else { format!("{line}\r\n") }
-            }).collect();
+            }).collect::<Vec<_>>().concat();
             let (found, bare, left) = read(Scanner::data(false), &[stuffed.as_bytes(), b".\r\n"]);
             prop_assert_eq!((found, bare, left), (mail.into_bytes(), false, Some(Vec::new())));
         }

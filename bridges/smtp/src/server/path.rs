@@ -231,8 +231,8 @@ mod tests {
         fn no_text_panics(text in "\\PC{0,60}", more in "[<>@:,%!\" =a-z\\\\]{0,40}") {
             for text in [text, more] {
                 if let Some((path, rest)) = split(&text) {
-                    let _ = Path::recipient(path, true);
-                    let _ = parameters(rest);
+                    let _found = Path::recipient(path, true);
+                    let _found = parameters(rest);
                 }
             }
         }

@@ -39,7 +39,9 @@ impl Author {
 pub(crate) enum Place {
     Joins(ThreadId, Box<Thread>),
     /// A new thread, and the old one that the mail speaks of.
-    Opens { about: Option<ThreadId> },
+    Opens {
+        about: Option<ThreadId>,
+    },
 }
 
 /// What a mail says of earlier ones.
@@ -53,7 +55,8 @@ pub(crate) struct Claims {
 
 /// Reads the claims: details of our addresses, then `In-Reply-To`, then `References` from behind.
 pub(crate) fn claims(mail: &Mail, details: &[String], hostname: &str) -> Claims {
-    let mut claims = Claims { tokens: details.iter().filter(|text| looks_like_token(text)).cloned().collect(), ids: Vec::new() };
+    let mut claims =
+        Claims { tokens: details.iter().filter(|text| looks_like_token(text)).cloned().collect(), ids: Vec::new() };
     for id in mail.in_reply_to.iter().chain(mail.references.iter().rev()).take(IDS_MAX) {
         let (left, right) = id.halves();
         if right.eq_ignore_ascii_case(hostname) && looks_like_token(left) {

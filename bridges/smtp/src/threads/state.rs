@@ -54,7 +54,8 @@ impl Thread {
     /// A mail of the thread came: what an answer will refer to.
     pub(crate) fn refer(&mut self, message_id: Option<&MessageId>, earlier: &[MessageId]) {
         let Some(message_id) = message_id else { return };
-        let mut chain: Vec<MessageId> = if earlier.is_empty() { std::mem::take(&mut self.references) } else { earlier.to_vec() };
+        let mut chain: Vec<MessageId> =
+            if earlier.is_empty() { std::mem::take(&mut self.references) } else { earlier.to_vec() };
         chain.retain(|id| id != message_id);
         chain.push(message_id.clone());
         if chain.len() > REFERENCES_MAX + 1 {
@@ -110,8 +111,8 @@ pub(crate) fn same_subject(one: &str, other: &str) -> bool {
 /// A subject without what programs put before it.
 fn bare(subject: &str) -> &str {
     const PREFIXES: [&str; 20] = [
-        "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "odp", "pd", "rif", "r", "res", "enc", "rv", "tr", "ynt",
-        "ilt", "回复",
+        "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "odp", "pd", "rif", "r", "res", "enc", "rv", "tr",
+        "ynt", "ilt", "回复",
     ];
     let mut rest = subject.trim();
     while let Some((before, behind)) = rest.split_once(':') {

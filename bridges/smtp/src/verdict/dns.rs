@@ -6,14 +6,15 @@ use std::{fmt, net::IpAddr, time::Duration};
 use bridge_api::SettingsFault;
 use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolverConfig, ResolverOpts};
 use mail_auth::{
-    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator,
-    SpfOutput, SpfResult, dmarc::verify::DmarcParameters, spf::verify::SpfParameters,
+    ArcOutput, AuthenticatedMessage, DkimOutput, DkimResult, DmarcOutput, DmarcResult, MessageAuthenticator, SpfOutput,
+    SpfResult, dmarc::verify::DmarcParameters, spf::verify::SpfParameters,
 };
 use tokio::time::timeout;
 
 use super::{
     Outcome, Policy, Verdict,
     author::speaks_for,
+    relay::hands_on,
     signed::{self, Signed},
     weigh::{Evidence, weigh},
 };
@@ -21,18 +22,19 @@ use crate::{envelope::Envelope, mail::Mailbox, settings::Settings};
 
 /// For everything that one mail asks.
 const BUDGET: Duration = Duration::from_secs(10);
+/// For what the author's domain has no say in, so that enough is left for its rule.
+const SHARE: Duration = Duration::from_secs(5);
 /// For one question and its repetition.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 const QUERY_ATTEMPTS: usize = 2;
 /// Answers kept, and for how long at most.
 const CACHE_ANSWERS_MAX: u64 = 1024;
-const CACHE_AGE_MAX: Duration = Duration::from_secs(3600);
+const CACHE_AGE_MAX: Duration = Duration::from_hours(1);
 
 pub(super) struct Dns {
     authenticator: MessageAuthenticator,
     hostname: String,
     trusted_clients: Vec<IpAddr>,
-    budget: Duration,
 }
 
 impl fmt::Debug for Dns {
@@ -52,7 +54,9 @@ impl Dns {
         } else {
             let servers = settings.dns_servers.iter().map(|server| {
                 let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                connections.iter_mut().for_each(|connection| connection.port = server.port());
+                for connection in &mut connections {
+                    connection.port = server.port();
+                }
                 NameServerConfig::new(server.ip(), true, connections)
             });
             (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
@@ -67,13 +71,7 @@ impl Dns {
             authenticator,
             hostname: settings.hostname.clone(),
             trusted_clients: settings.trusted_clients.clone(),
-            budget: BUDGET,
         })
-    }
-
-    #[cfg(test)]
-    pub(super) fn with_budget(self, budget: Duration) -> Self {
-        Self { budget, ..self }
     }
 
     pub(super) async fn ask(&self, raw: &[u8], envelope: &Envelope, from: &[Mailbox], domain: &str) -> Verdict {
@@ -81,7 +79,7 @@ impl Dns {
             Ok(signed) => signed,
             Err(reason) => return Verdict::unverified(Some(domain.to_owned()), reason),
         };
-        let Ok(evidence) = timeout(self.budget, self.gather(&signed, envelope, domain)).await else {
+        let Ok(evidence) = timeout(BUDGET, self.gather(&signed, envelope, domain)).await else {
             let nothing = Evidence { dmarc: Outcome::Temperror, trouble: true, ..Evidence::default() };
             return weigh(&nothing, domain);
         };
@@ -114,34 +112,27 @@ impl Dns {
         }
     }
 
-    /// A half of the budget, so that the other half is left for DMARC.
-    fn share(&self) -> Duration {
-        self.budget / 2
-    }
-
     /// Of the envelope sender, or of the client's name where that is null (RFC 7208, 2.4).
     async fn spf(&self, envelope: &Envelope) -> SpfOutput {
         let domain = spf_domain(envelope);
         let nothing = SpfOutput::new(domain.to_owned());
-        let hands_on = self.trusted_clients.contains(&envelope.client) || envelope.protocol.starts_with("LMTP");
-        if hands_on {
+        if hands_on(envelope, &self.trusted_clients) {
             // The address is that of a server in front, and says nothing of who handed it the mail.
             return nothing;
         }
+        let client = envelope.client.to_canonical();
         let sender = envelope.sender.as_ref().map(crate::address::Address::as_str);
         let parameters = match sender {
-            Some(sender) => {
-                SpfParameters::verify_mail_from(envelope.client, &envelope.helo, &self.hostname, sender)
-            }
-            None => SpfParameters::verify_ehlo(envelope.client, &envelope.helo, &self.hostname),
+            Some(sender) => SpfParameters::verify_mail_from(client, &envelope.helo, &self.hostname, sender),
+            None => SpfParameters::verify_ehlo(client, &envelope.helo, &self.hostname),
         };
-        let asked = timeout(self.share(), self.authenticator.verify_spf(parameters)).await;
+        let asked = timeout(SHARE, self.authenticator.verify_spf(parameters)).await;
         asked.unwrap_or_else(|_| nothing.with_result(SpfResult::TempError))
     }
 
     /// Signatures of other domains prove nothing about the author; their results are only shown.
     async fn foreign(&self, message: &AuthenticatedMessage<'_>) -> Vec<Outcome> {
-        match timeout(self.share(), self.authenticator.verify_dkim(message)).await {
+        match timeout(SHARE, self.authenticator.verify_dkim(message)).await {
             Ok(outputs) => outputs.iter().map(|output| dkim_outcome(output.result())).collect(),
             Err(_) => vec![Outcome::Temperror],
         }
@@ -149,7 +140,7 @@ impl Dns {
 
     /// Shown only: no sealer is trusted to vouch for a sender.
     async fn arc(&self, message: &AuthenticatedMessage<'_>) -> Outcome {
-        let asked = timeout(self.share(), self.authenticator.verify_arc(message)).await;
+        let asked = timeout(SHARE, self.authenticator.verify_arc(message)).await;
         asked.map_or(Outcome::Temperror, |output: ArcOutput<'_>| dkim_outcome(output.result()))
     }
 }

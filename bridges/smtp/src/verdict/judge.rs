@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use bridge_api::SettingsFault;
 use futures_util::FutureExt;
 
-use super::{Verdict, author, dns::Dns, relay};
+use super::{Verdict, author, dns::Dns, relay::Relay};
 use crate::{
     envelope::Envelope,
     mail::Mailbox,
@@ -20,7 +20,7 @@ pub(crate) struct Judge {
 #[derive(Debug)]
 enum Way {
     Dns(Box<Dns>),
-    Relay { trusted: Vec<String> },
+    Relay(Relay),
     Off,
 }
 
@@ -28,20 +28,14 @@ impl Judge {
     pub(crate) fn new(settings: &Settings) -> Result<Self, SettingsFault> {
         let way = match settings.verify {
             Verify::Dns => Way::Dns(Box::new(Dns::new(settings)?)),
-            Verify::Relay => Way::Relay { trusted: settings.trusted_authserv_ids.clone() },
+            Verify::Relay => Way::Relay(Relay::new(settings)),
             Verify::Off => Way::Off,
         };
         Ok(Self { way })
     }
 
     /// How far it is proved that the mail `raw` comes from whom its `From` fields name. Takes at most some 10 seconds.
-    pub(crate) async fn judge(
-        &self,
-        raw: &[u8],
-        envelope: &Envelope,
-        from: &[Mailbox],
-        from_fields: usize,
-    ) -> Verdict {
+    pub(crate) async fn judge(&self, raw: &[u8], envelope: &Envelope, from: &[Mailbox], from_fields: usize) -> Verdict {
         let domain = match author::domain(from, from_fields) {
             Ok(domain) => domain,
             Err(reason) => return Verdict::unverified(None, reason),
@@ -57,18 +51,8 @@ impl Judge {
     async fn ask(&self, raw: &[u8], envelope: &Envelope, from: &[Mailbox], domain: &str) -> Verdict {
         match &self.way {
             Way::Dns(dns) => dns.ask(raw, envelope, from, domain).await,
-            Way::Relay { trusted } => relay::read(raw, trusted, domain),
-            Way::Off => {
-                Verdict::unverified(Some(domain.to_owned()), "Senders are not checked here: `verify` is off.")
-            }
+            Way::Relay(relay) => relay.read(raw, envelope, domain),
+            Way::Off => Verdict::unverified(Some(domain.to_owned()), "Senders are not checked here: `verify` is off."),
         }
-    }
-}
-
-#[cfg(test)]
-impl Judge {
-    pub(super) fn with_budget(settings: &Settings, budget: std::time::Duration) -> Self {
-        let dns = Dns::new(settings).expect("settings of a test").with_budget(budget);
-        Self { way: Way::Dns(Box::new(dns)) }
     }
 }

@@ -4,29 +4,54 @@
 //! the next `Received` may also be the sender's, who knows the server's name: there the topmost field is believed, since servers
 //! write theirs directly below, and those below it may only lessen what it says.
 
+use std::net::IpAddr;
+
 use super::{
     Outcome, Policy, Verdict,
     author::speaks_for,
     results::{self, Claim, Results},
     weigh::{Evidence, weigh},
 };
-use crate::bounce::header;
+use crate::{bounce::header, envelope::Envelope, settings::Settings};
 
 /// Fields that are looked at.
 const FIELDS_MAX: usize = 200;
 
-pub(super) fn read(raw: &[u8], trusted: &[String], domain: &str) -> Verdict {
-    let believed = believed(raw, trusted);
-    if believed.full.is_empty() {
-        return Verdict::unverified(
-            Some(domain.to_owned()),
-            "The mail server in front has not said whether the sender is proved.",
-        );
+#[derive(Debug)]
+pub(super) struct Relay {
+    /// The names by which it signs its results.
+    trusted: Vec<String>,
+    /// Its addresses. Empty when nobody else can reach us.
+    clients: Vec<IpAddr>,
+}
+
+impl Relay {
+    pub(super) fn new(settings: &Settings) -> Self {
+        Self { trusted: settings.trusted_authserv_ids.clone(), clients: settings.trusted_clients.clone() }
     }
-    let mut verdict = weigh(&evidence(&believed, domain), domain);
-    // The server in front writes its word once, so asking again says the same.
-    verdict.retry = false;
-    verdict
+
+    pub(super) fn read(&self, raw: &[u8], envelope: &Envelope, domain: &str) -> Verdict {
+        let unproved = |reason: &str| Verdict::unverified(Some(domain.to_owned()), reason);
+        let comes_by_it = self.clients.is_empty() || hands_on(envelope, &self.clients);
+        if !comes_by_it {
+            // Whoever comes past it can write all that it writes.
+            return unproved("The mail did not come by the mail server in front, so nobody has checked its sender.");
+        }
+        let believed = believed(raw, &self.trusted);
+        if believed.full.is_empty() {
+            return unproved("The mail server in front has not said whether the sender is proved.");
+        }
+        let mut verdict = weigh(&evidence(&believed, domain), domain);
+        // The server in front writes its word once, so asking again says the same.
+        verdict.retry = false;
+        verdict
+    }
+}
+
+/// Is the client a mail server of ours, that hands on what others wrote?
+pub(super) fn hands_on(envelope: &Envelope, clients: &[IpAddr]) -> bool {
+    envelope.protocol.starts_with("LMTP")
+        || clients.iter().any(|known| known.to_canonical() == envelope.client.to_canonical())
 }
 
 #[derive(Default)]
@@ -84,9 +109,9 @@ fn evidence(believed: &Believed, domain: &str) -> Evidence {
         // A server that says no more than `fail` has seen a record; the stricter reading is the safe one.
         policy: policy.unwrap_or(if worst(&dmarc) == Outcome::Fail { Policy::Quarantine } else { Policy::None }),
         dkim_aligned: full("dkim").filter(passes).any(|c| names(c.domain(&["header.d", "header.i"]))),
-        spf_aligned: full("spf").filter(passes).any(|c| {
-            names(c.domain(&["smtp.mailfrom", "smtp.mail", "smtp.envelope-from", "smtp.helo"]))
-        }),
+        spf_aligned: full("spf")
+            .filter(passes)
+            .any(|c| names(c.domain(&["smtp.mailfrom", "smtp.mail", "smtp.envelope-from", "smtp.helo"]))),
         trouble: full("dkim").any(|claim| claim.outcome == Outcome::Temperror),
     }
 }
@@ -115,12 +140,41 @@ mod tests {
 
     const RECEIVED: &str = "Received: from a by mx.acme.test; Mon, 1 Jan 2024 00:00:00 +0000\r\n";
     const PASS: &str = "Authentication-Results: mx.acme.test; dmarc=pass header.from=cust.test\r\n";
-    const FAIL: &str = "Authentication-Results: mx.acme.test;\r\n\tdmarc=fail (p=reject dis=none) header.from=cust.test\r\n";
+    const FAIL: &str =
+        "Authentication-Results: mx.acme.test;\r\n\tdmarc=fail (p=reject dis=none) header.from=cust.test\r\n";
     const SAYS_LITTLE: &str = "Authentication-Results: mx.acme.test; spf=none smtp.mailfrom=evil.test\r\n";
     const SENDERS: &str = "From: ada@cust.test\r\n\r\nhi\r\n";
 
+    fn by(client: &str, protocol: &str) -> Envelope {
+        Envelope {
+            client: client.parse().unwrap(),
+            helo: "mx.acme.test".to_owned(),
+            protocol: protocol.to_owned(),
+            sender: None,
+            recipients: Vec::new(),
+            received_millis: 0,
+            bytes: 0,
+        }
+    }
+
+    #[test]
+    fn who_comes_past_the_server_in_front_is_not_believed() {
+        let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: vec!["192.0.2.1".parse().unwrap()] };
+        let raw = [PASS, RECEIVED, SENDERS].concat();
+        for (client, protocol, expected) in [
+            ("192.0.2.1", "ESMTP", Level::Verified),
+            ("::ffff:192.0.2.1", "ESMTP", Level::Verified),
+            ("127.0.0.1", "LMTP", Level::Verified),
+            ("203.0.113.9", "ESMTPS", Level::Unverified),
+            ("127.0.0.1", "SMTP", Level::Unverified),
+        ] {
+            assert_eq!(relay.read(raw.as_bytes(), &by(client, protocol), "cust.test").level, expected, "{client}");
+        }
+    }
+
     fn level(parts: &[&str]) -> Level {
-        read(parts.concat().as_bytes(), &["mx.acme.test".to_owned()], "cust.test").level
+        let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: Vec::new() };
+        relay.read(parts.concat().as_bytes(), &by("192.0.2.1", "ESMTP"), "cust.test").level
     }
 
     #[test]
@@ -131,7 +185,11 @@ mod tests {
         for (name, parts, expected) in [
             ("above its Received", &[PASS, RECEIVED, SENDERS][..], Level::Verified),
             ("below its Received", &[RECEIVED, PASS, SENDERS], Level::Verified),
-            ("other fields between", &["Return-Path: <a@b>\r\n", RECEIVED, "X-Y: z\r\n", PASS, SENDERS], Level::Verified),
+            (
+                "other fields between",
+                &["Return-Path: <a@b>\r\n", RECEIVED, "X-Y: z\r\n", PASS, SENDERS],
+                Level::Verified,
+            ),
             ("written otherwise", &[&upper, RECEIVED, SENDERS], Level::Verified),
             ("it says fail", &[RECEIVED, FAIL, SENDERS], Level::Failed),
             ("injected below the next Received", &[RECEIVED, RECEIVED, PASS, SENDERS], Level::Unverified),

@@ -42,6 +42,9 @@ enum State {
     Closed,
 }
 
+/// Recipients of one mail. RFC 5321 lets every server take so many.
+const RECIPIENTS_MAX: usize = 100;
+
 pub(crate) struct Machine {
     manners: Arc<Manners>,
     state: State,
@@ -205,10 +208,9 @@ impl Machine {
                 self.state = State::Handshake;
                 self.outputs.push_back(Output::Secure);
             }
-            (State::Plain | State::LoginPassword, 235) => self.ready(),
+            (State::Plain | State::LoginPassword, 235) | (State::Reset, 200..=299) => self.ready(),
             (State::Login, 334) => self.login(State::LoginName),
             (State::LoginName, 334) => self.login(State::LoginPassword),
-            (State::Reset, 200..=299) => self.ready(),
             (State::Recipient(at), 200..=299) => self.recipient(at + 1),
             (State::Data, 354) => {
                 self.state = State::Body;
@@ -280,11 +282,15 @@ impl Machine {
 
     fn mail(&mut self, mail: Addressed) {
         self.answered = false;
+        if mail.recipients.is_empty() || mail.recipients.len() > RECIPIENTS_MAX {
+            let reason = format!("a mail goes to 1 to {RECIPIENTS_MAX} recipients, not to {}", mail.recipients.len());
+            return self.outputs.push_back(Output::Failed(Fault::refused(reason)));
+        }
         if let Some(address) = mail.international().filter(|_| !self.offers.international) {
             let reason = format!("the relay cannot carry mail to or from {address}: it does not offer SMTPUTF8");
             return self.outputs.push_back(Output::Failed(Fault::refused(reason)));
         }
-        if let (Some(bytes), Some(Some(most))) = (mail.bytes, self.offers.size)
+        if let (Some(bytes), Some(most)) = (mail.bytes, self.offers.size_max)
             && bytes > most
         {
             let reason = format!("the mail has {bytes} bytes and the relay takes at most {most}: send smaller files");

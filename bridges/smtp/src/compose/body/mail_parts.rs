@@ -10,9 +10,6 @@ use crate::compose::{
     html, plain,
 };
 
-/// Octets of an agent's text; what is longer is cut. The desk allows 150,000 characters.
-const TEXT_BYTES_MAX: usize = 640 * 1024;
-
 /// Everything of a body but the bytes of the files.
 pub(crate) struct Parts {
     /// The value of the mail's own `Content-Type`, and the encoding when it is a single part.
@@ -34,7 +31,7 @@ impl Parts {
             format!("=_{}", hex::encode(&digest[..12]))
         };
         let (mixed, alternative) = (boundary("mixed"), boundary("alternative"));
-        let markdown = cleaned(markdown);
+        let markdown = clean::text(markdown);
         let has_files = !attachments.is_empty();
         let mut text = String::new();
         if !has_files {
@@ -83,7 +80,7 @@ fn write_alternative(markdown: &str, boundary: &str, out: &mut String) {
     if let Some(page) = html::of_markdown(markdown) {
         write_text("html", &page, boundary, out);
     }
-    out.push_str(&format!("--{boundary}--\r\n"));
+    out.extend(["--", boundary, "--\r\n"]);
 }
 
 fn write_text(kind: &str, text: &str, boundary: &str, out: &mut String) {
@@ -92,16 +89,9 @@ fn write_text(kind: &str, text: &str, boundary: &str, out: &mut String) {
     fields.add("Content-Type", [format!("text/{kind};"), "charset=\"utf-8\"".to_owned()]);
     fields.add("Content-Transfer-Encoding", [encoding.to_owned()]);
     let gap = if lines.is_empty() || lines.ends_with("\r\n") { "" } else { "\r\n" };
-    out.push_str(&format!("--{boundary}\r\n{}\r\n{lines}{gap}", fields.as_str()));
+    out.extend(["--", boundary, "\r\n", fields.as_str(), "\r\n", &lines, gap]);
 }
 
 fn multipart(kind: &str, boundary: &str) -> Vec<String> {
     vec![format!("multipart/{kind};"), format!("boundary=\"{boundary}\"")]
-}
-
-/// Line ends as `\n`, and no other control character but the tab.
-fn cleaned(markdown: &str) -> String {
-    let cut = &markdown[..markdown.floor_char_boundary(TEXT_BYTES_MAX)];
-    let cut = cut.replace("\r\n", "\n").replace(['\r', '\u{b}', '\u{c}', '\u{85}', '\u{2028}', '\u{2029}'], "\n");
-    cut.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect()
 }

@@ -67,15 +67,11 @@ impl Body {
                 }
                 Stage::Next(number) => {
                     let number = *number;
-                    match self.parts.attachments.get(number) {
-                        Some(attachment) => {
-                            let attachment = attachment.clone();
-                            self.open(number, &attachment).await?
-                        }
-                        None => {
-                            self.stage = Stage::End;
-                            self.parts.end.clone()
-                        }
+                    if let Some(attachment) = self.parts.attachments.get(number).cloned() {
+                        self.open(number, &attachment).await?
+                    } else {
+                        self.stage = Stage::End;
+                        self.parts.end.clone()
                     }
                 }
                 Stage::Reading { .. } => self.read().await?,
@@ -110,14 +106,12 @@ impl Body {
         let Stage::Reading { number, file, rest, encoder } = &mut self.stage else { return Ok(Bytes::new()) };
         let mut lines = Vec::new();
         if rest.is_empty() {
-            match file.pieces.next().await {
-                Some(piece) => *rest = piece?,
-                None => {
-                    encoder.finish(&mut lines);
-                    self.stage = Stage::Next(*number + 1);
-                    return Ok(lines.into());
-                }
-            }
+            let Some(piece) = file.pieces.next().await else {
+                encoder.finish(&mut lines);
+                self.stage = Stage::Next(*number + 1);
+                return Ok(lines.into());
+            };
+            *rest = piece?;
         }
         let now = rest.split_to(rest.len().min(CHUNK_BYTES));
         encoder.push(&now, &mut lines);
@@ -150,6 +144,6 @@ impl Body {
 pub(crate) fn too_large(bytes_max: u64) -> Fault {
     let mib = bytes_max / (1024 * 1024);
     Fault::refused(format!(
-        "the files make the mail larger than the {mib} MiB that the relay takes: send fewer or smaller ones, or links"
+        "the mail is larger than the {mib} MiB that the relay takes: send fewer or smaller files, or links to them"
     ))
 }

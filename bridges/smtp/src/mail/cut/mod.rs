@@ -1,6 +1,7 @@
 //! Finds what somebody wrote anew: not the earlier mail below it, not the signature. It looks at each line a bounded
 //! number of times and cuts only what it is sure of.
 
+mod keys;
 mod shape;
 mod words;
 
@@ -31,6 +32,10 @@ pub(crate) fn kept(lines: &[Line], subject: &str) -> Option<usize> {
     (cuts && says).then_some(end)
 }
 
+/// Lines of the sender's own that are looked at for the beginning of an earlier mail, and below it; a longer text is
+/// shown whole.
+const OWN_LINES_MAX: usize = 5000;
+
 /// Where the earlier mail begins.
 #[derive(Clone, Copy)]
 struct History {
@@ -40,7 +45,7 @@ struct History {
 }
 
 fn history(lines: &[Line]) -> Option<History> {
-    (0..lines.len()).filter(|&at| !lines[at].is_blank()).find_map(|at| {
+    (0..lines.len()).filter(|&at| !lines[at].is_blank()).take(OWN_LINES_MAX).find_map(|at| {
         let ends_mail = match shape_at(lines, at)? {
             Shape::History => true,
             Shape::Quote => false,
@@ -51,9 +56,13 @@ fn history(lines: &[Line]) -> Option<History> {
 
 /// Whether something new stands below the beginning of a quote.
 fn goes_on(lines: &[Line], start: usize) -> bool {
-    let mut at = start;
-    while at < lines.len() {
+    let mut own = 0;
+    for at in start..lines.len() {
         let line = &lines[at];
+        own += usize::from(line.quote == Quote::Own && !line.is_blank());
+        if own > OWN_LINES_MAX {
+            return true;
+        }
         match shape_at(lines, at) {
             Some(Shape::History) => return false,
             Some(Shape::Quote) => {}
@@ -63,7 +72,6 @@ fn goes_on(lines: &[Line], start: usize) -> bool {
                 .any(|back| at >= start + back && shape::attributes(lines, at - back, back + 1)) => {}
             None => return !is_signature(line) && !is_device_line(&line.plain),
         }
-        at += 1;
     }
     false
 }

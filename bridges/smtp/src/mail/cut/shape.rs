@@ -2,7 +2,8 @@
 
 use super::{
     super::markdown::{Line, Mark, Quote},
-    words::{DEVICES, FORWARD_SUBJECTS, FORWARDS, FROM, ORIGINALS, SENT, STARTS, SUBJECT, TO, VERBS, VERBS_ONLY_LAST},
+    keys::{DEVICES, FROM, SENT, SUBJECT, TO},
+    words::{FORWARD_SUBJECTS, FORWARDS, ORIGINALS, STARTS, VERBS, VERBS_ONLY_LAST},
 };
 
 /// Octets of a line that are looked at: no attribution is longer.

@@ -256,7 +256,7 @@ fn the_marks_of_mail_programs_are_known() {
 
 #[test]
 fn a_long_text_of_marks_takes_its_length_in_time() {
-    let many = 100_000;
+    let many = 20_000;
     for line in [
         ">",
         "> a",

@@ -16,15 +16,12 @@ pub(super) fn decoded(text: &str) -> Cow<'_, str> {
     while let Some(at) = rest.find('&') {
         out.push_str(&rest[..at]);
         let after = &rest[at + 1..];
-        rest = match numeric(after).or_else(|| named(after)) {
-            Some((length, characters)) => {
-                out.extend(characters.into_iter().flatten());
-                &after[length..]
-            }
-            None => {
-                out.push('&');
-                after
-            }
+        rest = if let Some((length, characters)) = numeric(after).or_else(|| named(after)) {
+            out.extend(characters.into_iter().flatten());
+            &after[length..]
+        } else {
+            out.push('&');
+            after
         };
     }
     out.push_str(rest);

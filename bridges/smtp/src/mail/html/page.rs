@@ -11,7 +11,7 @@ use super::{
     entity::decoded,
     run::{self, Run, Style},
     style,
-    token::{Tag, Token, Tokens},
+    token::{Tag, Token, Tokens, is_raw},
 };
 
 /// Quotes and lists inside each other that are shown as such.
@@ -101,7 +101,7 @@ impl<'a> Page<'a> {
         let kind = kind_of(tag.name);
         let styled = style::style(tag);
         self.end_implied(kind);
-        if kind == Kind::Page {
+        if kind == Kind::Page || is_raw(tag.name) {
             return;
         }
         let hidden = kind == Kind::Dropped || style::is_hidden(tag, &styled);
@@ -147,9 +147,10 @@ impl<'a> Page<'a> {
             | Kind::Dropped
             | Kind::Page => {}
             Kind::Block | Kind::Row | Kind::Item => self.break_line(Gap::Line),
-            Kind::Paragraph | Kind::Preformatted | Kind::Heading(_) => self.break_line(self.block_gap()),
+            Kind::Paragraph | Kind::Preformatted | Kind::Heading(_) | Kind::List | Kind::Numbered => {
+                self.break_line(self.block_gap());
+            }
             Kind::Quote => self.break_line(Gap::Blank),
-            Kind::List | Kind::Numbered => self.break_line(self.block_gap()),
         }
     }
 
@@ -160,23 +161,20 @@ impl<'a> Page<'a> {
 
     /// What this element ends by beginning.
     fn end_implied(&mut self, kind: Kind) {
-        let (ends, stops): (fn(Kind) -> bool, fn(Kind) -> bool) = match kind {
-            Kind::Item => (|kind| kind == Kind::Item, |kind| matches!(kind, Kind::List | Kind::Numbered | Kind::Cell)),
-            Kind::Cell => (|kind| kind == Kind::Cell, |kind| kind == Kind::Row),
-            Kind::Paragraph => (
-                |kind| kind == Kind::Paragraph,
-                |kind| {
-                    !matches!(kind, Kind::Inline | Kind::Bold | Kind::Italic | Kind::Struck | Kind::Code | Kind::Link)
-                },
-            ),
-            _ => return,
-        };
         for at in (0..self.open.len()).rev() {
-            if ends(self.open[at].kind) {
-                return self.close_down_to(at);
-            }
-            if stops(self.open[at].kind) {
+            let open = self.open[at].kind;
+            let stops = if kind == Kind::Item {
+                matches!(open, Kind::List | Kind::Numbered | Kind::Cell)
+            } else if kind == Kind::Cell {
+                open == Kind::Row
+            } else {
+                kind != Kind::Paragraph || !is_inline(open) && open != kind
+            };
+            if stops {
                 return;
+            }
+            if open == kind {
+                return self.close_down_to(at);
             }
         }
     }
@@ -206,10 +204,10 @@ impl<'a> Page<'a> {
             let kind = self.open[self.open.len() - 1].kind;
             let gap = match kind {
                 Kind::Block | Kind::Row | Kind::Item => Gap::Line,
-                Kind::Paragraph | Kind::Heading(_) | Kind::Preformatted => self.block_gap(),
+                Kind::Paragraph | Kind::Heading(_) | Kind::Preformatted | Kind::List | Kind::Numbered => {
+                    self.block_gap()
+                }
                 Kind::Quote => Gap::Blank,
-                Kind::List | Kind::Numbered if self.is(Kind::Item) => Gap::Line,
-                Kind::List | Kind::Numbered => Gap::Blank,
                 Kind::Inline
                 | Kind::Bold
                 | Kind::Italic
@@ -277,7 +275,7 @@ impl<'a> Page<'a> {
 
     fn rule(&mut self) {
         self.break_line(Gap::Blank);
-        self.emit("---".to_owned(), "________".to_owned());
+        self.emit("---", "________".to_owned());
         self.gap = Gap::Blank;
     }
 
@@ -360,11 +358,11 @@ impl<'a> Page<'a> {
             Some(level) => format!("{} {markdown}", "#".repeat(level.into())),
             None => markdown,
         };
-        self.emit(markdown, plain);
+        self.emit(&markdown, plain);
         true
     }
 
-    fn emit(&mut self, markdown: String, plain: String) {
+    fn emit(&mut self, markdown: &str, plain: String) {
         if self.gap == Gap::Blank && !self.out.lines.is_empty() {
             self.out.lines.push(Line::default());
         }
@@ -409,3 +407,7 @@ impl<'a> Page<'a> {
 
 /// Readers of Markdown take no longer ones.
 const LIST_NUMBER_MAX: u64 = 999_999_999;
+
+fn is_inline(kind: Kind) -> bool {
+    matches!(kind, Kind::Inline | Kind::Bold | Kind::Italic | Kind::Struck | Kind::Code | Kind::Link)
+}

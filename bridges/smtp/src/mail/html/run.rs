@@ -3,6 +3,7 @@
 use super::super::markdown::{code_span, escaped, is_web, link};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "marks are on or off, each by itself")]
 pub(super) struct Style {
     pub(super) bold: bool,
     pub(super) italic: bool,
@@ -39,7 +40,7 @@ pub(super) fn line(runs: &[Run], links: &[String]) -> (String, String) {
         }
         rest = after;
     }
-    (out.trim().to_owned(), plain.trim().to_owned())
+    (out.trim_matches(' ').to_owned(), plain.trim_end().to_owned())
 }
 
 fn styled_all(out: &mut String, runs: &[Run]) {
@@ -50,22 +51,26 @@ fn styled_all(out: &mut String, runs: &[Run]) {
 
 /// Marks stand at the words, not at the blanks around them, or they would be no marks.
 fn styled(out: &mut String, run: &Run) {
-    let text = if out.trim().is_empty() { run.text.trim_start() } else { &run.text };
+    let text = if out.trim().is_empty() { run.text.trim_start_matches(' ') } else { &run.text };
     let body = text.trim();
     let start = text.len() - text.trim_start().len();
     out.push_str(&text[..start]);
     if body.is_empty() {
         return;
     }
-    let line_start = out.is_empty();
+    let line_start = out.trim().is_empty();
     let inner = if run.style.code { code_span(body) } else { escaped(body, line_start) };
     let marks = [(run.style.bold, "**"), (run.style.italic, "*"), (run.style.struck, "~~")];
     // Beside another mark, or between a letter and a sign, readers take them for something else.
     let before = out.chars().next_back().unwrap_or(' ');
-    let clear =
-        !"*~".contains(before) && !(before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation()));
+    let after_letter = before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation());
+    let clear = !("*~".contains(before) || after_letter);
     let shown = marks.iter().filter(|(on, _)| *on && clear).map(|(_, mark)| *mark);
     out.extend(shown.clone());
+    // Each run is escaped by itself, but a template may begin in one and go on in the next.
+    if out.ends_with('{') && inner.starts_with(['{', '%']) {
+        out.push('\\');
+    }
     out.push_str(&inner);
     out.extend(shown.rev());
     out.push_str(&text[start + body.len()..]);

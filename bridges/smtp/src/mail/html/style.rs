@@ -68,6 +68,7 @@ pub(super) fn mark(tag: &Tag<'_>, style: &str) -> Option<Mark> {
     }
     let ruled = style.contains("border-top:solid#")
         || style.contains("border-top:1pxsolid")
+        || style.contains("border-top:1ptsolid")
         || style.contains("border-width:1ptmediummedium");
     ruled.then_some(Mark::Rule)
 }

@@ -110,7 +110,7 @@ fn what_nobody_sees_is_not_shown() {
     ] {
         assert_eq!(
             markdown(&format!("a<div {hidden}>secret<p>more<img src='cid:logo@x'></p></div>b")),
-            "a\nb",
+            "ab",
             "{hidden}"
         );
     }
@@ -140,9 +140,9 @@ fn too_much_html_is_shown_as_bare_text() {
 
 #[test]
 fn nonsense_of_any_kind_takes_its_length_in_time() {
-    let many = 100_000;
+    let many = 30_000;
     for html in [
-        format!("<a {}>x", (0..many).map(|n| format!("a{n} ")).collect::<String>()),
+        format!("<a {}>x", (0..many).map(|n| format!("a{n} ")).collect::<Vec<_>>().concat()),
         "<a b".repeat(many),
         "</div".repeat(many),
         "</div>".repeat(many),
@@ -170,100 +170,95 @@ fn nonsense_of_any_kind_takes_its_length_in_time() {
 
 /// What attackers write, in our own hand.
 fn hostile() -> Vec<String> {
-    let schemes = [
-        "javascript:alert(1)",
-        "JaVaScRiPt:alert(1)",
-        "java\tscript:alert(1)",
-        "java&#10;script:alert(1)",
-        "&#106;avascript:alert(1)",
-        "\u{1}javascript:alert(1)",
-        " javascript:alert(1)",
-        "vbscript:x",
-        "data:text/html,<script>alert(1)</script>",
-        "data:text/html;base64,PHNjcmlwdD4=",
-        "file:///etc/passwd",
-        "blob:x",
-        "about:blank",
-        "javascript&colon;alert(1)",
-        "view-source:x",
-        "jar:http://x!/",
-        "https:javascript:alert(1)",
-        "http:alert(1)",
-        "intent://x",
-        "\u{202e}javascript:x",
-    ];
-    let mut all: Vec<String> = schemes.iter().map(|scheme| format!("<a href=\"{scheme}\">click</a>")).collect();
-    all.extend(schemes.iter().map(|scheme| format!("[click]({scheme})")));
-    all.extend(
-        [
-            "<script>alert(1)</script>",
-            "<scr<script>ipt>alert(1)</scr</script>ipt>",
-            "<img src=x onerror=alert(1)>",
-            "<svg onload=alert(1)>",
-            "<svg><script>alert(1)</script></svg>",
-            "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
-            "<iframe src=javascript:alert(1)></iframe>",
-            "<iframe srcdoc='<script>alert(1)</script>'>",
-            "<body onload=alert(1)>",
-            "<details open ontoggle=alert(1)>x",
-            "<a href='https://a.test\" onclick=\"alert(1)'>x</a>",
-            "<a href='https://a.test)[y](javascript:alert(1)'>x</a>",
-            "<a href='https://a.test'>x](javascript:alert(1))[</a>",
-            "&lt;script&gt;alert(1)&lt;/script&gt;",
-            "&amp;lt;script&amp;gt;",
-            "<p>&#60;img src=x onerror=alert(1)&#62;</p>",
-            "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
-            "<textarea><script>alert(1)</script>",
-            "<title><img src=x></title><b>",
-            "<!--><img src=x onerror=alert(1)>-->",
-            "<!-- --!><img src=x onerror=alert(1)>",
-            "<![CDATA[<script>alert(1)</script>]]>",
-            "<?xml <script>alert(1)</script>?>",
-            "<template><script>alert(1)</script></template>",
-            "<xmp><script>alert(1)</script></xmp>",
-            "<code><script>alert(1)</script></code>",
-            "<code>&lt;script&gt;`&lt;img&gt;`</code>",
-            "<pre>```\n&lt;script&gt;\n```</pre>",
-            "![x](javascript:alert(1))",
-            "<https://a.test\"onx=1>",
-            "&lt;javascript:alert(1)&gt;",
-            "[x]: javascript:alert(1)",
-            "[x][y]\n\n[y]: javascript:alert(1)",
-            "<img alt='](javascript:alert(1))' src=x>",
-            "<img alt='&lt;script&gt;' src='cid:logo@x'>",
-            "<a href='https://a.test/`&lt;x&gt;`'>`</a>",
-            "`<b>`x</b>`",
-            "<form action=javascript:alert(1)><button>x</button></form>",
-            "<base href=javascript:x><a href='alert(1)'>x</a>",
-            "<meta http-equiv=refresh content='0;javascript:x'>",
-            "<link rel=stylesheet href=javascript:x>",
-            "<object data=javascript:x></object>",
-            "<embed src=javascript:x>",
-            "{{ 7*7 }}{% raw %}<b>{</b>{ x }}",
-            "<a href='https://a.test/{{x}}'>y</a>",
-            "https://a.test/<script>",
-            "https://a.test/\\[x](javascript:alert(1))",
-            "www.a.test\"><script>",
-            "<a\u{0}href=javascript:x>y</a>",
-        ]
-        .map(str::to_owned),
-    );
-    all
+    let links = SCHEMES.iter().map(|scheme| format!("<a href=\"{scheme}\">click</a>"));
+    let marks = SCHEMES.iter().map(|scheme| format!("[click]({scheme})"));
+    links.chain(marks).chain(PAGES.iter().map(|page| (*page).to_owned())).collect()
 }
+
+const SCHEMES: &[&str] = &[
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "java\tscript:alert(1)",
+    "java&#10;script:alert(1)",
+    "&#106;avascript:alert(1)",
+    "\u{1}javascript:alert(1)",
+    " javascript:alert(1)",
+    "vbscript:x",
+    "data:text/html,<script>alert(1)</script>",
+    "data:text/html;base64,PHNjcmlwdD4=",
+    "file:///etc/passwd",
+    "blob:x",
+    "about:blank",
+    "javascript&colon;alert(1)",
+    "view-source:x",
+    "jar:http://x!/",
+    "https:javascript:alert(1)",
+    "http:alert(1)",
+    "intent://x",
+    "\u{202e}javascript:x",
+];
+
+const PAGES: &[&str] = &[
+    "<script>alert(1)</script>",
+    "<scr<script>ipt>alert(1)</scr</script>ipt>",
+    "<img src=x onerror=alert(1)>",
+    "<svg onload=alert(1)>",
+    "<svg><script>alert(1)</script></svg>",
+    "<math><mtext><table><mglyph><style><img src=x onerror=alert(1)>",
+    "<iframe src=javascript:alert(1)></iframe>",
+    "<iframe srcdoc='<script>alert(1)</script>'>",
+    "<body onload=alert(1)>",
+    "<details open ontoggle=alert(1)>x",
+    "<a href='https://a.test\" onclick=\"alert(1)'>x</a>",
+    "<a href='https://a.test)[y](javascript:alert(1)'>x</a>",
+    "<a href='https://a.test'>x](javascript:alert(1))[</a>",
+    "&lt;script&gt;alert(1)&lt;/script&gt;",
+    "&amp;lt;script&amp;gt;",
+    "<p>&#60;img src=x onerror=alert(1)&#62;</p>",
+    "<noscript><p title=\"</noscript><img src=x onerror=alert(1)>\">",
+    "<textarea><script>alert(1)</script>",
+    "<title><img src=x></title><b>",
+    "<!--><img src=x onerror=alert(1)>-->",
+    "<!-- --!><img src=x onerror=alert(1)>",
+    "<![CDATA[<script>alert(1)</script>]]>",
+    "<?xml <script>alert(1)</script>?>",
+    "<template><script>alert(1)</script></template>",
+    "<xmp><script>alert(1)</script></xmp>",
+    "<code><script>alert(1)</script></code>",
+    "<code>&lt;script&gt;`&lt;img&gt;`</code>",
+    "<pre>```\n&lt;script&gt;\n```</pre>",
+    "![x](javascript:alert(1))",
+    "<https://a.test\"onx=1>",
+    "&lt;javascript:alert(1)&gt;",
+    "[x]: javascript:alert(1)",
+    "[x][y]\n\n[y]: javascript:alert(1)",
+    "<img alt='](javascript:alert(1))' src=x>",
+    "<img alt='&lt;script&gt;' src='cid:logo@x'>",
+    "<a href='https://a.test/`&lt;x&gt;`'>`</a>",
+    "`<b>`x</b>`",
+    "<form action=javascript:alert(1)><button>x</button></form>",
+    "<base href=javascript:x><a href='alert(1)'>x</a>",
+    "<meta http-equiv=refresh content='0;javascript:x'>",
+    "<link rel=stylesheet href=javascript:x>",
+    "<object data=javascript:x></object>",
+    "<embed src=javascript:x>",
+    "{{ 7*7 }}{% raw %}<b>{</b>{ x }}",
+    "<a href='https://a.test/{{x}}'>y</a>",
+    "https://a.test/<script>",
+    "https://a.test/\\[x](javascript:alert(1))",
+    "www.a.test\"><script>",
+    "<a\u{0}href=javascript:x>y</a>",
+];
 
 /// What a reader of Markdown makes of it: no HTML, and only harmless links.
 fn assert_harmless(markdown: &str, from: &str) {
     use pulldown_cmark::{Event, Options, Parser, Tag};
     for event in Parser::new_ext(markdown, Options::all()) {
-        match event {
-            Event::Html(html) | Event::InlineHtml(html) => panic!("{html:?} in {markdown:?} from {from:?}"),
-            Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
-                let harmless = ["https://", "http://", "mailto:", "tel:"]
-                    .iter()
-                    .any(|scheme| dest_url.to_ascii_lowercase().starts_with(scheme));
-                assert!(harmless, "{dest_url:?} in {markdown:?} from {from:?}");
-            }
-            _ => {}
+        assert!(!matches!(event, Event::Html(_) | Event::InlineHtml(_)), "{event:?} in {markdown:?} from {from:?}");
+        if let Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) = event {
+            let schemes = ["https://", "http://", "mailto:", "tel:"];
+            let harmless = schemes.iter().any(|scheme| dest_url.to_ascii_lowercase().starts_with(scheme));
+            assert!(harmless, "{dest_url:?} in {markdown:?} from {from:?}");
         }
     }
     let mut previous = ' ';

@@ -29,6 +29,11 @@ impl<'a> Tag<'a> {
 /// Elements whose content is no HTML. None of it is for people, or it is shown by the element that it replaces.
 const RAW: [&str; 9] = ["script", "style", "title", "textarea", "xmp", "iframe", "noembed", "noframes", "template"];
 
+/// What stands in it was passed already.
+pub(super) fn is_raw(name: &str) -> bool {
+    RAW.iter().any(|raw| name.eq_ignore_ascii_case(raw))
+}
+
 pub(super) struct Tokens<'a> {
     rest: &'a str,
     /// Of which raw elements it is known that no end follows.

@@ -60,18 +60,19 @@ pub(crate) fn head(raw: &[u8], start: usize) -> Head<'_> {
             at = next;
             break;
         }
-        let inside = next - start <= HEAD_BYTES_MAX && head.fields.len() < FIELDS_MAX;
-        head.cut |= !inside;
+        let mut inside = next - start <= HEAD_BYTES_MAX;
         if line.starts_with(b" ") || line.starts_with(b"\t") {
             if let Some((_, _, end)) = field.as_mut().filter(|_| inside) {
                 *end = next;
             }
         } else if let Some(colon) = colon_of(line) {
             head.push(raw, field.take());
+            inside &= head.fields.len() < FIELDS_MAX;
             field = inside.then_some((at, at + colon, next));
         } else if !(at == start && (line.starts_with(b"From ") || line.starts_with(b">From "))) {
             break;
         }
+        head.cut |= !inside;
         at = next;
     }
     head.push(raw, field);

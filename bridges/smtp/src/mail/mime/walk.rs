@@ -1,6 +1,8 @@
 //! Finds the parts of a mail in one pass over its lines, with a stack of boundaries instead of recursion. A mail inside
 //! a mail is one part: nothing here looks into it.
 
+use std::collections::HashMap;
+
 use super::{
     Head, Params,
     fields::{line_end, trimmed},
@@ -55,12 +57,14 @@ struct Walk<'a> {
     raw: &'a [u8],
     tree: Tree<'a>,
     open: Vec<Open>,
+    /// The levels at which a boundary is open, so that a line is compared once, not with each of them.
+    levels: HashMap<Vec<u8>, Vec<usize>>,
     /// The part whose body is being passed, and where that begins; `None` between parts.
     leaf: Option<(usize, usize)>,
 }
 
 pub(crate) fn walk(raw: &[u8]) -> Tree<'_> {
-    let mut walk = Walk { raw, tree: Tree::default(), open: Vec::new(), leaf: None };
+    let mut walk = Walk { raw, tree: Tree::default(), open: Vec::new(), levels: HashMap::new(), leaf: None };
     let mut at = walk.begin(0);
     // The blank line before a boundary belongs to the boundary.
     let mut end = at;
@@ -88,7 +92,7 @@ pub(crate) fn walk(raw: &[u8]) -> Tree<'_> {
     walk.tree
 }
 
-impl<'a> Walk<'a> {
+impl Walk<'_> {
     /// A part whose header block begins here. Gives where its body does.
     fn begin(&mut self, at: usize) -> usize {
         let parent = self.open.last().map(|open| open.part);
@@ -115,7 +119,10 @@ impl<'a> Walk<'a> {
             is_multipart: boundary.is_some(),
         });
         match boundary {
-            Some(boundary) => self.open.push(Open { part: index, boundary }),
+            Some(boundary) => {
+                self.levels.entry(boundary.clone()).or_default().push(self.open.len());
+                self.open.push(Open { part: index, boundary });
+            }
             None => self.leaf = Some((index, body)),
         }
         body
@@ -124,7 +131,10 @@ impl<'a> Walk<'a> {
     /// Whose boundary this line is, the innermost first, and whether it is the last one.
     fn boundary(&self, line: &[u8]) -> Option<(usize, bool)> {
         let rest = line.strip_prefix(b"--")?.trim_ascii_end();
-        let is = |rest: &[u8]| self.open.iter().rposition(|open| open.boundary == rest);
+        if rest.is_empty() || rest.len() > BOUNDARY_BYTES_MAX + 2 {
+            return None;
+        }
+        let is = |rest: &[u8]| self.levels.get(rest).and_then(|levels| levels.last().copied());
         let closed = || is(rest.strip_suffix(b"--")?).map(|level| (level, true));
         is(rest).map(|level| (level, false)).or_else(closed)
     }
@@ -135,6 +145,9 @@ impl<'a> Walk<'a> {
             self.tree.parts[leaf].body = &self.raw[start..end.max(start)];
         }
         for open in self.open.drain(level.min(self.open.len())..) {
+            if let Some(levels) = self.levels.get_mut(&open.boundary) {
+                levels.pop();
+            }
             let part = &mut self.tree.parts[open.part];
             let start = part.head.body;
             part.body = &self.raw[start..end.max(start)];

@@ -1,0 +1,118 @@
+//! An agent's answer, addressed: whom it goes to, by which names it will be known again, and whether it may go at all.
+
+use bridge_api::{AcceptError, Attachment, Fault, Host, Outbound};
+
+use crate::{
+    address::Address,
+    client::Addressed,
+    clock::now_millis,
+    compose::{Letter, reply_subject},
+    mail::{Mailbox, MessageId},
+    settings::{Identity, Settings, Verify},
+    threads::{Memory, SentMail, Thread},
+    token::{Kind, TokenKey},
+};
+
+/// One automatic answer to a person in so long.
+const AUTOMATIC_EVERY_MILLIS: i64 = 24 * 3600 * 1000;
+
+/// What a letter is made of, beside the agent's words.
+pub(crate) struct Desk<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) identity: &'a Identity,
+    pub(crate) key: &'a TokenKey,
+}
+
+/// The letter and its envelope. Its names are remembered before it goes, so that a bounce finds it however this ends.
+pub(crate) async fn letter(
+    desk: &Desk<'_>,
+    host: &Host,
+    out: &Outbound,
+    text: &str,
+    attachments: &[Attachment],
+) -> Result<(Letter, Addressed), Fault> {
+    let mut memory = Memory::new(host);
+    let thread = memory.thread(&out.thread).await.map_err(unreadable)?;
+    let thread = thread.ok_or_else(|| {
+        Fault::refused("it is no longer known whom this conversation is with: write to the person in a new one")
+    })?;
+    let token = desk.key.token(Kind::Sent, out.key.as_str());
+    let known = memory.sent(desk.key, &token).await.map_err(unreadable)?;
+    let sent = known.clone().unwrap_or_else(|| SentMail {
+        key: out.key.clone(),
+        thread: out.thread.clone(),
+        at: now_millis(),
+    });
+    if out.agent.is_none() {
+        may_be_automatic(desk.settings, &mut memory, &thread, &sent).await?;
+    }
+    if known.is_none() {
+        memory.keep_sent(&token, &sent);
+    }
+    host.save_cursors(memory.into_cursors()).await.map_err(unreadable)?;
+    let separator = desk.settings.separator;
+    let sender = thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone());
+    let recipients = std::iter::once(&thread.to).chain(&thread.cc).cloned().collect();
+    let addressed = Addressed { sender: Some(sender), recipients, envelope_id: Some(token.clone()), bytes: None };
+    Ok((written(desk, out, &thread, &sent, token, (text, attachments)), addressed))
+}
+
+fn written(
+    desk: &Desk<'_>,
+    out: &Outbound,
+    thread: &Thread,
+    sent: &SentMail,
+    token: String,
+    (text, attachments): (&str, &[Attachment]),
+) -> Letter {
+    let reply_token = desk.key.token(Kind::Reply, out.thread.as_str());
+    let bare = |address: &Address| Mailbox { name: String::new(), address: Some(address.clone()) };
+    let agent_name = out.agent.as_ref().filter(|_| desk.settings.agent_names).map(|agent| agent.name.clone());
+    Letter {
+        from: desk.identity.clone(),
+        agent_name,
+        to: vec![Mailbox { name: thread.to_name.clone(), address: Some(thread.to.clone()) }],
+        cc: thread.cc.iter().map(bare).collect(),
+        subject: reply_subject(&thread.subject),
+        message_id: message_id(&token, &desk.settings.hostname),
+        in_reply_to: thread.last.clone(),
+        references: thread.references.clone(),
+        reply_to: thread.desk.with_detail(desk.settings.separator, &reply_token),
+        date_millis: sent.at,
+        loop_token: token,
+        text: text.to_owned(),
+        attachments: attachments.to_vec(),
+        auto_submitted: out.agent.is_none(),
+    }
+}
+
+/// By which a mail of ours is known again: the same at every attempt.
+pub(crate) fn message_id(token: &str, hostname: &str) -> MessageId {
+    MessageId::parse(&format!("<{token}@{hostname}>")).expect("the host name was checked")
+}
+
+/// Robots, strangers and people who had one already get no automatic answer.
+async fn may_be_automatic(
+    settings: &Settings,
+    memory: &mut Memory<'_>,
+    thread: &Thread,
+    sent: &SentMail,
+) -> Result<(), Fault> {
+    if let Some(robot) = &thread.robot {
+        return Err(Fault::refused(format!("automatic mail is not answered automatically: {robot}")));
+    }
+    if !thread.proved && settings.verify != Verify::Off {
+        return Err(Fault::refused("no automatic answer goes to an address that is not proved to be the writer's"));
+    }
+    let earlier = memory.answered_automatically(&thread.to).await.map_err(unreadable)?;
+    let is_another = |earlier: &SentMail| earlier.key != sent.key && sent.at - earlier.at < AUTOMATIC_EVERY_MILLIS;
+    if earlier.as_ref().is_some_and(is_another) {
+        return Err(Fault::refused("the person had an automatic answer within the last day"));
+    }
+    memory.keep_answered_automatically(&thread.to, sent);
+    Ok(())
+}
+
+fn unreadable(error: AcceptError) -> Fault {
+    Fault::retry(format!("what is known of the conversation cannot be read: {error}")).because(error)
+}

@@ -1,0 +1,71 @@
+//! An agent's answer: addressed, named, and sometimes not sent.
+
+use bridge_api::{FaultKind, ThreadId};
+
+use super::{Rig, from_ada};
+use crate::verdict::Level;
+
+#[tokio::test]
+async fn an_answer_has_the_same_names_at_every_try() {
+    let mut rig = Rig::new("");
+    let fields = "Message-ID: <1@cust.test>\nSubject: Lamp\nReferences: <0@cust.test>";
+    let thread = rig.mail(&from_ada(fields, "It hums.")).await[0].thread.clone();
+    let (letter, addressed) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
+    let (again, addressed_again) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
+    assert_eq!((&letter.message_id, letter.date_millis), (&again.message_id, again.date_millis));
+    assert_eq!(addressed, addressed_again);
+    let (other, _) = rig.letter(&thread, "support:2/2/0", Some("Grace")).await.unwrap();
+    assert_ne!(letter.message_id, other.message_id);
+    assert_eq!(letter.reply_to.unwrap().as_str(), rig.reply_address(&thread));
+    assert_eq!(letter.in_reply_to.unwrap().as_str(), "<1@cust.test>");
+    let references: Vec<_> = letter.references.iter().map(|id| id.as_str()).collect();
+    assert_eq!(references, ["<0@cust.test>", "<1@cust.test>"]);
+    assert_eq!((letter.agent_name.as_deref(), letter.auto_submitted), (Some("Grace"), false));
+    let sender = addressed.sender.unwrap();
+    assert!(letter.message_id.as_str().contains(sender.split_detail('+').1.unwrap()), "{sender}");
+    assert_eq!(rig.cursors("sent/").len(), 2);
+}
+
+#[tokio::test]
+async fn answers_go_elsewhere_only_when_somebody_proved_asks_for_it() {
+    for (level, expected) in [(Level::Verified, "else@x.test"), (Level::Unverified, "ada@cust.test")] {
+        let mut rig = Rig::new("");
+        let raw = from_ada("Message-ID: <1@cust.test>\nSubject: Lamp\nReply-To: else@x.test", "It hums.");
+        let events = rig.enter("ada@cust.test", "support@acme.test", level, &raw).await;
+        let (_, addressed) = rig.letter(&events[0].thread, "support:1/2/0", Some("Grace")).await.unwrap();
+        assert_eq!(addressed.recipients[0].as_str(), expected);
+    }
+}
+
+#[tokio::test]
+async fn robots_and_strangers_get_no_automatic_answer_and_people_one_a_day() {
+    let mut rig = Rig::new("");
+    let events = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await;
+    let thread = events[0].thread.clone();
+    let (letter, _) = rig.letter(&thread, "support:1/2/0", None).await.unwrap();
+    assert!(letter.auto_submitted);
+    rig.letter(&thread, "support:1/2/0", None).await.expect("the same one may be tried again");
+    let fault = rig.letter(&thread, "support:3/2/0", None).await.unwrap_err();
+    assert_eq!(
+        (fault.kind, fault.reason.as_str()),
+        (FaultKind::Refused, "the person had an automatic answer within the last day")
+    );
+    rig.letter(&thread, "support:4/2/0", Some("Grace")).await.expect("an agent may always answer");
+
+    let robot = from_ada("Message-ID: <2@cust.test>\nSubject: s\nPrecedence: bulk", "Buy.").replace("ada@", "shop@");
+    let events = rig.mail(&robot).await;
+    let fault = rig.letter(&events[0].thread, "support:5/2/0", None).await.unwrap_err();
+    assert!(fault.reason.starts_with("automatic mail is not answered automatically"), "{fault}");
+
+    let stranger = from_ada("Message-ID: <3@cust.test>\nSubject: t", "Hi.").replace("ada@", "eve@");
+    let events = rig.enter("eve@cust.test", "support@acme.test", Level::Unverified, &stranger).await;
+    let fault = rig.letter(&events[0].thread, "support:6/2/0", None).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Refused);
+}
+
+#[tokio::test]
+async fn an_answer_to_nobody_says_so() {
+    let rig = Rig::new("");
+    let fault = rig.letter(&ThreadId::from("gone"), "support:1/2/0", Some("Grace")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Refused);
+}

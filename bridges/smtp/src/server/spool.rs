@@ -1,0 +1,166 @@
+//! One mail on its way to the disk: small ones are kept whole, large ones piece by piece. What fails, fails at the end, once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use bridge_api::{AcceptError, Cursor, Filling, Host, KeptId};
+use bytes::Bytes;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+
+use crate::envelope::{Envelope, SPOOL};
+
+/// Where mails go, and how the desk hears of them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Intake {
+    pub(crate) host: Host,
+    /// To the desk. A mail that has no place in it is found by its cursor.
+    pub(crate) mails: mpsc::Sender<(KeptId, Envelope)>,
+    /// Notified when a mail had no place in `mails`.
+    pub(crate) missed: Arc<Notify>,
+    /// Mails in the spool. Raised here before a mail can be seen by anybody, lowered by the desk for each one it is done with.
+    pub(crate) waiting: Arc<AtomicUsize>,
+}
+
+/// A mail up to this size is held in memory, and all mails together up to the second one.
+const MEMORY_BYTES_MAX: usize = 256 * 1024;
+pub(super) const BUDGET_BYTES: usize = 256 * 1024 * 1024;
+/// By which a mail's share of the budget grows.
+const SHARE_BYTES: usize = 32 * 1024;
+/// Of a large mail, given on at once.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// The memory that all mails on their way share, one permit for each share.
+pub(super) fn budget(bytes: usize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(bytes / SHARE_BYTES))
+}
+
+pub(super) struct Spool {
+    intake: Intake,
+    budget: Arc<Semaphore>,
+    held: Vec<u8>,
+    shares: Option<OwnedSemaphorePermit>,
+    filling: Option<(KeptId, Box<dyn Filling>)>,
+    failed: bool,
+}
+
+/// A place in the count of waiting mails, given back unless the mail was kept.
+struct Place(Option<Arc<AtomicUsize>>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(waiting) = &self.0 {
+            waiting.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
+impl Spool {
+    pub(super) fn new(intake: Intake, budget: Arc<Semaphore>) -> Self {
+        Self { intake, budget, held: Vec::new(), shares: None, filling: None, failed: false }
+    }
+
+    /// Forgets the mail under way, if there is one.
+    pub(super) fn discard(&mut self) {
+        (self.held, self.shares, self.filling, self.failed) = (Vec::new(), None, None, false);
+    }
+
+    pub(super) async fn take(&mut self, piece: &[u8]) {
+        if self.failed {
+            return;
+        }
+        if let Err(error) = self.try_take(piece).await {
+            self.fail(&error);
+        }
+    }
+
+    async fn try_take(&mut self, piece: &[u8]) -> Result<(), AcceptError> {
+        self.reserve(self.held.len() + piece.len())?;
+        self.held.extend_from_slice(piece);
+        let bytes_max = if self.filling.is_some() { PIECE_BYTES } else { MEMORY_BYTES_MAX };
+        if self.held.len() <= bytes_max {
+            return Ok(());
+        }
+        if self.filling.is_none() {
+            self.filling = Some(self.intake.host.fill().await?);
+        }
+        self.write().await
+    }
+
+    async fn write(&mut self) -> Result<(), AcceptError> {
+        let held = std::mem::take(&mut self.held);
+        match &mut self.filling {
+            Some((_, filling)) if !held.is_empty() => filling.write(Bytes::from(held)).await,
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Takes shares of the budget for this many octets; they are given back with the mail.
+    fn reserve(&mut self, bytes: usize) -> Result<(), AcceptError> {
+        let owned = self.shares.as_ref().map_or(0, OwnedSemaphorePermit::num_permits);
+        let missing = bytes.div_ceil(SHARE_BYTES).saturating_sub(owned);
+        if missing == 0 {
+            return Ok(());
+        }
+        let more = self.budget.clone().try_acquire_many_owned(missing as u32);
+        let more = more.map_err(|_| AcceptError("too many mails are on their way in at once".to_owned()))?;
+        match &mut self.shares {
+            Some(shares) => shares.merge(more),
+            None => self.shares = Some(more),
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, error: &AcceptError) {
+        tracing::warn!(error = %error, "a mail could not be stored and was put off");
+        self.discard();
+        self.failed = true;
+    }
+
+    /// Makes the mail durable, and tells the desk. `None`: nothing of it is left.
+    pub(super) async fn keep(&mut self, envelope: Envelope) -> Option<KeptId> {
+        let kept = if self.failed { None } else { self.try_keep(envelope).await };
+        self.discard();
+        kept
+    }
+
+    async fn try_keep(&mut self, envelope: Envelope) -> Option<KeptId> {
+        // Before it is stored, so that the desk never lowers the count for a mail that is not in it yet.
+        self.intake.waiting.fetch_add(1, Ordering::AcqRel);
+        let mut place = Place(Some(self.intake.waiting.clone()));
+        match self.store(&envelope).await {
+            Ok(id) => {
+                place.0 = None;
+                self.tell(id.clone(), envelope);
+                Some(id)
+            }
+            Err(error) => {
+                self.fail(&error);
+                None
+            }
+        }
+    }
+
+    async fn store(&mut self, envelope: &Envelope) -> Result<KeptId, AcceptError> {
+        let json = serde_json::to_string(envelope).map_err(|error| AcceptError(error.to_string()))?;
+        let cursor = |id: &KeptId| vec![Cursor::set(format!("{SPOOL}{id}"), json)];
+        self.write_rest().await?;
+        let Some((id, filling)) = self.filling.take() else {
+            return self.intake.host.keep(std::mem::take(&mut self.held).into(), cursor).await;
+        };
+        filling.finish(cursor(&id)).await?;
+        Ok(id)
+    }
+
+    async fn write_rest(&mut self) -> Result<(), AcceptError> {
+        if self.filling.is_some() { self.write().await } else { Ok(()) }
+    }
+
+    fn tell(&self, id: KeptId, envelope: Envelope) {
+        tracing::debug!(kept = %id, bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
+        if self.intake.mails.try_send((id, envelope)).is_err() {
+            self.intake.missed.notify_one();
+        }
+    }
+}
