@@ -24,7 +24,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 5] = ["store", "intake", "inbound", "matrix", "footprint"];
+const ALL: [&str; 6] = ["store", "intake", "inbound", "matrix", "mail", "footprint"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -59,8 +59,7 @@ fn main() {
     if wanted("matrix") {
         runtime.block_on(matrix::run(&folder, effort));
     }
-    // Only when named, until the executable knows the kind.
-    if has("mail") {
+    if wanted("mail") {
         mail::run(&folder, effort);
     }
     if wanted("footprint") {

@@ -1,6 +1,6 @@
 //! A relay that has a bad day.
 
-use super::world::{ADA, HELP, World};
+use super::world::{ADA, Behind, HELP, World};
 use crate::peers::{
     postfix::HandIn,
     relay::{Answer, Relay},
@@ -11,7 +11,7 @@ use crate::peers::{
 fn with(script: &[Answer], in_doubt: &str) -> Option<(World, Relay, u64)> {
     let relay = Relay::start(script);
     let more = format!("when_in_doubt = \"{in_doubt}\"\n");
-    let world = World::with(HandIn::Smtp, Some(relay.port), &more)?;
+    let world = World::with(HandIn::Smtp, Behind::Port(relay.port), &more)?;
     world.receive(&Mail::new(ADA, HELP).subject("hello").text("is anybody there?"));
     let conversation = world.conversation("is anybody there?").id;
     Some((world, relay, conversation))
@@ -67,4 +67,16 @@ fn where_a_repeat_is_preferred_the_second_copy_is_the_same_mail() {
     let kept = relay.kept();
     assert_eq!(kept.len(), 2, "{kept:?}");
     assert_eq!(kept[0].letter.id(), kept[1].letter.id(), "whoever has it already knows it by its id");
+}
+
+#[test]
+fn an_answer_goes_out_under_tls_where_the_relay_wants_it() {
+    let Some(world) = World::with(HandIn::Smtp, Behind::PostfixTls, "") else { return };
+    world.receive(&Mail::new(ADA, HELP).subject("hello").text("is anybody there?"));
+    let conversation = world.conversation("is anybody there?").id;
+    let reply = world.sandbox.reply(conversation, "in private");
+    let letter = world.postfix.mailbox("ada").with("in private");
+    world.sandbox.until_status(reply, "delivered");
+    let received = letter.header("Received").unwrap_or_default();
+    assert!(received.contains("with ESMTPS"), "{letter:?}");
 }

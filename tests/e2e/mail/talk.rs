@@ -5,7 +5,7 @@ use crate::{
     http,
     peers::{
         postfix::{HandIn, Letter},
-        swaks::Mail,
+        swaks::{Mail, Swaks},
     },
 };
 
@@ -23,6 +23,15 @@ fn a_mail_with_three_files_arrives_and_its_answer_is_one_that_mail_readers_know_
 #[test]
 fn the_same_by_lmtp() {
     correspond(HandIn::Lmtp);
+}
+
+#[test]
+fn lmtp_is_spoken_with_anybody_who_may_hand_in() {
+    let Some(world) = World::start(HandIn::Lmtp) else { return };
+    Swaks::to(world.port).lmtp().send(&Mail::new(ADA, HELP).subject("hello").text("straight in"));
+    world.conversation("straight in");
+    let refused = Swaks::to(world.port).lmtp().try_send(&Mail::new(ADA, "someone@else.test").text("not ours"));
+    assert!(!refused.is_taken(), "{}", refused.transcript);
 }
 
 fn correspond(hand_in: HandIn) {

@@ -35,13 +35,23 @@ pub(crate) struct World {
     folder: TempDir,
 }
 
-/// The listener and the relay of a bridge. Whatever is not said is as in `lines`.
-pub(crate) fn lines(listener: &str, port: u16, relay: u16) -> String {
+/// Who takes what the gateway sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behind {
+    Postfix,
+    /// By STARTTLS, and only if its certificate is the right one.
+    PostfixTls,
+    /// Somebody on this port.
+    Port(u16),
+}
+
+/// The lines of a bridge's table but for what a test wants otherwise. `relay` are the keys of its table.
+pub(crate) fn lines(listener: &str, port: u16, relay: &str) -> String {
     format!(
         "kind = \"smtp\"\n{listener} = \"127.0.0.1:{port}\"\nhostname = \"desk.{OURS}\"\n\
          addresses = [\"{HELP}\", \"@{OURS}\"]\nfrom = \"{COMPANY} <{HELP}>\"\nverify = \"off\"\n\
          trusted_clients = [\"127.0.0.1\"]\n\
-         relay = {{ host = \"127.0.0.1\", port = {relay}, security = \"none\" }}\n"
+         relay = {{ host = \"127.0.0.1\", {relay} }}\n"
     )
 }
 
@@ -57,11 +67,11 @@ pub(crate) fn desk_and_gateway(folder: &Path, bridge: &str) -> (Sandbox, Gateway
 impl World {
     /// `None` where there is no Postfix, after saying so.
     pub(crate) fn start(hand_in: HandIn) -> Option<Self> {
-        Self::with(hand_in, None, "")
+        Self::with(hand_in, Behind::Postfix, "")
     }
 
-    /// With another relay than Postfix, on this port, and more lines of the bridge's table.
-    pub(crate) fn with(hand_in: HandIn, relay: Option<u16>, more: &str) -> Option<Self> {
+    /// With more lines of the bridge's table.
+    pub(crate) fn with(hand_in: HandIn, behind: Behind, more: &str) -> Option<Self> {
         Postfix::present().then(|| {
             let (folder, port) = (peers::folder(), free_port());
             let postfix = Postfix::start(hand_in, port);
@@ -69,7 +79,16 @@ impl World {
                 HandIn::Smtp => "listen",
                 HandIn::Lmtp => "listen_lmtp",
             };
-            let bridge = lines(listener, port, relay.unwrap_or(postfix.smarthost));
+            let plain = |port: u16| format!("port = {port}, security = \"none\"");
+            let relay = match behind {
+                Behind::Postfix => plain(postfix.smarthost),
+                Behind::Port(port) => plain(port),
+                Behind::PostfixTls => {
+                    let (port, ca) = (postfix.smarthost, postfix.certificate());
+                    format!("port = {port}, security = \"starttls\", ca_file = \"{}\"", ca.display())
+                }
+            };
+            let bridge = lines(listener, port, &relay);
             let (sandbox, gateway) = desk_and_gateway(folder.path(), &format!("{bridge}{more}"));
             let mut world = Self { gateway, sandbox, postfix, port, folder };
             world.come_up();

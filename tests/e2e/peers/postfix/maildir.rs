@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::PathBuf, time::Duration};
 
 use super::Letter;
-use crate::wait::{PATIENCE, until_within};
+use crate::wait::until;
 
 /// How long nothing more must come for it to be believed that nothing does.
 const QUIET: Duration = Duration::from_millis(1500);
@@ -26,20 +26,9 @@ impl Maildir {
         names.into_iter().map(|path| Letter::new(fs::read(path).expect("nobody deletes mails"))).collect()
     }
 
-    /// Returns once there are so many.
-    pub(crate) fn until(&self, count: usize) -> Vec<Letter> {
-        until_within(PATIENCE * 2, &format!("{count} mails in {}", self.folder.display()), || {
-            let letters = self.letters();
-            if letters.len() >= count {
-                return Ok(letters);
-            }
-            Err(format!("{:?}", letters.iter().map(Letter::subject).collect::<Vec<_>>()))
-        })
-    }
-
     /// The one mail whose text holds these words.
     pub(crate) fn with(&self, words: &str) -> Letter {
-        until_within(PATIENCE, &format!("a mail with `{words}`"), || {
+        until(&format!("a mail with `{words}`"), || {
             let letters = self.letters();
             let mut found: Vec<_> = letters.iter().filter(|letter| letter.text().contains(words)).collect();
             assert!(found.len() < 2, "`{words}` came {} times", found.len());
