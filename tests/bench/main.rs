@@ -2,7 +2,7 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [matrix] [store] [footprint] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [matrix] [mail] [store] [footprint] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
@@ -13,6 +13,7 @@ mod homeserver;
 mod inbound;
 mod intake;
 mod load;
+mod mail;
 mod matrix;
 mod plan;
 mod slices;
@@ -24,7 +25,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 5] = ["store", "intake", "inbound", "matrix", "footprint"];
+const ALL: [&str; 6] = ["store", "intake", "inbound", "matrix", "mail", "footprint"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -58,6 +59,9 @@ fn main() {
     }
     if wanted("matrix") {
         runtime.block_on(matrix::run(&folder, effort));
+    }
+    if wanted("mail") {
+        mail::run(&folder, effort);
     }
     if wanted("footprint") {
         footprint::run(&folder, &if large { footprint::Load::large() } else { footprint::Load::small() });

@@ -1,5 +1,5 @@
-//! The real binary against real peers: ngIRCd, InspIRCd with services, a browser, and the sandbox inbox as a process
-//! of its own.
+//! The real binary against real peers: ngIRCd, InspIRCd with services, Synapse, Postfix, a browser, and the sandbox
+//! inbox as a process of its own.
 //!
 //! Everything is driven from outside: settings files, signals, HTTP, and bytes on an IRC connection. It uses nothing
 //! of the library. A missing server is a loud skip on a laptop, and a failure where `CI` is set.
@@ -8,10 +8,12 @@ mod browser;
 mod gateway;
 mod http;
 mod irc;
+mod mail;
 mod matrix;
 mod peers;
 mod process;
 mod sandbox;
+mod small_disk;
 mod wait;
 mod world;
 

@@ -1,6 +1,6 @@
 //! The process among other processes: one owner of the data, a disk that is full, a soft stop.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{fs, process::Command};
 
 use serde_json::json;
 
@@ -13,12 +13,14 @@ use crate::{
         ngircd::{Flood, Ngircd},
     },
     process::run,
+    small_disk::SmallDisk,
     wait::until,
     world::{FAST, World, desk_and_gateway},
 };
 
 /// Callbacks until a full disk must have shown: far more than fit in what is left in the files.
 const CALLBACKS_MAX: u64 = 5_000;
+const DISK_MIB: u64 = 16;
 
 #[test]
 fn a_second_process_on_the_same_data_is_refused_with_the_reason() {
@@ -83,43 +85,13 @@ fn a_health_check_tells_readiness_by_its_exit_status() {
     assert_eq!(gateway.command(&["check"]).code, Some(0));
 }
 
-/// A file system of its own, small enough to be filled.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None` where we may not mount.
-    fn mount(at: PathBuf) -> Option<Self> {
-        fs::create_dir_all(&at).expect("a folder is made");
-        let mut command = Command::new("mount");
-        command.args(["-t", "tmpfs", "-o", "size=16m", "tmpfs"]).arg(&at);
-        (peers::is_root() && run(command).code == Some(0)).then_some(Self(at))
-    }
-
-    fn fill(&self) {
-        let filler = fs::write(self.0.join("filler"), vec![0; 17 << 20]);
-        assert!(filler.is_err(), "a full disk takes no more");
-    }
-
-    fn free(&self) {
-        fs::remove_file(self.0.join("filler")).expect("it was written");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let mut command = Command::new("umount");
-        command.arg("-l").arg(&self.0);
-        drop(run(command));
-    }
-}
-
 #[test]
 fn a_store_that_cannot_be_written_answers_503_and_says_so_until_it_can() {
     let Some(mut world) = World::on_ngircd(Flood::Free, FAST) else { return };
     world.gateway.signal("TERM");
     assert!(world.gateway.wait().success());
     fs::remove_dir_all(world.gateway.data_dir()).expect("our own folder");
-    let Some(disk) = SmallDisk::mount(world.gateway.data_dir()) else {
+    let Some(disk) = SmallDisk::mount(world.gateway.data_dir(), DISK_MIB) else {
         eprintln!("\n*** SKIPPED: a full disk needs the right to mount one ***\n");
         return;
     };

@@ -5,10 +5,15 @@ pub(crate) mod customer;
 pub(crate) mod faulty;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
+pub(crate) mod postfix;
 pub(crate) mod proxy;
 pub(crate) mod python;
+pub(crate) mod relay;
 pub(crate) mod scripted;
 pub(crate) mod server;
+pub(crate) mod sink;
+pub(crate) mod source;
+pub(crate) mod swaks;
 pub(crate) mod synapse;
 pub(crate) mod websocket;
 
@@ -33,7 +38,7 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium)");
+    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium postfix swaks)");
     assert!(std::env::var_os("CI").is_none(), "{text}");
     eprintln!("\n*** SKIPPED: {text} ***\n");
     false

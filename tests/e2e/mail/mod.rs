@@ -1,0 +1,10 @@
+//! Mail: a real Postfix before the gateway and behind it, and programs that send as people and as machines do.
+
+mod world;
+
+mod crashes;
+mod disk;
+mod loops;
+mod peers_themselves;
+mod relays;
+mod talk;
