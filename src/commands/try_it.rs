@@ -1,9 +1,9 @@
 //! `deskbridge try`: the whole product in one process, with nothing to set up. The gateway, the sandbox inbox
-//! with its agent's page, and the sandbox homeserver with its customer's page, on loopback; with `--irc` also a
-//! real IRC network.
+//! with its agent's page, the sandbox homeserver with its customer's page, and a port that takes mail with a page
+//! of what is answered, on loopback; with `--irc` also a real IRC network.
 
 use std::{
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -20,7 +20,7 @@ use crate::{
     gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
     model::InboxName,
     policy::WhenInDoubt,
-    sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings},
+    sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings, mail::PostSettings},
     settings::Kinds,
     store::{Place, SqliteStore, Store},
 };
@@ -29,8 +29,11 @@ const INBOX: &str = "sandbox";
 /// Names of the bridges.
 const IRC: &str = "irc";
 const MATRIX: &str = "matrix";
+const MAIL: &str = "mail";
 /// Where the agent's page usually is.
 const USUAL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8700);
+/// Where mail is usually taken.
+const USUAL_MAIL: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 2525);
 
 #[derive(Debug, Args)]
 pub struct TryArgs {
@@ -46,6 +49,9 @@ pub struct TryArgs {
     /// Where the agent's page listens [default: 127.0.0.1:8700, or a free port when that one is taken]
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<SocketAddr>,
+    /// Where mail is taken [default: 127.0.0.1:2525, or a free port when that one is taken]
+    #[arg(long, value_name = "ADDR")]
+    pub listen_mail: Option<SocketAddr>,
 }
 
 /// Where an IRC network is, from its URL.
@@ -78,10 +84,13 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let store = opened.map_err(|error| Failure::new(error.to_string()))?;
     let store: Arc<dyn Store> = Arc::new(store.map_err(|error| Failure::new(error.to_string()))?);
     bridges.push((MATRIX, matrix_bridge(&sandbox, registry)?));
+    let mail = mail_place(args.listen_mail)?;
+    bridges.push((MAIL, mail_bridge(&sandbox, mail, registry)?));
+    sandbox.set_mail_target(mail);
     let plan = plan(&sandbox, bridges, &data_dir)?;
     let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
-    println!("{}", welcome(&sandbox, &gateway, irc.as_ref(), args, &data_dir));
+    println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, &data_dir));
     let ended = until_told(gateway).await;
     sandbox.stop().await;
     ended.map_err(|error| Failure::new(error.to_string()))
@@ -89,9 +98,9 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
 
 /// A first look must not fail because something else has the usual port.
 async fn start_sandbox(listen: Option<SocketAddr>) -> Result<Sandbox, Failure> {
-    let homeserver = Some(HomeserverSettings::default());
     let start = |listen| {
-        Sandbox::start(SandboxSettings { listen, homeserver: homeserver.clone(), ..SandboxSettings::default() })
+        let (homeserver, post) = (Some(HomeserverSettings::default()), Some(PostSettings::default()));
+        Sandbox::start(SandboxSettings { listen, homeserver, post, ..SandboxSettings::default() })
     };
     let failed = |error| Failure::new(format!("{error}; choose another address by --listen"));
     match listen {
@@ -169,8 +178,44 @@ fn matrix_bridge(sandbox: &Sandbox, registry: &Registry) -> Result<Arc<dyn Bridg
     built(registry, MATRIX, table)
 }
 
+/// The bridge opens the port by itself a moment later; whoever takes it in between is named by the log.
+fn mail_place(listen: Option<SocketAddr>) -> Result<SocketAddr, Failure> {
+    let find = |address| TcpListener::bind(address).and_then(|listener| listener.local_addr());
+    let found = match listen {
+        Some(address) => find(address),
+        None => find(USUAL_MAIL).or_else(|_| find(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))),
+    };
+    found.map_err(|error| Failure::new(format!("no port for mail: {error}; choose another address by --listen-mail")))
+}
+
+/// People write by any mail program; the sandbox's relay takes what is answered and shows it on a page.
+fn mail_bridge(sandbox: &Sandbox, listen: SocketAddr, registry: &Registry) -> Result<Arc<dyn Bridge>, Failure> {
+    let post = sandbox.post().ok_or_else(|| Failure::new("the sandbox has no relay"))?;
+    let desk = PostSettings::default().desk_address;
+    let mut relay = toml::Table::new();
+    relay.insert("host".into(), post.address().ip().to_string().into());
+    relay.insert("port".into(), i64::from(post.address().port()).into());
+    relay.insert("security".into(), "none".into());
+    let mut table = toml::Table::new();
+    for (key, value) in [
+        ("listen", listen.to_string()),
+        ("hostname", "desk.test".to_owned()),
+        ("from", format!("Support <{desk}>")),
+        ("verify", "off".to_owned()),
+    ] {
+        table.insert(key.to_owned(), value.into());
+    }
+    table.insert("addresses".into(), vec![toml::Value::from(desk)].into());
+    table.insert("relay".into(), relay.into());
+    built_as(registry, MAIL, "smtp", table)
+}
+
 fn built(registry: &Registry, kind: &str, table: toml::Table) -> Result<Arc<dyn Bridge>, Failure> {
-    let built = registry.build(&BridgeName::from(kind), kind, table);
+    built_as(registry, kind, kind, table)
+}
+
+fn built_as(registry: &Registry, name: &str, kind: &str, table: toml::Table) -> Result<Arc<dyn Bridge>, Failure> {
+    let built = registry.build(&BridgeName::from(name), kind, table);
     built.map_err(|faults| Failure::new(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
 }
 
@@ -196,7 +241,14 @@ fn irc_place(url: &str) -> Result<IrcPlace, Failure> {
     Ok(IrcPlace { host, port: parsed.port().unwrap_or(if tls { 6697 } else { 6667 }), tls, channel })
 }
 
-fn welcome(sandbox: &Sandbox, gateway: &Gateway, irc: Option<&IrcPlace>, args: &TryArgs, data_dir: &Path) -> String {
+fn welcome(
+    sandbox: &Sandbox,
+    gateway: &Gateway,
+    (irc, mail): (Option<&IrcPlace>, SocketAddr),
+    args: &TryArgs,
+    data_dir: &Path,
+) -> String {
+    let desk = PostSettings::default().desk_address;
     let people = match irc {
         None => "irc              add --irc irc://HOST/CHANNEL to join a network".to_owned(),
         Some(place) => {
@@ -206,10 +258,12 @@ fn welcome(sandbox: &Sandbox, gateway: &Gateway, irc: Option<&IrcPlace>, args: &
             format!("irc              write to the nick `{nick}` on {}:{}{channel}", place.host, place.port)
         }
     };
+    let url = sandbox.url();
     format!(
-        "customer's page  {}/customer\nagent's page     {}/\n{people}\ngateway          http://{}/readyz\ndata             {}\n\nCtrl-C stops it.",
-        sandbox.url(),
-        sandbox.url(),
+        "customer's page  {url}/customer\nagent's page     {url}/\nmail page        {url}/mail\n\
+         mail             to {desk} at smtp://{mail}, for example:\n\
+         \u{20}                printf 'Subject: Hello\\n\\nIt hums.\\n' | curl smtp://{mail} --mail-from ada@example.org --mail-rcpt {desk} -T -\n\
+         {people}\ngateway          http://{}/readyz\ndata             {}\n\nCtrl-C stops it.",
         gateway.address(),
         data_dir.display(),
     )

@@ -158,7 +158,7 @@ pub enum Spoofed {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum BareNewline {
-    /// Refused with 550, on SMTP. LMTP comes from a server of ours and is normalized.
+    /// Refused with 550, on SMTP. What comes by LMTP or from this machine is normalized all the same.
     #[default]
     Reject,
     /// Taken, with a line end in its place.
