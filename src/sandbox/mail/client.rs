@@ -204,7 +204,7 @@ fn sender_line(mail: &OutgoingMail, offers: &[String]) -> String {
     let offered = |name: &str| offers.iter().any(|line| line.split(' ').next() == Some(name));
     let mut line = format!("MAIL FROM:<{}>", mail.sender);
     if offered("SIZE") {
-        line.push_str(&format!(" SIZE={}", mail.raw.len()));
+        line.extend([" SIZE=", &mail.raw.len().to_string()]);
     }
     if offered("8BITMIME") && !mail.raw.is_ascii() {
         line.push_str(" BODY=8BITMIME");

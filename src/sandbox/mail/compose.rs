@@ -43,7 +43,7 @@ pub(super) fn compose(letter: &Letter, date: &str, message_id: &str, boundary: &
     let mut mail = String::new();
     let mut header = |name: &str, value: &str| {
         if !value.is_empty() {
-            mail.push_str(&format!("{name}: {value}\r\n"));
+            mail.extend([name, ": ", value, "\r\n"]);
         }
     };
     header("Date", date);
@@ -59,12 +59,12 @@ pub(super) fn compose(letter: &Letter, date: &str, message_id: &str, boundary: &
         mail.push_str(&text_part(&letter.text));
         return Ok(mail.into_bytes());
     }
-    mail.push_str(&format!("Content-Type: multipart/mixed; boundary=\"{boundary}\"\r\n\r\n"));
-    mail.push_str(&format!("--{boundary}\r\n{}", text_part(&letter.text)));
+    mail.extend(["Content-Type: multipart/mixed; boundary=\"", boundary, "\"\r\n\r\n"]);
+    mail.extend(["--", boundary, "\r\n", &text_part(&letter.text)]);
     for file in &letter.files {
-        mail.push_str(&format!("\r\n--{boundary}\r\n{}", file_part(file)));
+        mail.extend(["\r\n--", boundary, "\r\n", &file_part(file)]);
     }
-    mail.push_str(&format!("\r\n--{boundary}--\r\n"));
+    mail.extend(["\r\n--", boundary, "--\r\n"]);
     Ok(mail.into_bytes())
 }
 
@@ -202,7 +202,7 @@ fn quoted_printable(text: &str) -> String {
             if plain {
                 out.push(char::from(byte));
             } else {
-                out.push_str(&format!("={byte:02X}"));
+                out.extend(["=", &hex::encode_upper([byte])]);
             }
             letters += width;
         }

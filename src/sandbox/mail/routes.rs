@@ -66,7 +66,7 @@ async fn message(State(core): Cores, At(number): At<u64>) -> Answer {
 
 async fn raw(State(core): Cores, At(number): At<u64>) -> Result<Response, Refusal> {
     let mail = found(&core, number)?;
-    Ok(inert("text/plain; charset=utf-8", "inline".to_owned(), mail.raw.clone()))
+    Ok(inert("text/plain; charset=utf-8", "inline", mail.raw.clone()))
 }
 
 async fn file(State(core): Cores, At((number, index)): At<(u64, usize)>) -> Result<Response, Refusal> {
@@ -75,7 +75,7 @@ async fn file(State(core): Cores, At((number, index)): At<(u64, usize)>) -> Resu
     let letters =
         name.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") });
     let disposition = format!("attachment; filename*=utf-8''{}", letters.collect::<String>());
-    Ok(inert("application/octet-stream", disposition, bytes))
+    Ok(inert("application/octet-stream", &disposition, bytes))
 }
 
 fn found(core: &Core, number: u64) -> Result<Arc<ReceivedMail>, Refusal> {
@@ -83,10 +83,10 @@ fn found(core: &Core, number: u64) -> Result<Arc<ReceivedMail>, Refusal> {
 }
 
 /// Bytes from a mail: no browser may take them for more than that.
-fn inert(media_type: &str, disposition: String, bytes: Bytes) -> Response {
+fn inert(media_type: &str, disposition: &str, bytes: Bytes) -> Response {
     let headers = [
         (header::CONTENT_TYPE, media_type),
-        (header::CONTENT_DISPOSITION, &disposition),
+        (header::CONTENT_DISPOSITION, disposition),
         (header::CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::CACHE_CONTROL, "no-store"),
@@ -123,7 +123,7 @@ impl IntoResponse for NotSent {
 async fn send(State(core): Cores, params: Params) -> Result<Response, NotSent> {
     let target = core.target().ok_or(NotSent::NoTarget)?;
     let mut random = fastrand::Rng::new();
-    let letter = letter(&core, params);
+    let letter = letter(&core, &params);
     let domain = letter.from.rsplit_once('@').map_or("", |(_, domain)| domain).to_owned();
     let domain = if domain.is_ascii() { domain } else { "customer.test".to_owned() };
     let message_id = format!("{}@{domain}", token(&mut random));
@@ -140,7 +140,7 @@ async fn send(State(core): Cores, params: Params) -> Result<Response, NotSent> {
     Ok(body(StatusCode::OK, &answer))
 }
 
-fn letter(core: &Core, params: Params) -> Letter {
+fn letter(core: &Core, params: &Params) -> Letter {
     let text = |key: &str| params.text(key).unwrap_or_default().to_owned();
     let to = Some(text("to")).filter(|to| !to.trim().is_empty()).unwrap_or_else(|| core.desk_address());
     let files = params.files.iter().map(|(_, part)| File {

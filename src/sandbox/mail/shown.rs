@@ -113,7 +113,10 @@ fn reply(mail: &ReceivedMail, message: &Message<'_>) -> Value {
     let before = raw_header(message, "References").or_else(|| raw_header(message, "In-Reply-To"));
     let references: Vec<String> = before.into_iter().chain(id.clone()).collect();
     let text = text_of(message).map(|text| first_letters(&text, QUOTE_LETTERS_MAX)).unwrap_or_default();
-    let quote: String = text.lines().map(|line| format!("{}\n", format!("> {line}").trim_end())).collect();
+    let mut quote = String::new();
+    for line in text.lines() {
+        quote.extend([format!("> {line}").trim_end(), "\n"]);
+    }
     json!({
         "to": to.and_then(|to| to.address()),
         "writer": to.and_then(|to| to.name()).or_else(|| to.and_then(|to| to.address())),

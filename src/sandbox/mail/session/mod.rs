@@ -379,9 +379,11 @@ impl Session {
 
     async fn say_lines(&mut self, code: u16, lines: &[&str]) -> Result<(), End> {
         let last = lines.len().saturating_sub(1);
-        let lines = lines.iter().enumerate();
-        let text: String =
-            lines.map(|(index, line)| format!("{code}{}{line}\r\n", if index == last { ' ' } else { '-' })).collect();
+        let code = code.to_string();
+        let mut text = String::new();
+        for (index, line) in lines.iter().enumerate() {
+            text.extend([code.as_str(), if index == last { " " } else { "-" }, line, "\r\n"]);
+        }
         self.wire.write(text.as_bytes()).await
     }
 }
