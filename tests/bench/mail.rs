@@ -249,7 +249,7 @@ impl Postfix {
         let (folder, port) = (folder.join("postfix"), free_port());
         std::fs::create_dir(&folder).expect("the folder can be written");
         layout::lay_out(&folder, POSTFIX, &[(port, "")]).expect("root writes files");
-        let running = Running(layout::start(&folder).spawn().expect("it starts"));
+        let running = Running(layout::start(&folder).stderr(Stdio::null()).spawn().expect("it starts"));
         until("Postfix listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
         Self { _running: running, folder, port }
     }

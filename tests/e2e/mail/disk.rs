@@ -55,7 +55,8 @@ fn a_disk_that_fills_during_a_mail_puts_it_off_and_keeps_no_half_of_it() {
     assert!(answer.starts_with("250 "), "{answer}");
     world.conversation("a large mail");
     assert_eq!(world.sandbox.desk().incoming().count(), 2);
-    drop(world);
+    // The disk goes first, so that the folder below it can.
+    world.gateway.kill();
     drop(disk);
 }
 
@@ -97,22 +98,26 @@ impl Client {
             client.stream.write_all(format!("{command}\r\n").as_bytes()).map_err(|error| error.to_string())?;
             client.expect(code)?;
         }
-        let header =
-            format!("From: <{ADA}>\r\nTo: <{HELP}>\r\nSubject: large\r\nMessage-ID: <large@cust.test>\r\n\r\n");
-        client.stream.write_all(header.as_bytes()).map_err(|error| error.to_string())?;
-        client.stream.write_all(b"a large mail\r\n-- \r\n").map_err(|error| error.to_string())?;
+        let begin = format!(
+            "From: <{ADA}>\r\nTo: <{HELP}>\r\nSubject: large\r\nMessage-ID: <large@cust.test>\r\nMIME-Version: 1.0\r\n\
+             Content-Type: multipart/mixed; boundary=edge\r\n\r\n--edge\r\n\r\na large mail\r\n--edge\r\n\
+             Content-Type: application/octet-stream\r\nContent-Transfer-Encoding: base64\r\n\
+             Content-Disposition: attachment; filename=large.bin\r\n\r\n"
+        );
+        client.stream.write_all(begin.as_bytes()).map_err(|error| error.to_string())?;
         Ok(client)
     }
 
+    /// Of the file in it.
     fn half(&mut self, bytes: usize) {
-        let line = [b"x".repeat(74), b"\r\n".to_vec()].concat();
+        let line = [b"x".repeat(76), b"\r\n".to_vec()].concat();
         self.stream.write_all(&line.repeat(bytes / line.len())).expect("it reads");
     }
 
     /// The rest of the mail, and what the server says to all of it.
     fn end(&mut self) -> String {
         self.half(MAIL_MIB << 20);
-        self.stream.write_all(b"the end\r\n.\r\n").expect("it reads");
+        self.stream.write_all(b"--edge--\r\n.\r\n").expect("it reads");
         self.answer().unwrap_or_else(|error| error)
     }
 

@@ -106,14 +106,17 @@ fn judge_answer(letter: &Letter, picture: &[u8]) {
 /// As a mail reader makes it when one clicks on `reply`.
 fn answer(letter: &Letter, text: &str) -> Mail {
     let references: Vec<_> = letter.references().iter().chain([&letter.id()]).map(|id| format!("<{id}>")).collect();
-    let quoted: String = letter.text().lines().map(|line| format!("> {line}\n")).collect();
+    let quoted: Vec<_> = letter.text().lines().map(|line| format!("> {line}")).collect();
     Mail::new(ADA, &letter.answer_to())
         .header("From", "=?UTF-8?Q?Ad=C3=A8le_M=C3=BCller?= <ada@cust.test>")
         .subject("=?UTF-8?B?UmU6IEdyw7bDn2Ugw6RuZGVybg==?=")
         .id("<second@cust.test>")
         .header("In-Reply-To", &format!("<{}>", letter.id()))
         .header("References", &references.join(" "))
-        .text(&format!("{text}\n\nOn Mon, 30 Nov 2026 at 10:00, {AGENT} via {COMPANY} <{HELP}> wrote:\n{quoted}"))
+        .text(&format!(
+            "{text}\n\nOn Mon, 30 Nov 2026 at 10:00, {AGENT} via {COMPANY} <{HELP}> wrote:\n{}\n",
+            quoted.join("\n")
+        ))
 }
 
 #[test]

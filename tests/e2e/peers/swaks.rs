@@ -88,8 +88,8 @@ impl Sent {
     /// The last thing that the server said before it was told good-bye.
     pub(crate) fn last_answer(&self) -> &str {
         let said = self.transcript.split("-> QUIT").next().unwrap_or_default();
-        let answers = said.lines().filter_map(|line| line.strip_prefix('<'));
-        answers.last().map_or("", |line| line.trim_start_matches(['-', '~', '*', ' ']))
+        let mut answers = said.lines().filter_map(|line| line.strip_prefix('<'));
+        answers.next_back().map_or("", |line| line.trim_start_matches(['-', '~', '*', ' ']))
     }
 }
 

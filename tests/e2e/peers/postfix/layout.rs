@@ -67,11 +67,8 @@ pub(crate) fn lay_out(folder: &Path, main: &str, listeners: &[(u16, &str)]) -> i
          virtual_uid_maps = static:{NOBODY}\nvirtual_gid_maps = static:{NOBODY}\n"
     );
     fs::write(folder.join("main.cf"), format!("{MAIN}{own}{main}"))?;
-    let mut services = SERVICES.to_owned();
-    for (port, options) in listeners {
-        services.push_str(&format!("127.0.0.1:{port} inet n - n - 150 smtpd{options}\n"));
-    }
-    fs::write(folder.join("master.cf"), services)
+    let doors = listeners.iter().map(|(port, options)| format!("127.0.0.1:{port} inet n - n - 150 smtpd{options}"));
+    fs::write(folder.join("master.cf"), format!("{SERVICES}{}\n", doors.collect::<Vec<_>>().join("\n")))
 }
 
 /// Stays in the foreground. It leaves its process group nevertheless, so that [`end`] has to end it.

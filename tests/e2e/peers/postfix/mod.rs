@@ -74,8 +74,8 @@ impl Postfix {
         let (front, smarthost) = (free_port(), free_port());
         let place = folder.path().display();
         certify(folder.path());
-        let boxes: String = PEOPLE.iter().map(|name| format!("{name}@{THEIRS} {name}/\n")).collect();
-        write(folder.path(), "people", &boxes);
+        let boxes = PEOPLE.map(|name| format!("{name}@{THEIRS} {name}/"));
+        write(folder.path(), "people", &(boxes.join("\n") + "\n"));
         // Everything is tried again soon, and nobody is counted.
         let main = format!(
             "relay_domains = {OURS}
