@@ -146,3 +146,18 @@ fn a_bounce_of_the_queue_behind_us_fails_the_message_with_its_words() {
     let desk = world.sandbox.desk();
     assert_eq!((desk.incoming().count(), desk.conversations.len()), (1, 1), "a bounce is no message of anybody's");
 }
+
+/// More than the help desk takes in one message, which is 150 000 characters.
+#[test]
+fn a_mail_longer_than_the_help_desk_takes_is_shown_in_part_and_kept_whole_beside_it() {
+    let Some(world) = World::start(HandIn::Smtp) else { return };
+    let lines: Vec<String> = (0..20_000).map(|line| format!("line number {line} of a long story")).collect();
+    world.receive(&Mail::new(ADA, HELP).subject("long").text(&lines.join("\n")));
+    let conversation = world.conversation("line number 0 of");
+    let message = conversation.messages.first().expect("it was found by it");
+    let attached: Vec<_> =
+        message.attachments.iter().map(|file| http::bytes(&file.data_url).expect("the inbox serves it")).collect();
+    let whole = attached.iter().map(|bytes| String::from_utf8_lossy(bytes));
+    let last = lines.last().expect("there are lines");
+    assert!(whole.into_iter().any(|text| text.contains(last)), "the end of it is nowhere: {:?}", message.attachments);
+}
