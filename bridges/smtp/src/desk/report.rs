@@ -16,6 +16,8 @@ use crate::{
 
 /// Files of one message: the inbox takes no more.
 const FILES_MAX: usize = 15;
+/// Letters of a mail's text that are shown: the inbox takes 150 000, and what stands around the text needs some.
+const TEXT_CHARS_MAX: usize = 140_000;
 /// Addresses that a fact or a line names.
 const NAMED_MAX: usize = 20;
 
@@ -140,8 +142,13 @@ impl Told<'_> {
         if !mail.subject.is_empty() && !same {
             blocks.push(format!("**{}**", escaped(&mail.subject, false)));
         }
-        if !mail.text.is_empty() {
-            blocks.push(mail.text.clone());
+        match self.cut() {
+            Some(beginning) => {
+                blocks.push(beginning.to_owned());
+                blocks.push("*(the rest is in the file whole-text.txt)*".to_owned());
+            }
+            None if !mail.text.is_empty() => blocks.push(mail.text.clone()),
+            None => {}
         }
         let known = |address: &Address| self.before.is_some_and(|thread| thread.has(address));
         let others: Vec<Mailbox> =
@@ -157,6 +164,14 @@ impl Told<'_> {
             blocks.push("*(an empty mail)*".to_owned());
         }
         blocks.join("\n\n")
+    }
+
+    /// The beginning of a text that is too long to be shown whole, up to a line's end where there is one.
+    fn cut(&self) -> Option<&str> {
+        let text = &self.mail().text;
+        let (end, _) = text.char_indices().nth(TEXT_CHARS_MAX)?;
+        let line = text[..end].rfind('\n').filter(|line| *line > end / 2);
+        Some(text[..line.unwrap_or(end)].trim_end())
     }
 
     fn robots_words(&self) -> String {
@@ -192,7 +207,7 @@ impl Told<'_> {
             .iter()
             .map(|file| self.attachment(file.number, file.name.clone(), file.media_type.clone(), Some(file.bytes)))
             .collect();
-        if mail.whole.is_some() && self.attach_whole_text {
+        if mail.whole.is_some() && self.attach_whole_text || self.cut().is_some() {
             files.push(self.attachment(WHOLE_TEXT, "whole-text.txt".to_owned(), Some("text/plain".to_owned()), None));
         }
         files

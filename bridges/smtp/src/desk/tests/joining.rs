@@ -157,6 +157,19 @@ async fn many_files_come_in_several_messages() {
 }
 
 #[tokio::test]
+async fn a_text_that_is_too_long_for_the_inbox_is_cut_and_attached_whole() {
+    let mut rig = Rig::new(r#", "attach_whole_text": false"#);
+    for (lines, expected) in [(1_999, 0), (2_500, 1)] {
+        let text = format!("{}\n", "ä".repeat(69)).repeat(lines);
+        let events = rig.mail(&from_ada(&format!("Message-ID: <{lines}@cust.test>\nSubject: s{lines}"), &text)).await;
+        let message = message(&events[0]);
+        assert_eq!(message.attachments.len(), expected, "{lines} lines");
+        assert!(message.text.chars().count() < 141_000, "{lines} lines");
+        assert_eq!(message.text.ends_with("whole-text.txt)*"), expected == 1, "{lines} lines");
+    }
+}
+
+#[tokio::test]
 async fn a_mail_without_an_author_or_any_text_is_shown_all_the_same() {
     let mut rig = Rig::new("");
     let events = rig.enter("env@x.test", "support@acme.test", Level::Unverified, "To: x@y.test\n\n").await;
