@@ -139,7 +139,8 @@ pub enum Verify {
     /// SPF, DKIM, DMARC and ARC, by asking DNS. For a server that the internet talks to.
     #[default]
     Dns,
-    /// As the mail server in front says. Needs `trusted_authserv_ids`.
+    /// As the mail server in front says. Needs `trusted_authserv_ids`, and `trusted_clients` unless it speaks LMTP or runs
+    /// on this machine.
     Relay,
     /// Nobody is proved.
     Off,

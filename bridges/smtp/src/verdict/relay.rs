@@ -21,7 +21,7 @@ const FIELDS_MAX: usize = 200;
 pub(super) struct Relay {
     /// The names by which it signs its results.
     trusted: Vec<String>,
-    /// Its addresses. Empty when nobody else can reach us.
+    /// Its addresses. Empty when it runs on this machine or speaks LMTP.
     clients: Vec<IpAddr>,
 }
 
@@ -32,7 +32,8 @@ impl Relay {
 
     pub(super) fn read(&self, raw: &[u8], envelope: &Envelope, domain: &str) -> Verdict {
         let unproved = |reason: &str| Verdict::unverified(Some(domain.to_owned()), reason);
-        let comes_by_it = self.clients.is_empty() || hands_on(envelope, &self.clients);
+        let is_here = self.clients.is_empty() && envelope.client.to_canonical().is_loopback();
+        let comes_by_it = is_here || hands_on(envelope, &self.clients);
         if !comes_by_it {
             // Whoever comes past it can write all that it writes.
             return unproved("The mail did not come by the mail server in front, so nobody has checked its sender.");
@@ -172,9 +173,18 @@ mod tests {
         }
     }
 
+    #[test]
+    fn without_any_address_the_server_in_front_is_on_this_machine() {
+        let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: Vec::new() };
+        let raw = [PASS, RECEIVED, SENDERS].concat();
+        for (client, expected) in [("::1", Level::Verified), ("192.0.2.1", Level::Unverified)] {
+            assert_eq!(relay.read(raw.as_bytes(), &by(client, "ESMTP"), "cust.test").level, expected, "{client}");
+        }
+    }
+
     fn level(parts: &[&str]) -> Level {
         let relay = Relay { trusted: vec!["mx.acme.test".to_owned()], clients: Vec::new() };
-        relay.read(parts.concat().as_bytes(), &by("192.0.2.1", "ESMTP"), "cust.test").level
+        relay.read(parts.concat().as_bytes(), &by("127.0.0.1", "ESMTP"), "cust.test").level
     }
 
     #[test]
