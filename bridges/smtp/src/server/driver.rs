@@ -25,7 +25,7 @@ use crate::tls::ServerTls;
 use super::{
     limits::Seat,
     machine::{Admission, Input, Machine, Now, Output, QUIT, Site},
-    spool::{Intake, Spool},
+    spool::{Intake, Spool, has_memory},
 };
 
 type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -163,6 +163,7 @@ impl Session {
     fn admit(&self, bytes: u64) -> Admission {
         let intake = &self.door.intake;
         if intake.waiting.load(Ordering::Acquire) >= self.door.spool_max
+            || !has_memory(&self.door.budget, bytes)
             || intake.host.free_bytes() < bytes.saturating_mul(2).max(FREE_BYTES_MIN)
         {
             Admission::NoRoom
