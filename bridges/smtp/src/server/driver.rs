@@ -207,7 +207,7 @@ impl Session {
 
 async fn secure(door: Arc<Door>, tcp: TcpStream) -> io::Result<Socket> {
     let Some(tls) = &door.tls else { return Err(io::ErrorKind::Unsupported.into()) };
-    let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std()));
+    let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std(), door.site.timing.certificate));
     let handshake = timeout(door.site.timing.handshake, acceptor.accept(tcp));
     Ok(Either::Right(Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??)))
 }
