@@ -18,6 +18,7 @@ use super::*;
 use crate::envelope::Envelope;
 
 mod room;
+mod secured;
 
 /// For anything that must come; no test waits so long but one that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
