@@ -17,6 +17,7 @@ use tokio::{
 use super::*;
 use crate::envelope::Envelope;
 
+mod ends;
 mod room;
 mod secured;
 
