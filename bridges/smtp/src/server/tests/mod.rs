@@ -18,6 +18,7 @@ use super::*;
 use crate::envelope::Envelope;
 
 mod ends;
+mod lmtp;
 mod room;
 mod secured;
 
