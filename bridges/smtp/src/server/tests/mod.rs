@@ -18,6 +18,7 @@ use super::*;
 use crate::envelope::Envelope;
 
 mod ends;
+mod flood;
 mod lmtp;
 mod room;
 mod secured;
