@@ -1,8 +1,11 @@
 //! TLS by STARTTLS and from the first octet, and what comes in its place.
 
-use std::fs;
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, crypto::ring};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tempfile::TempDir;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -36,8 +39,8 @@ fn secured(timing: Timing) -> Secured {
     Secured { running, folder, certificate }
 }
 
-/// The handshake of a client that trusts this certificate alone.
-async fn shake(tcp: TcpStream, trusted: &CertificateDer<'static>) -> std::io::Result<TlsStream<TcpStream>> {
+/// Of a client that trusts this certificate alone.
+fn trusting(trusted: &CertificateDer<'static>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(trusted.clone()).unwrap();
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -45,8 +48,12 @@ async fn shake(tcp: TcpStream, trusted: &CertificateDer<'static>) -> std::io::Re
         .unwrap()
         .with_root_certificates(roots)
         .with_no_client_auth();
+    Arc::new(config)
+}
+
+async fn shake(tcp: TcpStream, trusted: &CertificateDer<'static>) -> std::io::Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(NAME).unwrap();
-    timeout(PATIENCE, TlsConnector::from(Arc::new(config)).connect(name, tcp)).await.expect("a handshake ends")
+    timeout(PATIENCE, TlsConnector::from(trusting(trusted)).connect(name, tcp)).await.expect("a handshake ends")
 }
 
 impl Secured {
@@ -151,6 +158,47 @@ async fn a_broken_handshake_ends_its_own_session_alone() {
     assert_eq!(server.running.kept(), 1);
 }
 
+/// Sends what the client has to send, in one piece.
+async fn push(client: &mut ClientConnection, tcp: &mut TcpStream) {
+    let mut bytes = Vec::new();
+    while client.wants_write() {
+        client.write_tls(&mut bytes).unwrap();
+    }
+    tcp.write_all(&bytes).await.unwrap();
+}
+
+/// `false`: the server has no more to say.
+async fn pull(client: &mut ClientConnection, tcp: &mut TcpStream) -> bool {
+    let mut buffer = vec![0; 4096];
+    let count = timeout(PATIENCE, tcp.read(&mut buffer)).await.expect("something is heard").unwrap();
+    let mut bytes = &buffer[..count];
+    while !bytes.is_empty() {
+        client.read_tls(&mut bytes).unwrap();
+        client.process_new_packets().unwrap();
+    }
+    count > 0
+}
+
+#[tokio::test]
+async fn who_speaks_before_the_greeting_within_tls_is_shown_out() {
+    let server = secured(TIMING);
+    let mut tcp = TcpStream::connect(server.implicit()).await.unwrap();
+    let name = ServerName::try_from(NAME).unwrap();
+    let mut client = ClientConnection::new(trusting(&server.certificate), name).unwrap();
+    // Goes out together with the last piece of the handshake, so that it is there first.
+    client.writer().write_all(format!("{BEGIN}BDAT 3 LAST\r\nx\r\n").as_bytes()).unwrap();
+    while client.is_handshaking() {
+        push(&mut client, &mut tcp).await;
+        assert!(pull(&mut client, &mut tcp).await, "the server goes before the handshake is done");
+    }
+    push(&mut client, &mut tcp).await;
+    while pull(&mut client, &mut tcp).await {}
+    let mut heard = String::new();
+    client.reader().read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "554 5.5.0 the server speaks first\r\n");
+    assert_eq!(server.running.kept(), 0);
+}
+
 #[tokio::test]
 async fn a_handshake_that_never_ends_is_ended() {
     let server = secured(Timing { handshake: Duration::from_millis(50), ..TIMING });
@@ -190,7 +238,7 @@ async fn the_next_connection_is_served_a_changed_certificate() {
             server.before_handshake().await
         };
         let tls = shake(tcp, &changed).await.unwrap();
-        assert_eq!(tls.get_ref().1.peer_certificates().unwrap(), [changed.clone()]);
+        assert_eq!(tls.get_ref().1.peer_certificates(), Some(std::slice::from_ref(&changed)));
     }
     let tcp = TcpStream::connect(server.implicit()).await.unwrap();
     assert!(shake(tcp, &server.certificate).await.is_err());
