@@ -30,6 +30,8 @@ pub struct Recorded {
     /// While true, `accept` is refused and nothing is recorded.
     pub refuses: bool,
     pub refused: usize,
+    /// What the disk has left. `None`: more than anybody asks for.
+    pub free_bytes: Option<u64>,
 }
 
 /// A [`HostPort`] that keeps everything in memory.
@@ -120,6 +122,9 @@ impl HostPort for RecordingHost {
         let recorded = self.recorded();
         let found = recorded.cursors.iter().filter(|(name, _)| name.starts_with(prefix));
         Ok(found.map(|(name, value)| Cursor::set(name, value)).collect())
+    }
+    fn free_bytes(&self) -> u64 {
+        self.recorded().free_bytes.unwrap_or(u64::MAX)
     }
     fn state(&self, state: BridgeState) {
         self.recorded().states.push(state);

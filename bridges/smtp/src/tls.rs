@@ -12,9 +12,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 
 use crate::settings::TlsSettings;
 
-/// How long a look at the files' times is good for.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
-
 /// The server's side of TLS, as its files are now.
 #[derive(Debug)]
 pub(crate) struct ServerTls {
@@ -39,11 +36,11 @@ impl ServerTls {
         Ok(Self { files: files.clone(), current: Mutex::new(Current { config, stamps, looked: now }) })
     }
 
-    /// For the next connection. While changed files make no sense, for example because only one of them is written yet, the
+    /// For the next connection. A look at the files is good for so long. While changed files make no sense, for example because only one of them is written yet, the
     /// certificate that was read before stays.
-    pub(crate) fn config(&self, now: Instant) -> Arc<ServerConfig> {
+    pub(crate) fn config(&self, now: Instant, good_for: Duration) -> Arc<ServerConfig> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if now.duration_since(current.looked) >= LOOK_AGAIN {
+        if now.duration_since(current.looked) >= good_for {
             current.looked = now;
             let stamps = stamps(&self.files);
             if stamps != current.stamps {
@@ -93,6 +90,8 @@ mod tests {
 
     use super::*;
 
+    const GOOD_FOR: Duration = Duration::from_secs(5);
+
     fn write(files: &TlsSettings, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
         let made = rcgen::generate_simple_self_signed(names).unwrap();
@@ -111,13 +110,13 @@ mod tests {
         assert_eq!(ServerTls::load(&files, start).unwrap_err().key, "tls.key_file");
         write(&files, &["a.test"]);
         let tls = ServerTls::load(&files, start).unwrap();
-        let first = tls.config(start);
+        let first = tls.config(start, GOOD_FOR);
         write(&files, &["a-much-longer-name.test", "another.test"]);
-        assert!(Arc::ptr_eq(&first, &tls.config(start + LOOK_AGAIN / 2)), "it looks seldom");
-        let second = tls.config(start + LOOK_AGAIN);
+        assert!(Arc::ptr_eq(&first, &tls.config(start + GOOD_FOR / 2, GOOD_FOR)), "it looks seldom");
+        let second = tls.config(start + GOOD_FOR, GOOD_FOR);
         assert!(!Arc::ptr_eq(&first, &second));
         fs::write(&files.key_file, "half a file").unwrap();
-        assert!(Arc::ptr_eq(&second, &tls.config(start + LOOK_AGAIN * 2)));
+        assert!(Arc::ptr_eq(&second, &tls.config(start + GOOD_FOR * 2, GOOD_FOR)));
         fs::write(&files.cert_file, "").unwrap();
         assert_eq!(ServerTls::load(&files, start).unwrap_err().key, "tls.cert_file");
     }

@@ -25,7 +25,7 @@ use crate::tls::ServerTls;
 use super::{
     limits::Seat,
     machine::{Admission, Input, Machine, Now, Output, QUIT, Site},
-    spool::{Intake, Spool},
+    spool::{Intake, Spool, has_memory},
 };
 
 type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -83,15 +83,20 @@ impl Session {
 
     async fn talk(&mut self, tcp: TcpStream, stop: &CancellationToken) -> io::Result<()> {
         tcp.set_nodelay(true)?;
-        let mut socket =
-            if self.door.implicit { Box::pin(secure(self.door.clone(), tcp)).await? } else { Either::Left(tcp) };
+        let entered = if self.door.implicit {
+            Box::pin(secure(self.door.clone(), tcp, stop)).await?
+        } else {
+            Some(Either::Left(tcp))
+        };
+        let Some(mut socket) = entered else { return Ok(()) };
         let first = if spoke_first(&mut socket)? { Input::Bytes(b"?") } else { Input::Greet };
         self.machine.handle(first, now(self.seat.is_crowded()));
         loop {
             match self.converse(&mut socket, stop).await? {
                 Next::Secure => {
                     let Either::Left(tcp) = socket else { return Ok(()) };
-                    socket = Box::pin(secure(self.door.clone(), tcp)).await?;
+                    let Some(secured) = Box::pin(secure(self.door.clone(), tcp, stop)).await? else { return Ok(()) };
+                    socket = secured;
                     self.machine.handle(Input::Secured, now(self.seat.is_crowded()));
                 }
                 Next::Wait | Next::End => return Ok(()),
@@ -163,6 +168,7 @@ impl Session {
     fn admit(&self, bytes: u64) -> Admission {
         let intake = &self.door.intake;
         if intake.waiting.load(Ordering::Acquire) >= self.door.spool_max
+            || !has_memory(&self.door.budget, bytes)
             || intake.host.free_bytes() < bytes.saturating_mul(2).max(FREE_BYTES_MIN)
         {
             Admission::NoRoom
@@ -204,11 +210,15 @@ impl Session {
     }
 }
 
-async fn secure(door: Arc<Door>, tcp: TcpStream) -> io::Result<Socket> {
+/// `None`: the server is stopping. No mail is on its way yet, so nobody waits for the end of a handshake.
+async fn secure(door: Arc<Door>, tcp: TcpStream, stop: &CancellationToken) -> io::Result<Option<Socket>> {
     let Some(tls) = &door.tls else { return Err(io::ErrorKind::Unsupported.into()) };
-    let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std()));
+    let acceptor = TlsAcceptor::from(tls.config(Instant::now().into_std(), door.site.timing.certificate));
     let handshake = timeout(door.site.timing.handshake, acceptor.accept(tcp));
-    Ok(Either::Right(Box::new(handshake.await.map_err(|_| io::ErrorKind::TimedOut)??)))
+    tokio::select! {
+        shaken = handshake => Ok(Some(Either::Right(Box::new(shaken.map_err(|_| io::ErrorKind::TimedOut)??)))),
+        () = stop.cancelled() => Ok(None),
+    }
 }
 
 /// Did the client send something before it was greeted?

@@ -70,7 +70,7 @@ pub(crate) enum Admission {
     Welcome,
     /// The client sends more in a minute than it may.
     TooFast,
-    /// No room on the disk or in the queue.
+    /// No room on the disk, in memory or in the queue.
     NoRoom,
 }
 

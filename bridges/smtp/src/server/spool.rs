@@ -36,6 +36,12 @@ pub(super) fn budget(bytes: usize) -> Arc<Semaphore> {
     Arc::new(Semaphore::new(bytes / SHARE_BYTES))
 }
 
+/// Could a mail of this declared size be held now? What it takes is reserved only as it comes.
+pub(super) fn has_memory(budget: &Semaphore, bytes: u64) -> bool {
+    let held = bytes.clamp(1, MEMORY_BYTES_MAX as u64) as usize;
+    budget.available_permits() >= held.div_ceil(SHARE_BYTES)
+}
+
 pub(super) struct Spool {
     intake: Intake,
     budget: Arc<Semaphore>,

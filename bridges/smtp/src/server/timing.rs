@@ -16,6 +16,8 @@ pub(crate) struct Timing {
     /// For a whole session. A mail that is on its way then may end.
     pub(crate) session: Duration,
     pub(crate) handshake: Duration,
+    /// How long a look at the certificate's files is good for.
+    pub(crate) certificate: Duration,
     /// For a client to take what is written to it.
     pub(crate) write: Duration,
     /// For a client to see our last words before the connection is gone.
@@ -32,6 +34,7 @@ pub(crate) const TIMING: Timing = Timing {
     slow_after: Duration::from_secs(30),
     session: Duration::from_mins(30),
     handshake: Duration::from_secs(30),
+    certificate: Duration::from_secs(5),
     write: Duration::from_mins(1),
     goodbye: Duration::from_secs(2),
     stop: Duration::from_secs(30),

@@ -89,6 +89,42 @@ fn no_form_of_line_end_smuggles_a_second_mail_in() {
 }
 
 #[test]
+fn programs_on_this_machine_may_use_its_line_ends_and_nobody_else_may() {
+    for (address, normalizes) in [
+        ("127.0.0.1", true),
+        ("127.1.2.3", true),
+        ("::1", true),
+        ("::ffff:127.0.0.1", true),
+        ("192.0.2.7", false),
+        ("10.0.0.1", false),
+        ("0.0.0.0", false),
+        ("2001:db8::1", false),
+        ("::ffff:192.0.2.7", false),
+        ("::127.0.0.1", false),
+    ] {
+        for chunked in [false, true] {
+            let mut client = Client::begun(site());
+            client.machine.client = address.parse().unwrap();
+            let mail = "Subject: x\n\na\nb\rc\r\n";
+            let reply = if chunked {
+                client.say(&format!("BDAT {} LAST\r\n{mail}", mail.len()))
+            } else {
+                data(&mut client, &format!("{mail}.\r\n"))
+            };
+            let expected = if normalizes { "250 2.0.0" } else { "550 5.5.2" };
+            assert!(reply.starts_with(expected), "{address} {chunked}: {reply}");
+            let kept: Vec<_> = client.kept.iter().map(|(_, body)| &body[..]).collect();
+            let whole: &[&[u8]] = &[b"Subject: x\r\n\r\na\r\nb\r\nc\r\n"];
+            assert_eq!(kept, if normalizes { whole } else { &[] }, "{address} {chunked}");
+        }
+    }
+    // Their commands end like everybody's.
+    let mut client = Client::begun(site());
+    client.machine.client = [127, 0, 0, 1].into();
+    assert_eq!(codes(&client.say("NOOP\n")), "500");
+}
+
+#[test]
 fn two_line_ends_and_a_dot_end_a_mail_whatever_stood_before() {
     let mut client = Client::begun(site());
     let reply = data(&mut client, "a\r\r\n.\r\nNOOP\r\n");
