@@ -237,7 +237,8 @@ async fn proofs_can_be_switched_off_or_left_to_the_relay() {
     let off = ask(&judge(r#""verify": "off""#), &case).await;
     assert_eq!((off.level, off.retry), (Level::Unverified, false));
     assert!(off.reason.contains("off"));
-    let relay = judge(r#""verify": "relay", "trusted_authserv_ids": ["mx.acme.test"]"#);
+    let relay =
+        judge(r#""verify": "relay", "trusted_authserv_ids": ["mx.acme.test"], "trusted_clients": ["203.0.113.9"]"#);
     assert_eq!(ask(&relay, &case).await.level, Level::Unverified);
     let received = "Received: from a by mx.acme.test; Mon, 1 Jan 2024 00:00:00 +0000\r\n";
     let said =
