@@ -289,7 +289,8 @@ fn reply_of(outgoing: &PublicOutgoing<'_>, bridge: &BridgeName) -> Reply {
 fn agent_of(outgoing: &PublicOutgoing<'_>) -> Option<Agent> {
     let sender = outgoing.sender?;
     let name = sender.name.as_deref()?.to_owned();
-    Some(Agent { id: agent_id(sender.kind.as_deref(), sender.id?), name })
+    let is_robot = sender.kind.as_deref() != Some(USER);
+    Some(Agent { id: agent_id(sender.kind.as_deref(), sender.id?), name, is_robot })
 }
 
 /// People and robots are numbered apart in the inbox. Of letters, digits and hyphens only, so that a network can make a

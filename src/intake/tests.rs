@@ -30,6 +30,7 @@ fn event() -> Inbound {
     let peer = Peer {
         id: "a:ada".into(),
         name: "ada".into(),
+        quiet: false,
         facts: std::collections::BTreeMap::new(),
         email: None,
         picture: None,
@@ -40,6 +41,7 @@ fn event() -> Inbound {
         text: "hello".into(),
         attachments: Vec::new(),
         reply_to: None,
+        quiet: false,
         facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };

@@ -302,6 +302,7 @@ mod tests {
                 text: text.into(),
                 attachments: Vec::new(),
                 reply_to: Some(Target::Event("another".into())),
+                quiet: false,
                 facts: std::collections::BTreeMap::new(),
                 thread_facts: BTreeMap::new(),
             };

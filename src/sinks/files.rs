@@ -279,6 +279,7 @@ mod tests {
             text: String::new(),
             attachments: vec![file],
             reply_to: None,
+            quiet: false,
             facts: std::collections::BTreeMap::new(),
             thread_facts: BTreeMap::new(),
         };

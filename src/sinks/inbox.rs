@@ -185,6 +185,12 @@ impl InboxSink {
         self.create(bridge, thread, session.conversation, &new).await
     }
 
+    /// Whether a thread has a conversation, as far as we know.
+    async fn is_known(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<bool, Fault> {
+        let known = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
+        Ok(known.is_some())
+    }
+
     /// The text, and behind it where the conversation of another thread is, as far as there is one.
     async fn with_link(&self, bridge: &BridgeName, text: &str, see: Option<&ThreadId>) -> Result<String, Fault> {
         let Some(thread) = see else { return Ok(text.to_owned()) };
@@ -336,6 +342,9 @@ impl Sink for InboxSink {
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
         let done = match &envelope.order {
+            Order::Post { bridge, thread, message } if message.quiet && self.is_known(bridge, thread).await? => {
+                self.note(&envelope.key, (bridge, thread), &message.text, message.reply_to.as_ref()).await
+            }
             Order::Post { bridge, thread, message } => self.post(envelope, bridge, thread, message).await,
             Order::Note { bridge, thread, text, reply_to, see } => {
                 let text = self.with_link(bridge, text, see.as_ref()).await?;

@@ -326,7 +326,11 @@ impl Model {
         let cursors = &self.cursors;
         self.blobs.retain(|id, (_, held_by)| {
             let number = BlobId(id.clone()).number();
-            number >= Some(first_kept) || held_by.as_ref().is_some_and(|cursor| cursors.contains_key(cursor))
+            number >= Some(first_kept)
+                || held_by.as_ref().is_some_and(|(scope, name)| {
+                    let held = (scope.clone(), format!("held/{id}"));
+                    cursors.contains_key(&(scope.clone(), name.clone())) || cursors.contains_key(&held)
+                })
         });
         rows - self.rows.len() + known - self.known.len()
     }

@@ -123,6 +123,7 @@ fn envelope(number: usize) -> NewEnvelope {
         peer: Peer {
             id: thread.as_str().into(),
             name: "peer".into(),
+            quiet: false,
             facts: std::collections::BTreeMap::new(),
             email: None,
             picture: None,
@@ -131,6 +132,7 @@ fn envelope(number: usize) -> NewEnvelope {
         text: format!("{} {}", "x".repeat(TEXT_BYTES), number / LANES + 1),
         attachments: Vec::new(),
         reply_to: None,
+        quiet: false,
         facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };

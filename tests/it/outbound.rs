@@ -80,7 +80,7 @@ async fn each_agent_has_a_name_and_a_picture_and_the_inboxs_own_texts_have_neith
     assert!(pictures.iter().all(|picture| picture.starts_with(b"\x89PNG")));
     assert_ne!(pictures[0], pictures[1]);
     for nobody in ["user-3", "user-99", "bot-5", "5"] {
-        let agent = bridge_api::Agent { id: nobody.into(), name: "x".into() };
+        let agent = bridge_api::Agent { id: nobody.into(), name: "x".into(), is_robot: false };
         assert_eq!(host.agent_picture(&agent).await.unwrap(), None, "{nobody}");
     }
 }
@@ -91,7 +91,7 @@ async fn pictures_that_cannot_be_read_are_none_and_hold_nothing() {
     let world = answered().await;
     world.wait_for_rest().await;
     world.sandbox.faults().add(RouteRule::always(RouteClass::Probes, RouteFault::Unauthorized));
-    let agent = bridge_api::Agent { id: "user-5".into(), name: "Grace".into() };
+    let agent = bridge_api::Agent { id: "user-5".into(), name: "Grace".into(), is_robot: false };
     assert_eq!(world.network.host().await.agent_picture(&agent).await.unwrap(), None);
     world.sandbox.reply(1, "hello").unwrap();
     assert_eq!(world.network.wait_for_texts("a:ada", 1).await, ["hello"]);

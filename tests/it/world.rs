@@ -318,6 +318,7 @@ pub(crate) fn message(peer: &str, event: &str, text: &str) -> Inbound {
         text: text.into(),
         attachments: Vec::new(),
         reply_to: None,
+        quiet: false,
         facts: std::collections::BTreeMap::new(),
         thread_facts: std::collections::BTreeMap::new(),
     };

@@ -56,6 +56,10 @@ pub struct Message {
     pub text: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attachments: Vec<Attachment>,
+    /// Written by a robot: shown as a private note where the thread has a conversation, so that nothing is reopened
+    /// for it, and as a message where it has none.
+    #[serde(default)]
+    pub quiet: bool,
     /// What this one answers, where the network says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply_to: Option<Target>,
@@ -145,6 +149,9 @@ pub struct Agent {
     pub id: AgentId,
     /// For people to read.
     pub name: String,
+    /// A program, which answers by itself.
+    #[serde(default)]
+    pub is_robot: bool,
 }
 
 /// One order to cause one effect on the network.

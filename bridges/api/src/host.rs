@@ -134,7 +134,8 @@ impl Host {
     }
     /// Keeps bytes and cursors, in one transaction: durable when this returns. For what fits into memory; many
     /// callers share one sync of the disk. Kept bytes go when the gateway's time of remembering is over, the
-    /// first of the cursors is removed and nothing that may name them waits.
+    /// first of the cursors is removed, there is no cursor `held/` with their id behind it, and nothing waits that
+    /// was reported within the hour after they came.
     pub async fn keep(
         &self,
         bytes: Bytes,

@@ -23,12 +23,13 @@ impl Address {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let (local, domain) = text.rsplit_once('@')?;
         let local = unquoted(local)?;
-        let domain = domain.strip_suffix('.').unwrap_or(domain);
+        // Before it is measured: some letters are longer when they are small.
+        let domain = domain.strip_suffix('.').unwrap_or(domain).to_lowercase();
         let sizes = (1..=LOCAL_BYTES_MAX).contains(&local.len()) && (1..=DOMAIN_BYTES_MAX).contains(&domain.len());
-        if !sizes || local.len() + 1 + domain.len() > ADDRESS_BYTES_MAX || !is_local(&local) || !is_domain(domain) {
+        if !sizes || local.len() + 1 + domain.len() > ADDRESS_BYTES_MAX || !is_local(&local) || !is_domain(&domain) {
             return None;
         }
-        let text = format!("{local}@{}", domain.to_lowercase());
+        let text = format!("{local}@{domain}");
         Some(Self { text: text.into(), at: local.len() })
     }
 
@@ -161,6 +162,7 @@ mod tests {
             (".ada@cust.test", None),
             ("a..b@cust.test", None),
             ("ada@cust..test", None),
+            ("ada@İİİİİİİİİİİİİİİİİİİİİİİİİİİİİİ.test", None),
             ("ada@-cust.test", None),
             ("ada\r\n@cust.test", None),
             ("ad\0a@cust.test", None),
@@ -171,6 +173,16 @@ mod tests {
         }
         assert!(Address::parse(&format!("{}@c.test", "a".repeat(64))).is_some());
         assert!(Address::parse(&format!("{}@c.test", "a".repeat(65))).is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn an_address_is_read_back_as_it_was_written(text in "[a-zA-ZİßÄ.+]{1,20}@[a-zİÄß.-]{1,70}") {
+            if let Some(address) = Address::parse(&text) {
+                let again = Address::parse(address.as_str());
+                proptest::prop_assert_eq!(again.as_ref().map(Address::as_str), Some(address.as_str()));
+            }
+        }
     }
 
     #[test]

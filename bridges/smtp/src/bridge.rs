@@ -111,7 +111,8 @@ impl MailDesk {
         addressed.bytes = composed.bytes;
         let accepted = self.relay.send(&addressed, composed.pieces).await?;
         tracing::info!(key = out.key.as_str(), reply = accepted.words.as_str(), "the relay took a mail");
-        Ok(Sent { event: Some(letter.message_id.as_str().into()), remark: None })
+        let remark = (!accepted.left_out.is_empty()).then(|| accepted.left_out.join("\n"));
+        Ok(Sent { event: Some(letter.message_id.as_str().into()), remark })
     }
 }
 

@@ -328,6 +328,10 @@ impl Settings {
                 let reason = format!("`{text}` is neither an address nor `@` and a domain");
                 return Err(SettingsFault::new(format!("addresses.{index}"), reason));
             }
+            if text.split_once('@').is_some_and(|(local, _)| local.contains(self.separator)) {
+                let reason = format!("`{text}` holds the separator `{}`: choose another `separator`", self.separator);
+                return Err(SettingsFault::new(format!("addresses.{index}"), reason));
+            }
             if self.addresses[..index].iter().any(|other| other.eq_ignore_ascii_case(text)) {
                 return Err(SettingsFault::new(format!("addresses.{index}"), format!("`{text}` is named twice")));
             }

@@ -47,7 +47,13 @@ impl Fill for Filling {
         blocking(move || blobs.place(&id, &file)).await?;
         self.placed = true;
         let (id, bytes) = (self.id.clone(), self.bytes);
-        self.writer.call(move |work| Ok(accept::filled(work, &id, bytes, &cursors)?)).await
+        let filled = self.writer.call(move |work| Ok(accept::filled(work, &id, bytes, &cursors)?)).await;
+        if matches!(filled, Err(StoreError::Unwritable(_))) {
+            // Nobody will ever name it, and the disk may be full.
+            let (blobs, id) = (self.blobs.clone(), self.id.clone());
+            blocking(move || blobs.remove(&id)).await.ok();
+        }
+        filled
     }
 }
 

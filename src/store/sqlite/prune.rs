@@ -72,11 +72,11 @@ fn keys(work: &Work, progress: &mut Progress, before_millis: i64) -> rusqlite::R
 }
 
 /// Forgets large blobs that no living or dead envelope can name (they were there before it arrived, by less than
-/// an hour) and no cursor holds. Returns those whose files may go.
+/// an hour) and no cursor holds: neither the one that it came with, nor `held/` and its id. Returns those whose files may go.
 pub(super) fn blobs(work: &Work, before_millis: i64) -> rusqlite::Result<Vec<BlobId>> {
     let before_millis = unnamed_before(work, before_millis)?;
     let sql = "DELETE FROM blob WHERE made < ?1 AND NOT EXISTS
-        (SELECT 1 FROM cursor WHERE cursor.scope = blob.scope AND cursor.name = blob.name) RETURNING id";
+        (SELECT 1 FROM cursor WHERE cursor.scope = blob.scope AND cursor.name IN (blob.name, 'held/' || blob.id)) RETURNING id";
     let mut gone = work.connection().prepare_cached(sql)?;
     gone.query_map([before_millis], |row| row.get(0).map(BlobId))?.collect()
 }
@@ -85,7 +85,8 @@ pub(super) fn blobs(work: &Work, before_millis: i64) -> rusqlite::Result<Vec<Blo
 pub(super) fn kept(work: &Work, before_millis: i64) -> rusqlite::Result<bool> {
     let before = BlobNames::first_of(unnamed_before(work, before_millis)?);
     let sql = "DELETE FROM kept WHERE n IN (SELECT n FROM kept WHERE n < ?1 AND NOT EXISTS
-        (SELECT 1 FROM cursor WHERE cursor.scope = kept.scope AND cursor.name = kept.name) ORDER BY n LIMIT ?2)";
+        (SELECT 1 FROM cursor WHERE cursor.scope = kept.scope AND cursor.name IN (kept.name, 'held/' || kept.id))
+        ORDER BY n LIMIT ?2)";
     let gone = work.connection().prepare_cached(sql)?.execute(params![before, SLICE])?;
     Ok(gone as i64 == SLICE)
 }

@@ -117,6 +117,17 @@ async fn pruning_keeps_the_blobs_whose_cursor_is_still_there(store: &dyn Store) 
     fill.finish(vec![cursor("large", Some("x")), cursor("other", Some("x"))]).await.unwrap();
     assert_eq!(store.cursors("mail", "").await.unwrap().len(), 3, "they come together");
     for (id, name) in [(small, "small"), (large, "large")] {
+        let held = format!("held/{}", id.0);
+        store
+            .accept(Batch { cursors: vec![cursor(name, None), cursor(&held, Some("x"))], ..Batch::default() }, NOW)
+            .await
+            .unwrap();
+        store.prune(much_later).await.unwrap();
+        assert!(store.blob(&id).await.unwrap().is_some(), "{name} is held by another name");
+        store
+            .accept(Batch { cursors: vec![cursor(name, Some("x")), cursor(&held, None)], ..Batch::default() }, NOW)
+            .await
+            .unwrap();
         store.prune(much_later).await.unwrap();
         assert!(store.blob(&id).await.unwrap().is_some(), "{name}");
         let cursors = vec![cursor(name, None)];

@@ -198,6 +198,7 @@ impl Machine {
             text: spoken.text,
             attachments: Vec::new(),
             reply_to: spoken.reply_to.map(|id| bridge_api::Target::Event(EventId::from(id))),
+            quiet: false,
             facts: std::collections::BTreeMap::new(),
             thread_facts,
         };

@@ -234,6 +234,7 @@ impl Taking<'_> {
             text,
             attachments,
             reply_to: None,
+            quiet: false,
             facts: std::collections::BTreeMap::new(),
             thread_facts,
         }

@@ -14,6 +14,8 @@ pub(crate) struct Addressed {
     pub(crate) sender: Option<Address>,
     /// All of them take the mail, or it is not sent at all. Never empty.
     pub(crate) recipients: Vec<Address>,
+    /// Others who get it. One whom the relay refuses for good is left out.
+    pub(crate) copies: Vec<Address>,
     /// What a bounce is asked to repeat.
     pub(crate) envelope_id: Option<String>,
     /// Of the mail, as far as known.
@@ -65,9 +67,22 @@ impl Offers {
 }
 
 impl Addressed {
-    /// The first address that needs SMTPUTF8.
+    /// The first address that needs SMTPUTF8 and cannot be left out.
     pub(crate) fn international(&self) -> Option<&Address> {
         self.sender.iter().chain(&self.recipients).find(|address| !written_address(address).is_ascii())
+    }
+
+    /// The recipients in their order, copies last, and whether one is a copy.
+    pub(crate) fn recipient(&self, at: usize) -> Option<(&Address, bool)> {
+        match self.recipients.get(at) {
+            Some(address) => Some((address, false)),
+            None => Some((self.copies.get(at - self.recipients.len())?, true)),
+        }
+    }
+
+    fn is_international(&self, offers: &Offers) -> bool {
+        let copies = self.copies.iter().any(|address| !written_address(address).is_ascii());
+        self.international().is_some() || copies && offers.international
     }
 
     pub(crate) fn mail_command(&self, offers: &Offers) -> String {
@@ -75,7 +90,7 @@ impl Addressed {
         if let Some(bytes) = self.bytes.filter(|_| offers.size) {
             write!(command, " SIZE={bytes}").expect("a string takes everything");
         }
-        if self.international().is_some() {
+        if self.is_international(offers) {
             // Only then are there octets above 127 in a mail of ours: the addresses in its header.
             command.push_str(if offers.eight_bit { " BODY=8BITMIME SMTPUTF8" } else { " SMTPUTF8" });
         }
@@ -127,6 +142,7 @@ mod tests {
         Addressed {
             sender: sender.map(|text| Address::parse(text).unwrap()),
             recipients: vec![Address::parse(recipient).unwrap()],
+            copies: Vec::new(),
             envelope_id: Some("a+b=c d".to_owned()),
             bytes: Some(77),
         }

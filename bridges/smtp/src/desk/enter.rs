@@ -1,9 +1,9 @@
 //! The one hand that enters mails: decides for each what it is and whose, and has the gateway accept a batch of them
 //! together with everything that is remembered of them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Receipt, Report, ThreadId};
+use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Peer, Receipt, Report, ThreadId};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -14,10 +14,11 @@ use crate::{
     address::Address,
     automatic::{self, Breaker, Flow, Origin, Signs},
     bounce::{self, Action},
+    clock::now_millis,
     envelope::{Envelope, SPOOL},
     mail::{Mail, MessageId},
     settings::{Ours, Settings, Spoofed, Verify},
-    threads::{Author, Known, Last, Memory, Place, SentMail, Thread, claims, resolve},
+    threads::{Author, Copy, Known, Last, Memory, Place, SentMail, Thread, claims, resolve},
     token::TokenKey,
     verdict::{Level, Policy},
 };
@@ -27,19 +28,27 @@ const NOBODY: &str = "unknown@mail.invalid";
 /// A proof is noted once a day.
 const PROVED_AGAIN_MILLIS: i64 = 24 * 3600 * 1000;
 /// Copies of one Message-ID that differ.
-const DIGESTS_MAX: usize = 20;
+const COPIES_MAX: usize = 20;
+/// A mail that waited longer than this in the spool may be older than what is forgotten: its files are held by themselves.
+const LONG_WAIT_MILLIS: i64 = 30 * 60 * 1000;
 
 pub(crate) struct Clerk {
     settings: Arc<Settings>,
     ours: Ours,
     key: TokenKey,
     breaker: Breaker,
+    /// What the breaker said of the mails of a batch: each is counted once, however often the batch is entered.
+    flows: HashMap<KeptId, Flow>,
 }
 
 impl Clerk {
     pub(crate) fn new(settings: Arc<Settings>, key: TokenKey) -> Self {
         let ours = settings.ours();
-        Self { settings, ours, key, breaker: Breaker::default() }
+        Self { settings, ours, key, breaker: Breaker::default(), flows: HashMap::new() }
+    }
+
+    pub(crate) fn separator(&self) -> char {
+        self.settings.separator
     }
 
     /// All of the batch, or nothing: then it is to be entered again.
@@ -53,8 +62,13 @@ impl Clerk {
                 tracing::error!(mail = examined.id.as_str(), "a mail in the spool has lost its bytes");
             }
             memory.remove(format!("{SPOOL}{}", examined.id));
+            if now_millis() - examined.envelope.received_millis > LONG_WAIT_MILLIS {
+                memory.hold(&examined.id, now_millis());
+            }
         }
-        host.accept(events, memory.into_cursors()).await
+        host.accept(events, memory.into_cursors()).await?;
+        self.flows.clear();
+        Ok(())
     }
 
     async fn one(
@@ -67,20 +81,26 @@ impl Clerk {
         let mail = &content.mail;
         let message_id = mail.message_id.clone().unwrap_or_else(|| derived_id(mail, &content.digest));
         let mut known = memory.known(&message_id).await?;
-        if known.as_ref().is_some_and(|known| known.digests.contains(&content.digest)) {
+        let copy = Copy {
+            digest: content.digest.clone(),
+            date: mail.date_millis.unwrap_or(envelope.received_millis),
+            level: content.verdict.level,
+        };
+        if known.as_ref().is_some_and(|known| known.has(&copy)) {
             tracing::info!(mail = id.as_str(), "a mail came twice");
             return Ok(Vec::new());
         }
-        let event = event_name(&message_id, &content.digest);
+        let event = event_name(&message_id, &copy);
         let details = self.details(envelope);
         let told = match self.of_ours(memory, envelope, content, &details, &event).await? {
             Some((thread, events)) => Some((thread, events)),
             None => self.of_a_person(memory, id, envelope, content, &details, &event).await?,
         };
         let Some((thread, events)) = told else { return Ok(Vec::new()) };
-        let digests = known.as_mut().map(|known| std::mem::take(&mut known.digests)).unwrap_or_default();
-        let digests = digests.into_iter().rev().take(DIGESTS_MAX - 1).rev().chain([content.digest.clone()]).collect();
-        memory.keep_known(&message_id, &Known { thread, digests, at: envelope.received_millis });
+        let mut copies = known.as_mut().map(|known| std::mem::take(&mut known.copies)).unwrap_or_default();
+        copies.drain(..copies.len().saturating_sub(COPIES_MAX - 1));
+        copies.push(copy);
+        memory.keep_known(&message_id, &Known { thread, copies, at: envelope.received_millis });
         Ok(events)
     }
 
@@ -198,7 +218,7 @@ impl Clerk {
             Signs { fields: &mail.fields, sender: envelope.sender.as_ref(), from: &mail.from, subject: &mail.subject },
             |_| false,
         );
-        let robot = self.robot(&author.address, &class.origin, envelope);
+        let robot = self.robot(&author.address, &class.origin);
         let claims = claims(mail, details, &self.settings.hostname);
         let place = resolve(memory, &self.key, &author, &claims, &mail.subject).await?;
         let (thread_id, before, about) = match place {
@@ -220,9 +240,12 @@ impl Clerk {
             attach_whole_text: self.settings.attach_whole_text,
         };
         let events = told.events();
+        let peer = told.peer();
+        let flood = self.flood(id, peer.id.as_str(), robot.is_some(), envelope);
         let at = envelope.received_millis;
         memory.keep_last(&author.address, &Last { thread: thread_id.clone(), subject: mail.subject.clone(), at });
-        let thread = self.thread_after(before, &author, envelope, mail, robot);
+        let mut thread = self.thread_after((before, peer), &author, envelope, mail, robot);
+        thread.robot = thread.robot.or(flood);
         memory.keep_thread(&self.key, &thread_id, &thread);
         Ok(Some((thread_id, events)))
     }
@@ -245,40 +268,69 @@ impl Clerk {
         Ok(Author { address, level, was_proved: proved.is_some() })
     }
 
-    /// Why nobody should be answered automatically.
-    fn robot(&mut self, author: &Address, origin: &Origin, envelope: &Envelope) -> Option<String> {
-        let said = match origin {
+    /// Why a program must have written it.
+    fn robot(&self, author: &Address, origin: &Origin) -> Option<String> {
+        match origin {
             Origin::Automatic(sign) => Some((*sign).to_owned()),
             Origin::Own => Some("it is a mail of ours".to_owned()),
             Origin::Human if self.ours.is_ours(author) => Some("it comes from an address of ours".to_owned()),
             Origin::Human => None,
-        };
-        match self.breaker.pass(author, said.is_some(), envelope.received_millis) {
-            Flow::Goes => said,
-            Flow::Tripped { first } => {
-                if first {
-                    tracing::warn!("many mails from one sender in a short time; nothing answers them automatically");
-                }
-                said.or_else(|| Some("its sender writes very often".to_owned()))
-            }
         }
+    }
+
+    /// Why nothing answers automatically for now, whoever writes: two programs may have met that do not say what they are.
+    fn flood(&mut self, id: &KeptId, peer: &str, is_robot: bool, envelope: &Envelope) -> Option<String> {
+        let breaker = &mut self.breaker;
+        let flow = self.flows.entry(id.clone()).or_insert_with(|| {
+            let flow = breaker.pass(peer, is_robot, envelope.received_millis);
+            if flow == (Flow::Tripped { first: true }) {
+                tracing::warn!("many mails from one sender in a short time; nothing answers them automatically");
+            }
+            flow
+        });
+        matches!(flow, Flow::Tripped { .. }).then(|| "its sender writes very often".to_owned())
     }
 
     fn thread_after(
         &self,
-        before: Option<Thread>,
+        (before, peer): (Option<Thread>, Peer),
         author: &Author,
         envelope: &Envelope,
         mail: &Mail,
         robot: Option<String>,
     ) -> Thread {
         let is_proved = matches!(author.level, Level::Verified | Level::Weak);
-        let unasked = self.settings.verify == Verify::Off;
-        let to = answers_elsewhere(mail, &author.address).filter(|_| is_proved || unasked).unwrap_or(&author.address);
-        let name = mail.from.first().map(|from| from.name.clone()).unwrap_or_default();
-        let at = envelope.received_millis;
-        let mut thread = before.unwrap_or_else(|| Thread {
+        let is_believed = is_proved || self.settings.verify == Verify::Off;
+        let mut thread = before.unwrap_or_else(|| self.new_thread(peer, author, envelope));
+        if robot.is_none() {
+            let to = answers_elsewhere(mail, &author.address).filter(|_| is_believed).unwrap_or(&author.address);
+            let name = mail.from.first().map(|from| from.name.clone()).unwrap_or_default();
+            thread.turn_to(&author.address, to, name);
+            thread.subject.clone_from(&mail.subject);
+            thread.refer(mail.message_id.as_ref(), &mail.references);
+            if is_believed {
+                thread.copy_in(to, false);
+                let others = mail.to.iter().chain(&mail.cc).filter_map(|one| one.address.as_ref());
+                for other in others.filter(|other| !self.ours.is_ours(other)) {
+                    thread.copy_in(other, true);
+                }
+            }
+        } else if thread.subject.is_empty() {
+            // The first of its thread. A later one, such as an absence, changes neither subject nor addresses.
+            thread.subject.clone_from(&mail.subject);
+            thread.refer(mail.message_id.as_ref(), &mail.references);
+        }
+        thread.robot = robot;
+        thread.proved = is_proved;
+        thread.at = envelope.received_millis;
+        thread
+    }
+
+    fn new_thread(&self, peer: Peer, author: &Author, envelope: &Envelope) -> Thread {
+        Thread {
             subject: String::new(),
+            peer,
+            author: author.address.clone(),
             to: author.address.clone(),
             to_name: String::new(),
             cc: Vec::new(),
@@ -288,29 +340,8 @@ impl Clerk {
             references: Vec::new(),
             robot: None,
             proved: false,
-            at,
-        });
-        if robot.is_none() {
-            // An absence note changes neither the subject nor whom answers go to.
-            thread.subject.clone_from(&mail.subject);
-            thread.to = to.clone();
-            thread.to_name = name;
-            thread.refer(mail.message_id.as_ref(), &mail.references);
-            if is_proved || unasked {
-                thread.copy_in(to, false);
-                let others = mail.to.iter().chain(&mail.cc).filter_map(|one| one.address.as_ref());
-                for other in others.filter(|other| !self.ours.is_ours(other)) {
-                    thread.copy_in(other, true);
-                }
-            }
-        } else if thread.subject.is_empty() {
-            thread.subject.clone_from(&mail.subject);
-            thread.refer(mail.message_id.as_ref(), &mail.references);
+            at: envelope.received_millis,
         }
-        thread.robot = robot;
-        thread.proved = is_proved;
-        thread.at = at;
-        thread
     }
 
     /// The address of ours that was written to, else the one that answers come from.
@@ -334,10 +365,12 @@ fn derived_id(mail: &Mail, digest: &str) -> MessageId {
     MessageId::parse(&format!("<{name}@mail.invalid>")).expect("an id by its form")
 }
 
-fn event_name(id: &MessageId, digest: &str) -> String {
+fn event_name(id: &MessageId, copy: &Copy) -> String {
     let mut hash = Sha256::new();
     hash.update(id.as_str());
-    hash.update(digest);
+    hash.update(&copy.digest);
+    hash.update(copy.date.to_le_bytes());
+    hash.update([copy.level as u8]);
     hex::encode(&hash.finalize()[..16])
 }
 

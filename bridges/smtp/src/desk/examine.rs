@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    address::Address,
     bounce,
     envelope::Envelope,
     mail::{self, Mail},
@@ -23,8 +24,8 @@ use crate::{
 };
 
 /// Larger ones are read on threads that may block, and not many at once: each is in memory while it is read.
-const LARGE_BYTES: usize = 64 * 1024;
-const LARGE_AT_ONCE: usize = 2;
+const LARGE_BYTES: u64 = 64 * 1024;
+const LARGE_AT_ONCE: usize = 4;
 /// Waits before a sender is asked about again when DNS could not say. The mail waits, too: not for long.
 const PATIENCE: [Duration; 1] = [Duration::from_secs(10)];
 /// When the store cannot be read.
@@ -70,6 +71,12 @@ impl Examiner {
     }
 
     async fn content(&self, id: &KeptId, envelope: &Envelope) -> Option<Content> {
+        // Held until it is judged, so that few large mails are in memory at once.
+        let _turn = if envelope.bytes >= LARGE_BYTES {
+            Some(self.large.acquire().await.expect("the turns are never closed"))
+        } else {
+            None
+        };
         let raw = loop {
             match self.host.kept(id).await {
                 Ok(found) => break found?,
@@ -92,10 +99,9 @@ impl Examiner {
     }
 
     async fn read(&self, raw: Bytes) -> (Mail, String, Option<bounce::Report>) {
-        if raw.len() < LARGE_BYTES {
+        if (raw.len() as u64) < LARGE_BYTES {
             return read(&raw);
         }
-        let _turn = self.large.acquire().await.expect("the turns are never closed");
         let whole = raw.clone();
         let read_there = tokio::task::spawn_blocking(move || read(&whole)).await;
         // Only a runtime that ends refuses; then nobody asks for the answer.
@@ -109,11 +115,20 @@ fn read(raw: &[u8]) -> (Mail, String, Option<bounce::Report>) {
         tracing::error!(bytes = raw.len(), "a mail made the reader of bounces panic");
         None
     });
-    (mail::read(raw), digest(raw), bounce)
+    let mail = mail::read(raw);
+    let digest = digest(&mail, raw);
+    (mail, digest, bounce)
 }
 
-/// Of the body alone: servers on the way add header fields.
-fn digest(raw: &[u8]) -> String {
-    let body = raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(&b""[..], |at| &raw[at + 4..]);
-    hex::encode(&Sha256::digest(body)[..8])
+/// Of the author, the subject and the body: servers on the way add other fields.
+pub(super) fn digest(mail: &Mail, raw: &[u8]) -> String {
+    let mut hash = Sha256::new();
+    for from in &mail.from {
+        hash.update(from.address.as_ref().map(Address::folded).unwrap_or_default());
+        hash.update([0]);
+    }
+    hash.update(&mail.subject);
+    hash.update([0]);
+    hash.update(raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(&b""[..], |at| &raw[at + 4..]));
+    hex::encode(&hash.finalize()[..8])
 }

@@ -43,8 +43,9 @@ pub(crate) async fn letter(
         thread: out.thread.clone(),
         at: now_millis(),
     });
-    if out.agent.is_none() {
-        may_be_automatic(desk.settings, &mut memory, &thread, &sent).await?;
+    let by_itself = is_automatic(out);
+    if by_itself {
+        may_be_automatic(desk.settings, &mut memory, &thread, &sent, out.agent.is_none()).await?;
     }
     if known.is_none() {
         memory.keep_sent(&token, &sent);
@@ -52,9 +53,14 @@ pub(crate) async fn letter(
     host.save_cursors(memory.into_cursors()).await.map_err(unreadable)?;
     let separator = desk.settings.separator;
     let sender = thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone());
-    let recipients = std::iter::once(&thread.to).chain(&thread.cc).cloned().collect();
-    let addressed = Addressed { sender: Some(sender), recipients, envelope_id: Some(token.clone()), bytes: None };
-    Ok((written(desk, out, &thread, &sent, token, (text, attachments)), addressed))
+    // What a program writes goes to nobody but the author, whose address is proved: others never asked for it.
+    let (to, copies) = match by_itself {
+        true => (thread.author.clone(), Vec::new()),
+        false => (thread.to.clone(), thread.cc.clone()),
+    };
+    let (recipients, envelope_id) = (vec![to], Some(token.clone()));
+    let addressed = Addressed { sender: Some(sender), recipients, copies, envelope_id, bytes: None };
+    Ok((written(desk, out, &thread, &sent, &addressed, (text, attachments)), addressed))
 }
 
 fn written(
@@ -62,17 +68,18 @@ fn written(
     out: &Outbound,
     thread: &Thread,
     sent: &SentMail,
-    token: String,
+    addressed: &Addressed,
     (text, attachments): (&str, &[Attachment]),
 ) -> Letter {
+    let token = addressed.envelope_id.clone().unwrap_or_default();
     let reply_token = desk.key.token(Kind::Reply, out.thread.as_str());
     let bare = |address: &Address| Mailbox { name: String::new(), address: Some(address.clone()) };
     let agent_name = out.agent.as_ref().filter(|_| desk.settings.agent_names).map(|agent| agent.name.clone());
     Letter {
         from: desk.identity.clone(),
         agent_name,
-        to: vec![Mailbox { name: thread.to_name.clone(), address: Some(thread.to.clone()) }],
-        cc: thread.cc.iter().map(bare).collect(),
+        to: vec![Mailbox { name: thread.to_name.clone(), address: addressed.recipients.first().cloned() }],
+        cc: addressed.copies.iter().map(bare).collect(),
         subject: reply_subject(&thread.subject),
         message_id: message_id(&token, &desk.settings.hostname),
         in_reply_to: thread.last.clone(),
@@ -82,7 +89,7 @@ fn written(
         loop_token: token,
         text: text.to_owned(),
         attachments: attachments.to_vec(),
-        auto_submitted: out.agent.is_none(),
+        auto_submitted: is_automatic(out),
     }
 }
 
@@ -91,12 +98,18 @@ pub(crate) fn message_id(token: &str, hostname: &str) -> MessageId {
     MessageId::parse(&format!("<{token}@{hostname}>")).expect("the host name was checked")
 }
 
-/// Robots, strangers and people who had one already get no automatic answer.
+/// Written by the inbox itself, or by a program that works in it.
+fn is_automatic(out: &Outbound) -> bool {
+    out.agent.as_ref().is_none_or(|agent| agent.is_robot)
+}
+
+/// Robots and strangers get no automatic answer, and people one a day of the inbox's own: greetings and the like.
 async fn may_be_automatic(
     settings: &Settings,
     memory: &mut Memory<'_>,
     thread: &Thread,
     sent: &SentMail,
+    of_the_inbox: bool,
 ) -> Result<(), Fault> {
     if let Some(robot) = &thread.robot {
         return Err(Fault::refused(format!("automatic mail is not answered automatically: {robot}")));
@@ -104,12 +117,15 @@ async fn may_be_automatic(
     if !thread.proved && settings.verify != Verify::Off {
         return Err(Fault::refused("no automatic answer goes to an address that is not proved to be the writer's"));
     }
-    let earlier = memory.answered_automatically(&thread.to).await.map_err(unreadable)?;
+    if !of_the_inbox {
+        return Ok(());
+    }
+    let earlier = memory.answered_automatically(&thread.author).await.map_err(unreadable)?;
     let is_another = |earlier: &SentMail| earlier.key != sent.key && sent.at - earlier.at < AUTOMATIC_EVERY_MILLIS;
     if earlier.as_ref().is_some_and(is_another) {
         return Err(Fault::refused("the person had an automatic answer within the last day"));
     }
-    memory.keep_answered_automatically(&thread.to, sent);
+    memory.keep_answered_automatically(&thread.author, sent);
     Ok(())
 }
 

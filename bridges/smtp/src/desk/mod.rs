@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Senders whose mails are examined at once.
-const SENDERS_MAX: usize = 32;
+const SENDERS_MAX: usize = 256;
 /// Examined mails that wait to be entered.
 const EXAMINED_MAX: usize = 128;
 /// Mails entered in one transaction.
@@ -59,7 +59,7 @@ pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken)
     let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, (arrivals, done), &missed, &examiner, &results) => {}
+        () = take_in(host, (arrivals, done), &missed, clerk.separator(), &examiner, &results) => {}
         () = write_down(host, &waiting, clerk, (entering, entered)) => {}
         () = upkeep::run(host, &key) => {}
     }
@@ -96,10 +96,11 @@ async fn take_in(
     host: &Host,
     (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
     missed: &Notify,
+    separator: char,
     examiner: &Arc<Examiner>,
     results: &mpsc::Sender<Examined>,
 ) {
-    let mut queue = Queue::default();
+    let mut queue = Queue::new(separator);
     let mut working = JoinSet::new();
     let mut fresh = true;
     loop {
@@ -117,7 +118,8 @@ async fn take_in(
             });
         }
         tokio::select! {
-            arrived = arrivals.recv(), if queue.has_room() => match arrived {
+            // What was missed came before what is in the channel.
+            arrived = arrivals.recv(), if queue.has_room() && !fresh => match arrived {
                 Some((id, envelope)) => queue.push(id, envelope),
                 None => return,
             },

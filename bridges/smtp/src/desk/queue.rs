@@ -4,17 +4,18 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use bridge_api::KeptId;
 
-use crate::envelope::Envelope;
+use crate::{address::Address, envelope::Envelope, token::looks_like_token};
 
 /// Mails in memory; the rest waits in the spool.
 const MAILS_MAX: usize = 10_000;
 /// Mails of one sender that one examiner is given at once.
-const AT_ONCE_MAX: usize = 32;
+const AT_ONCE_MAX: usize = 4;
 
 type Mail = (KeptId, Envelope);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
+    separator: char,
     /// Those that wait, by sender; also senders at work, with what came meanwhile.
     senders: HashMap<String, VecDeque<Mail>>,
     /// Whose turn it is.
@@ -25,6 +26,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
+    /// For addresses whose details stand behind this separator.
+    pub(super) fn new(separator: char) -> Self {
+        let (senders, turns, working, known) = Default::default();
+        Self { separator, senders, turns, working, known }
+    }
+
     pub(super) fn has_room(&self) -> bool {
         self.known.len() < MAILS_MAX
     }
@@ -38,11 +45,25 @@ impl Queue {
         if !self.known.insert(id.clone()) {
             return;
         }
-        let sender = envelope.sender.as_ref().map(crate::address::Address::folded).unwrap_or_default();
+        let sender = self.order_of(&envelope);
         let mails = self.senders.entry(sender.clone()).or_default();
         mails.push_back((id, envelope));
         if mails.len() == 1 && !self.working.contains(&sender) {
             self.turns.push_back(sender);
+        }
+    }
+
+    /// What a mail must not overtake: those to the same signed address, else those of the same sender, else what the same
+    /// client brings without any.
+    fn order_of(&self, envelope: &Envelope) -> String {
+        let detail = |address: &Address| {
+            let detail = address.split_detail(self.separator).1?;
+            looks_like_token(detail).then(|| detail.to_ascii_lowercase())
+        };
+        match (envelope.recipients.iter().find_map(detail), &envelope.sender) {
+            (Some(token), _) => token,
+            (None, Some(sender)) => sender.folded(),
+            (None, None) => envelope.client.to_string(),
         }
     }
 
@@ -77,7 +98,6 @@ impl Queue {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Address;
 
     fn envelope(sender: &str) -> Envelope {
         Envelope {
@@ -97,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_sender_is_with_one_examiner_at_a_time_and_nobody_waits_behind_another() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new('+');
         for (id, sender) in [("1", "ada@x.test"), ("2", "ADA@x.test"), ("3", "bob@x.test"), ("4", "")] {
             queue.push(KeptId::from(id), envelope(sender));
             queue.push(KeptId::from(id), envelope(sender));
@@ -114,8 +134,19 @@ mod tests {
     }
 
     #[test]
+    fn mails_to_one_signed_address_keep_their_order_whoever_their_servers_say_they_are_from() {
+        let mut queue = Queue::new('+');
+        let token = "a".repeat(crate::token::TOKEN_LETTERS);
+        for (id, sender) in [("1", "bounce-1@esp.test"), ("2", "bounce-2@esp.test")] {
+            let recipients = vec![Address::parse(&format!("support+{token}@acme.test")).unwrap()];
+            queue.push(id.into(), Envelope { recipients, ..envelope(sender) });
+        }
+        assert_eq!(ids(&queue.next().unwrap().1), ["1", "2"]);
+    }
+
+    #[test]
     fn a_flood_goes_in_portions_and_has_an_end() {
-        let mut queue = Queue::default();
+        let mut queue = Queue::new('+');
         for number in 0..MAILS_MAX {
             assert!(queue.has_room());
             queue.push(KeptId::from(format!("{number:05}")), envelope("ada@x.test"));

@@ -18,6 +18,8 @@ use crate::{
 const FILES_MAX: usize = 15;
 /// Letters of a mail's text that are shown: the inbox takes 150 000, and what stands around the text needs some.
 const TEXT_CHARS_MAX: usize = 140_000;
+/// Before the address of somebody who is not proved to have it.
+const UNPROVED: &str = "unproved/";
 /// Addresses that a fact or a line names.
 const NAMED_MAX: usize = 20;
 
@@ -48,10 +50,6 @@ impl Told<'_> {
 
     /// The messages and notes, in their order.
     pub(super) fn events(&self) -> Vec<Inbound> {
-        if self.robot.is_some() && self.before.is_some() && self.mail().files.is_empty() {
-            // A note, so that an absence opens no resolved conversation.
-            return vec![self.inbound("", Report::Note { text: self.robots_words(), see: None })];
-        }
         let files = self.files();
         let count = files.len().div_ceil(FILES_MAX).max(1);
         let mut events = Vec::new();
@@ -82,11 +80,15 @@ impl Told<'_> {
     }
 
     fn message(&self, text: String, attachments: Vec<Attachment>) -> Message {
+        // Files cannot go with a note.
+        let quiet = self.robot.is_some() && self.before.is_some() && attachments.is_empty();
         Message {
-            peer: self.peer(),
+            // One who was copied in speaks in the conversation of whoever began it.
+            peer: self.before.map_or_else(|| self.peer(), |thread| thread.peer.clone()),
             speaker: Speaker::Peer,
             text,
             attachments,
+            quiet,
             reply_to: None,
             facts: self.facts(),
             thread_facts: BTreeMap::from([("subject".to_owned(), self.mail().subject.clone())]),
@@ -94,14 +96,14 @@ impl Told<'_> {
     }
 
     /// Somebody whose address is not proved is never taken for the one whose it is.
-    fn peer(&self) -> Peer {
+    pub(super) fn peer(&self) -> Peer {
         let Author { address, level, .. } = self.author;
         let shown = self.mail().from.first().map(|from| from.name.clone()).filter(|name| !name.is_empty());
         let folded = address.folded();
         let id = match level {
             Level::Verified | Level::Weak => folded,
             Level::Unverified if self.unasked => folded,
-            Level::Unverified | Level::Failed => format!("unproved/{folded}"),
+            Level::Unverified | Level::Failed => format!("{UNPROVED}{folded}"),
         };
         let mut facts = self.content.verdict.contact_facts();
         facts.insert("mail_address".to_owned(), address.to_string());
@@ -138,6 +140,9 @@ impl Told<'_> {
     fn text(&self) -> String {
         let mail = self.mail();
         let mut blocks = Vec::new();
+        let robot = self.robot.filter(|_| self.before.is_some());
+        blocks.extend(robot.map(|robot| format!("*Automatic: {}*", escaped(robot, false))));
+        blocks.extend(self.byline());
         let same = self.before.is_some_and(|thread| crate::threads::same_subject(&thread.subject, &mail.subject));
         if !mail.subject.is_empty() && !same {
             blocks.push(format!("**{}**", escaped(&mail.subject, false)));
@@ -174,14 +179,18 @@ impl Told<'_> {
         Some(text[..line.unwrap_or(end)].trim_end())
     }
 
-    fn robots_words(&self) -> String {
-        let reason = self.robot.unwrap_or_default();
-        let from = escaped(self.author.address.as_str(), false);
-        format!(
-            "An automatic mail from {from}, not shown to be answered: {}\n\n{}",
-            escaped(reason, false),
-            self.text()
-        )
+    /// Who wrote it, where that is not whose conversation it is, and how far that is proved where it is not.
+    fn byline(&self) -> Option<String> {
+        let thread = self.before?;
+        let Author { address, level, .. } = self.author;
+        let is_owner = thread.peer.facts.get("mail_address").is_some_and(|owner| *owner == address.as_str());
+        let doubt = match level {
+            Level::Verified | Level::Weak => "",
+            Level::Unverified if self.unasked || thread.peer.id.as_str().starts_with(UNPROVED) => "",
+            Level::Unverified | Level::Failed => ", which is not proved",
+        };
+        let by = self.mail().from.first().map_or_else(|| address.to_string(), shown);
+        (!is_owner || !doubt.is_empty()).then(|| format!("*Written by {}{doubt}*", escaped(&by, false)))
     }
 
     /// Said once, at the beginning of a thread.

@@ -78,7 +78,7 @@ impl Rig {
     ) -> Result<(Letter, Addressed), bridge_api::Fault> {
         let identity = self.settings.identity().unwrap();
         let desk = Desk { settings: &self.settings, identity: &identity, key: &self.key };
-        let agent = agent.map(|name| Agent { id: "user-1".into(), name: name.to_owned() });
+        let agent = agent.map(|name| Agent { id: "user-1".into(), name: name.to_owned(), is_robot: name == "Bot" });
         let part = Part::Letter { text: "Hello".into(), attachments: Vec::new(), reply_to: None };
         let out = Outbound { key: key.into(), thread: thread.clone(), part, agent, earlier_attempts: 0 };
         letter(&desk, &self.host, &out, "Hello", &[]).await
@@ -118,10 +118,10 @@ pub(super) fn verdict(level: Level) -> Verdict {
 
 fn examined(number: u32, sender: &str, recipient: &str, level: Level, raw: &str) -> Examined {
     let raw = raw.trim_start().replace('\n', "\r\n");
-    let body = raw.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let mail = mail::read(raw.as_bytes());
     let content = Content {
-        mail: mail::read(raw.as_bytes()),
-        digest: body.to_owned(),
+        digest: super::examine::digest(&mail, raw.as_bytes()),
+        mail,
         verdict: verdict(level),
         bounce: bounce::read(raw.as_bytes()),
     };

@@ -43,7 +43,7 @@ enum Aged {
 
 pub(super) async fn forget(host: &Host, key: &TokenKey, before_millis: i64) -> Result<usize, AcceptError> {
     let mut count = 0;
-    for prefix in ["thread/", "mid/", "last/", "sent/", "auto/", "proved/"] {
+    for prefix in ["thread/", "mid/", "last/", "sent/", "auto/", "proved/", "held/"] {
         for letter in LETTERS.chars() {
             let found = host.cursors(&format!("{prefix}{letter}")).await?;
             let old: Vec<Cursor> = found.into_iter().filter(|cursor| is_old(cursor, before_millis)).collect();

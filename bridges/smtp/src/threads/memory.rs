@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use bridge_api::{AcceptError, Cursor, Host, ThreadId};
+use bridge_api::{AcceptError, Cursor, Host, KeptId, ThreadId};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 
@@ -86,6 +86,11 @@ impl<'a> Memory<'a> {
     }
     pub(crate) fn keep_answered_automatically(&mut self, person: &Address, sent: &SentMail) {
         self.set(format!("auto/{}", hashed(&person.folded())), sent);
+    }
+
+    /// Kept bytes that have to outlive what is forgotten by age.
+    pub(crate) fn hold(&mut self, id: &KeptId, at_millis: i64) {
+        self.set(format!("held/{id}"), &at_millis);
     }
 
     pub(crate) fn remove(&mut self, name: String) {

@@ -1,10 +1,10 @@
 //! What is remembered: of each thread, of each mail that came, of each that went out. As JSON they are the values of
 //! cursors, so fields are added with defaults and never renamed.
 
-use bridge_api::{Key, ThreadId};
+use bridge_api::{Key, Peer, ThreadId};
 use serde::{Deserialize, Serialize};
 
-use crate::{address::Address, mail::MessageId};
+use crate::{address::Address, mail::MessageId, verdict::Level};
 
 /// Ids that an answer's `References` are made of, beside the first one.
 const REFERENCES_MAX: usize = 20;
@@ -16,10 +16,14 @@ const PEOPLE_MAX: usize = 20;
 pub(crate) struct Thread {
     /// Of the newest mail that came.
     pub(crate) subject: String,
-    /// Where answers go.
+    /// Whose conversation it is, as the gateway was told: the first who wrote.
+    pub(crate) peer: Peer,
+    /// Who wrote the newest mail, and where answers to it go.
+    pub(crate) author: Address,
     pub(crate) to: Address,
     #[serde(default)]
     pub(crate) to_name: String,
+    /// Who else gets answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cc: Vec<Address>,
     /// Who may speak in it.
@@ -65,6 +69,18 @@ impl Thread {
         self.last = Some(message_id.clone());
     }
 
+    /// Somebody of the thread wrote: answers go to them from now on, and to whoever wrote before as a copy.
+    pub(crate) fn turn_to(&mut self, author: &Address, to: &Address, name: String) {
+        let before = std::mem::replace(&mut self.to, to.clone());
+        if self.author != *author && !self.cc.contains(&before) {
+            self.cc.push(before);
+        }
+        self.author = author.clone();
+        self.to_name = name;
+        let Self { cc, to, author, .. } = self;
+        cc.retain(|one| one != to && one != author);
+    }
+
     /// Somebody whom a believed person of the thread brings in, and whether answers go to them, too.
     pub(crate) fn copy_in(&mut self, address: &Address, answered: bool) {
         if !self.has(address) && self.people.len() < PEOPLE_MAX {
@@ -80,9 +96,35 @@ impl Thread {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Known {
     pub(crate) thread: ThreadId,
-    /// Of what the mails with this Message-ID said: some senders use one twice.
-    pub(crate) digests: Vec<String>,
+    /// The mails with this Message-ID: some senders use one twice.
+    pub(crate) copies: Vec<Copy>,
     pub(crate) at: i64,
+}
+
+/// What tells one mail from another under the same Message-ID.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Copy {
+    /// Of its author, its subject and its body.
+    pub(crate) digest: String,
+    /// As it says, else when it came, Unix milliseconds.
+    pub(crate) date: i64,
+    /// How far its author was proved.
+    pub(crate) level: Level,
+}
+
+/// Two mails that say the same are one when their dates are no further apart: some programs date a mail anew when they
+/// send it again.
+const SAME_DATE_MILLIS: i64 = 3600 * 1000;
+
+impl Known {
+    /// Whether this mail was here before, from somebody at least as well proved: a forged copy takes no real one's place.
+    pub(crate) fn has(&self, mail: &Copy) -> bool {
+        self.copies.iter().any(|known| {
+            known.digest == mail.digest
+                && known.date.abs_diff(mail.date) <= SAME_DATE_MILLIS as u64
+                && known.level >= mail.level
+        })
+    }
 }
 
 /// The newest thread of one author.
@@ -138,6 +180,8 @@ mod tests {
         let ada = Address::parse("ada@cust.test").unwrap();
         Thread {
             subject: "Help".into(),
+            peer: Peer { id: "ada".into(), name: "Ada".into(), facts: Default::default(), email: None, picture: None },
+            author: ada.clone(),
             to: ada.clone(),
             to_name: "Ada".into(),
             cc: Vec::new(),
@@ -162,6 +206,24 @@ mod tests {
         thread.refer(Some(&id(40)), &earlier);
         assert_eq!((thread.references.len(), &thread.references[0]), (21, &id(0)));
         assert_eq!((thread.references.last(), &thread.last), (Some(&id(40)), &Some(id(40))));
+    }
+
+    #[test]
+    fn answers_go_to_whoever_wrote_and_a_copy_to_everybody_else() {
+        let (ada, bob, list) = ("ada@cust.test", "bob@cust.test", "list@cust.test");
+        let address = |text| Address::parse(text).unwrap();
+        let mut thread = thread();
+        thread.copy_in(&address(bob), true);
+        for (author, to, expected) in [
+            (bob, bob, [bob, ada].as_slice()),
+            (ada, ada, &[ada, bob]),
+            (ada, list, &[list, bob]),
+            (bob, bob, &[bob, list]),
+        ] {
+            thread.turn_to(&address(author), &address(to), String::new());
+            let all: Vec<_> = std::iter::once(&thread.to).chain(&thread.cc).map(Address::as_str).collect();
+            assert_eq!(all, expected, "{author}");
+        }
     }
 
     #[test]

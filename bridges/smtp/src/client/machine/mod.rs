@@ -12,7 +12,7 @@ use super::{
     envelope::{Addressed, Offers},
     reply::{BadReply, Reader, Reply},
 };
-use crate::{address::Address, settings::Security};
+use crate::{address::Address, compose::written_address, settings::Security};
 
 mod order;
 #[cfg(test)]
@@ -53,6 +53,8 @@ pub(crate) struct Machine {
     secure: bool,
     loopback: bool,
     mail: Option<Addressed>,
+    /// Of the current mail: copies that the relay refused.
+    left_out: Vec<String>,
     /// Of the current mail: the relay said something to MAIL.
     answered: bool,
     outputs: VecDeque<Output>,
@@ -69,6 +71,7 @@ impl Machine {
             secure,
             loopback: false,
             mail: None,
+            left_out: Vec::new(),
             answered: false,
             outputs: VecDeque::new(),
         }
@@ -216,6 +219,7 @@ impl Machine {
                 self.state = State::Body;
                 self.outputs.push_back(Output::Body);
             }
+            (State::Recipient(at), _) if self.is_dispensable(at, reply) => self.leave_out(at, reply),
             (State::Recipient(_) | State::Data, _) => self.refused(reply),
             // It cannot take what it has not seen: the rest need not be written, and it waits for it no more.
             (State::Body, _) => {
@@ -282,8 +286,10 @@ impl Machine {
 
     fn mail(&mut self, mail: Addressed) {
         self.answered = false;
-        if mail.recipients.is_empty() || mail.recipients.len() > RECIPIENTS_MAX {
-            let reason = format!("a mail goes to 1 to {RECIPIENTS_MAX} recipients, not to {}", mail.recipients.len());
+        self.left_out.clear();
+        let count = mail.recipients.len() + mail.copies.len();
+        if mail.recipients.is_empty() || count > RECIPIENTS_MAX {
+            let reason = format!("a mail goes to 1 to {RECIPIENTS_MAX} recipients, not to {count}");
             return self.outputs.push_back(Output::Failed(Fault::refused(reason)));
         }
         if let Some(address) = mail.international().filter(|_| !self.offers.international) {
@@ -303,8 +309,12 @@ impl Machine {
 
     fn recipient(&mut self, at: usize) {
         let mail = self.mail.as_ref().expect("RCPT is sent within a mail");
-        match mail.recipients.get(at) {
-            Some(recipient) => {
+        match mail.recipient(at) {
+            Some((copy, true)) if !self.offers.international && !written_address(copy).is_ascii() => {
+                self.left_out.push(format!("no copy went to {copy}: the relay does not offer SMTPUTF8"));
+                self.recipient(at + 1);
+            }
+            Some((recipient, _)) => {
                 let command = mail.recipient_command(recipient, &self.offers);
                 self.say(State::Recipient(at), command);
             }
@@ -312,12 +322,26 @@ impl Machine {
         }
     }
 
+    /// A copy that is refused for good does not stop the mail.
+    fn is_dispensable(&self, at: usize, reply: &Reply) -> bool {
+        let copy = self.mail.as_ref().and_then(|mail| mail.recipient(at)).is_some_and(|(_, is_copy)| is_copy);
+        copy && matches!(reply.code, 500..=599) && !matches!(reply.code, 530 | 534 | 535 | 538)
+    }
+
+    fn leave_out(&mut self, at: usize, reply: &Reply) {
+        let copy = self.mail.as_ref().and_then(|mail| mail.recipient(at)).map(|(address, _)| address.to_string());
+        let sentence = format!("no copy went to {}: {}", copy.unwrap_or_default(), self.words(reply));
+        self.left_out.push(sentence);
+        self.recipient(at + 1);
+    }
+
     /// The answer to the final dot, which alone decides.
     fn finished(&mut self, reply: &Reply) {
         match reply.code {
             200..=299 => {
                 self.state = State::Ready;
-                self.outputs.push_back(Output::Accepted(Accepted { words: self.words(reply) }));
+                let left_out = std::mem::take(&mut self.left_out);
+                self.outputs.push_back(Output::Accepted(Accepted { words: self.words(reply), left_out }));
             }
             400..=599 => {
                 self.state = if reply.code == 421 { State::Closed } else { State::Ready };
@@ -331,7 +355,8 @@ impl Machine {
     fn refused(&mut self, reply: &Reply) {
         let what = match (self.state, &self.mail) {
             (State::Recipient(at), Some(mail)) => {
-                format!("the relay did not take the recipient {}", mail.recipients[at])
+                let address = mail.recipient(at).map_or("of the mail", |(address, _)| address.as_str());
+                format!("the relay did not take the recipient {address}")
             }
             (State::Mail, _) => "the relay did not take the sender".to_owned(),
             _ => "the relay did not take the mail".to_owned(),
@@ -404,7 +429,8 @@ impl Machine {
     }
 
     fn words(&self, reply: &Reply) -> String {
-        let known: Vec<&str> = self.mail.iter().flat_map(|mail| &mail.recipients).map(Address::as_str).collect();
+        let known: Vec<&str> =
+            self.mail.iter().flat_map(|mail| mail.recipients.iter().chain(&mail.copies)).map(Address::as_str).collect();
         reply.words(&known)
     }
 }

@@ -63,6 +63,8 @@ impl fmt::Debug for Output {
 pub(crate) struct Accepted {
     /// Its words, with its own name for the mail as a rule. For the log.
     pub(crate) words: String,
+    /// Whom it refused of those who were to get a copy, one sentence each.
+    pub(crate) left_out: Vec<String>,
 }
 
 /// What is waited for, for the time limits.

@@ -17,6 +17,7 @@ fn mail(recipients: &[&str]) -> Addressed {
     Addressed {
         sender: Address::parse("desk@acme.test"),
         recipients: recipients.iter().map(|text| Address::parse(text).unwrap()).collect(),
+        copies: Vec::new(),
         envelope_id: None,
         bytes: Some(1000),
     }
@@ -43,7 +44,8 @@ impl Play {
                 Output::Secure => "(secure)".to_owned(),
                 Output::Ready => "(ready)".to_owned(),
                 Output::Body => "(body)".to_owned(),
-                Output::Accepted(accepted) => format!("(accepted {})", accepted.words),
+                Output::Accepted(accepted) if accepted.left_out.is_empty() => format!("(accepted {})", accepted.words),
+                Output::Accepted(accepted) => format!("(accepted but {})", accepted.left_out.join("; ")),
                 Output::Failed(fault) => format!("({} {})", kind(&fault), fault.reason),
             });
         }
@@ -260,6 +262,24 @@ fn a_refusal_names_its_recipient_and_the_connection_stays_good() {
     ]);
     assert!(play.machine.is_usable() && play.machine.has_answered());
     play.on(Input::Reset).hear(b"250 ok\r\n").says(&["RSET", "(ready)"]).on(Input::Mail(mail(&["a@b.test"])));
+}
+
+#[test]
+fn a_copy_that_is_refused_for_good_stops_nothing_and_is_told() {
+    let copies = || ["c@d.test", "ü@d.test", "e@d.test"].map(|text| Address::parse(text).unwrap()).to_vec();
+    let to_copy = || {
+        let mail = Addressed { copies: copies(), ..mail(&["a@b.test"]) };
+        let mut play = Play::ready().on(Input::Mail(mail)).hear(b"250 ok\r\n").hear(b"250 ok\r\n");
+        play.said.clear();
+        play
+    };
+    let play = to_copy().hear(b"550 5.1.1 nobody\r\n").says(&["RCPT TO:<e@d.test>"]).hear(b"250 ok\r\n");
+    let play = play.says(&["DATA"]).hear(b"354 go on\r\n").says(&["(body)"]);
+    let play = play.on(Input::Finishing).hear(b"250 kept\r\n");
+    let said = play.said.join(" ");
+    assert!(said.contains("no copy went to c@d.test: 550 5.1.1 nobody"), "{said}");
+    assert!(said.contains("no copy went to ü@d.test: the relay does not offer SMTPUTF8"), "{said}");
+    to_copy().hear(b"451 4.7.1 later\r\n").fails("(retry the relay did not take the recipient c@d.test");
 }
 
 #[test]

@@ -55,6 +55,7 @@ fn mail() -> Addressed {
     Addressed {
         sender: Address::parse("desk@acme.test"),
         recipients: vec![Address::parse("bob@cust.test").unwrap()],
+        copies: Vec::new(),
         envelope_id: None,
         bytes: None,
     }

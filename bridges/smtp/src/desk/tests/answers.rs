@@ -64,6 +64,36 @@ async fn robots_and_strangers_get_no_automatic_answer_and_people_one_a_day() {
 }
 
 #[tokio::test]
+async fn what_programs_write_goes_to_the_proved_author_alone() {
+    let mut rig = Rig::new("");
+    let fields = "Message-ID: <1@cust.test>\nSubject: Lamp\nReply-To: victim@x.test\nCc: other@x.test";
+    let events = rig.mail(&from_ada(fields, "It hums.")).await;
+    for agent in [None, Some("Bot")] {
+        let (letter, addressed) =
+            rig.letter(&events[0].thread, &format!("support:{agent:?}/2/0"), agent).await.unwrap();
+        assert_eq!((addressed.recipients[0].as_str(), addressed.copies.len()), ("ada@cust.test", 0), "{agent:?}");
+        assert!(letter.auto_submitted && letter.cc.is_empty(), "{agent:?}");
+    }
+    rig.letter(&events[0].thread, "support:9/2/0", Some("Bot")).await.expect("a bot may go on talking");
+    let robot = from_ada("Message-ID: <2@cust.test>\nSubject: s\nPrecedence: bulk", "Buy.").replace("ada@", "shop@");
+    let events = rig.mail(&robot).await;
+    let fault = rig.letter(&events[0].thread, "support:5/2/0", Some("Bot")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Refused);
+}
+
+#[tokio::test]
+async fn two_programs_that_do_not_say_what_they_are_are_parted() {
+    let mut rig = Rig::new("");
+    let mut answered = 0;
+    for number in 0..30 {
+        let fields = format!("Message-ID: <{number}@cust.test>\nSubject: s{number}");
+        let thread = rig.mail(&from_ada(&fields, "And you?")).await[0].thread.clone();
+        answered += i32::from(rig.letter(&thread, &format!("support:{number}/2/0"), Some("Bot")).await.is_ok());
+    }
+    assert_eq!(answered, 20);
+}
+
+#[tokio::test]
 async fn an_answer_to_nobody_says_so() {
     let rig = Rig::new("");
     let fault = rig.letter(&ThreadId::from("gone"), "support:1/2/0", Some("Grace")).await.unwrap_err();

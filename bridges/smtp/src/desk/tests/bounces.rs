@@ -58,10 +58,21 @@ async fn an_absence_is_a_note_and_changes_no_address() {
     let to = rig.reply_address(&thread);
     let events = rig.enter("", &to, Level::Verified, &from_ada(fields, "I am away.")).await;
     let [event] = &events[..] else { panic!("{events:?}") };
-    assert!(note(event).0.contains("I am away"), "{event:?}");
+    let told = message(event);
+    assert!(told.quiet && told.text.contains("I am away"), "{event:?}");
     assert_eq!(event.thread, thread);
     let (letter, addressed) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
     assert_eq!((addressed.recipients[0].as_str(), letter.subject.as_str()), ("ada@cust.test", "Re: Lamp"));
+}
+
+#[tokio::test]
+async fn an_absence_with_a_file_is_shown_with_it() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
+    let fields = "Message-ID: <2@cust.test>\nSubject: Away\nAuto-Submitted: auto-replied\nMIME-Version: 1.0\nContent-Type: application/pdf";
+    let to = rig.reply_address(&thread);
+    let events = rig.enter("", &to, Level::Verified, &from_ada(fields, "x")).await;
+    assert!(!message(&events[0]).quiet && message(&events[0]).attachments.len() == 1, "{events:?}");
 }
 
 #[tokio::test]

@@ -34,6 +34,34 @@ async fn the_same_mail_twice_is_one_and_another_under_its_name_is_another() {
 }
 
 #[tokio::test]
+async fn a_forged_copy_that_comes_first_takes_no_real_mails_place() {
+    let mut rig = Rig::new("");
+    let raw = from_ada(FIRST, "It hums.");
+    assert!(!rig.enter("x@x.test", "support@acme.test", Level::Failed, &raw).await.is_empty());
+    let real = rig.enter("ada@cust.test", "support@acme.test", Level::Verified, &raw).await;
+    assert_eq!(message(&real[0]).peer.id.as_str(), "ada@cust.test");
+    assert_eq!(rig.enter("x@x.test", "support@acme.test", Level::Unverified, &raw).await.len(), 0);
+    let dated = raw.replace("14 Nov 2023 22:00", "14 Nov 2023 22:10");
+    assert_eq!(rig.mail(&dated).await.len(), 0, "sent again, and dated anew");
+    assert!(!rig.mail(&raw.replace("14 Nov", "15 Nov")).await.is_empty(), "a device that says the same every day");
+    assert!(!rig.mail(&raw.replace("Ada <ada@", "Eve <eve@")).await.is_empty(), "somebody else's");
+}
+
+#[tokio::test]
+async fn an_unproved_author_of_a_conversation_is_named_as_such() {
+    let mut rig = Rig::new("");
+    let first = from_ada(&format!("{FIRST}\nCc: bob@cust.test"), "It hums.");
+    let thread = rig.mail(&first).await[0].thread.clone();
+    let bob =
+        from_ada("Message-ID: <b@cust.test>\nSubject: Re: Broken lamp", "Mine too.").replace("Ada <ada@", "Bob <bob@");
+    let events = rig.enter("x@x.test", &rig.reply_address(&thread), Level::Unverified, &bob).await;
+    assert_eq!(events[0].thread, thread);
+    let told = message(&events[0]);
+    assert!(told.text.starts_with("*Written by Bob \\<bob@cust.test\\>, which is not proved*"), "{told:?}");
+    assert_eq!((told.peer.name.as_str(), told.peer.facts["mail_auth"].as_str()), ("Ada", "verified"));
+}
+
+#[tokio::test]
 async fn an_answer_to_the_signed_address_joins_when_its_author_belongs_there() {
     let mut rig = Rig::new("");
     let thread = rig.mail(&from_ada(FIRST, "It hums.")).await[0].thread.clone();
@@ -133,10 +161,15 @@ async fn people_who_are_copied_in_by_somebody_proved_belong_to_the_conversation(
     let (thread, to) = (events[0].thread.clone(), rig.reply_address(&events[0].thread));
     let bob =
         from_ada("Message-ID: <b@cust.test>\nSubject: Re: Broken lamp", "Mine too.").replace("Ada <ada@", "Bob <bob@");
-    assert_eq!(rig.enter("bob@cust.test", &to, Level::Verified, &bob).await[0].thread, thread);
+    let events = rig.enter("bob@cust.test", &to, Level::Verified, &bob).await;
+    assert_eq!(events[0].thread, thread);
+    let told = message(&events[0]);
+    assert_eq!(told.peer.name, "Ada", "it stays her conversation");
+    assert!(told.text.starts_with("*Written by Bob"), "{told:?}");
     let (letter, addressed) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
-    assert_eq!(addressed.recipients.len(), letter.to.len() + letter.cc.len());
-    assert!(addressed.recipients.iter().any(|one| one.as_str() == "bob@cust.test"), "{addressed:?}");
+    let all: Vec<_> = addressed.recipients.iter().chain(&addressed.copies).map(ToString::to_string).collect();
+    assert_eq!(all, ["bob@cust.test", "ada@cust.test"]);
+    assert_eq!((letter.to.len(), letter.cc.len()), (1, 1));
 }
 
 #[tokio::test]
