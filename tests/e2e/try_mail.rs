@@ -106,6 +106,13 @@ fn a_customer_writes_mail_and_an_agent_answers_from_page_to_page() {
     mail.shows("#subject", "Order 42");
     mail.shows("#mail .text", "It ships");
     look(&mut mail, "mail-read");
+    mail.click(".tabs button:nth-child(2)");
+    mail.until("the HTML in its frame", "document.querySelector('iframe.frame')?.srcdoc.includes('today') === true");
+    look(&mut mail, "mail-html");
+    mail.click("#mail summary");
+    mail.click(".tabs button:nth-child(3)");
+    mail.shows("#mail .source", "In-Reply-To: <");
+    look(&mut mail, "mail-source");
     agent.call("Page.bringToFront", &json!({}));
     agent.shows(".msg.out .foot", "Delivered");
 
@@ -114,6 +121,10 @@ fn a_customer_writes_mail_and_an_agent_answers_from_page_to_page() {
     mail.shows("#writer-title", "Reply to the desk");
     mail.until("the reply to be one", "document.querySelector('#subject-field').value.startsWith('Re: ')");
     mail.until("the reply to be hers", "document.querySelector('#from').value === 'ada@example.org'");
+    mail.until(
+        "the agent to be quoted",
+        "document.querySelector('#text').value.includes('via Support wrote:\\n> It ships')",
+    );
     // Above what is quoted, where the page has put the cursor.
     mail.write("#text", "Thank you, that is soon enough.");
     look(&mut mail, "mail-reply");
