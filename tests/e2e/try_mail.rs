@@ -70,6 +70,28 @@ fn look(page: &mut Page, name: &str) {
     page.size(DESKTOP.0, DESKTOP.1, DESKTOP.2);
 }
 
+fn write_to_the_desk(mail: &mut Page) {
+    mail.click("#new");
+    mail.fill("#from-name", "Ada Lovelace");
+    mail.fill("#from", "ada@example.org");
+    mail.fill("#subject-field", "Order 42");
+    mail.fill("#text", "My order 42 never came.\nIt was for Monday.");
+    mail.click("#send");
+    mail.shows("#result", "The gateway took the mail for support@desk.test.");
+    mail.shows("#result code", "250 ");
+}
+
+fn look_at_every_part(mail: &mut Page) {
+    look(mail, "mail-read");
+    mail.click(".tabs button:nth-child(2)");
+    mail.until("the HTML in its frame", "document.querySelector('iframe.frame')?.srcdoc.includes('today') === true");
+    look(mail, "mail-html");
+    mail.click("#mail summary");
+    mail.click(".tabs button:nth-child(3)");
+    mail.shows("#mail .source", "In-Reply-To: <");
+    look(mail, "mail-source");
+}
+
 #[test]
 fn a_customer_writes_mail_and_an_agent_answers_from_page_to_page() {
     if !Browser::present() {
@@ -82,14 +104,7 @@ fn a_customer_writes_mail_and_an_agent_answers_from_page_to_page() {
     mail.size(DESKTOP.0, DESKTOP.1, DESKTOP.2);
     mail.shows("#live", "live");
     look(&mut mail, "mail-empty");
-    mail.click("#new");
-    mail.fill("#from-name", "Ada Lovelace");
-    mail.fill("#from", "ada@example.org");
-    mail.fill("#subject-field", "Order 42");
-    mail.fill("#text", "My order 42 never came.\nIt was for Monday.");
-    mail.click("#send");
-    mail.shows("#result", "The gateway took the mail for support@desk.test.");
-    mail.shows("#result code", "250 ");
+    write_to_the_desk(&mut mail);
     look(&mut mail, "mail-sent");
 
     let mut agent = browser.open(&agent);
@@ -105,14 +120,7 @@ fn a_customer_writes_mail_and_an_agent_answers_from_page_to_page() {
     mail.click(".row");
     mail.shows("#subject", "Order 42");
     mail.shows("#mail .text", "It ships");
-    look(&mut mail, "mail-read");
-    mail.click(".tabs button:nth-child(2)");
-    mail.until("the HTML in its frame", "document.querySelector('iframe.frame')?.srcdoc.includes('today') === true");
-    look(&mut mail, "mail-html");
-    mail.click("#mail summary");
-    mail.click(".tabs button:nth-child(3)");
-    mail.shows("#mail .source", "In-Reply-To: <");
-    look(&mut mail, "mail-source");
+    look_at_every_part(&mut mail);
     agent.call("Page.bringToFront", &json!({}));
     agent.shows(".msg.out .foot", "Delivered");
 
