@@ -6,6 +6,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failure;
 use crate::sandbox::homeserver::{Dialect, HomeserverSettings};
+use crate::sandbox::mail::PostSettings;
 use crate::sandbox::{Sandbox, SandboxSettings};
 
 /// The stand-in API inbox alone, with its agent page
@@ -29,6 +30,12 @@ pub struct SandboxArgs {
     /// Also a stand-in Matrix homeserver, with a customer's page at /customer and an appservice websocket
     #[arg(long, value_name = "DIALECT", num_args = 0..=1, default_missing_value = "asmux")]
     pub homeserver: Option<Habits>,
+    /// Also a stand-in mail relay that keeps what it takes, on a free port unless one is given, with a page at /mail
+    #[arg(long, value_name = "ADDR", num_args = 0..=1, default_missing_value = "127.0.0.1:0")]
+    pub mail: Option<SocketAddr>,
+    /// Where the gateway takes mail: what is written on the page at /mail goes there
+    #[arg(long, value_name = "ADDR", requires = "mail")]
+    pub mail_target: Option<SocketAddr>,
 }
 
 /// Whose websocket the stand-in homeserver speaks.
@@ -49,6 +56,7 @@ impl std::fmt::Debug for SandboxArgs {
 
 impl SandboxArgs {
     fn settings(self) -> SandboxSettings {
+        let target = self.mail_target;
         SandboxSettings {
             listen: self.listen,
             api_access_token: self.api_access_token,
@@ -56,6 +64,7 @@ impl SandboxArgs {
             callback_secret: self.callback_secret,
             lock_to_single_conversation: self.lock,
             homeserver: self.homeserver.map(homeserver),
+            post: self.mail.map(|listen| PostSettings { listen, target, ..PostSettings::default() }),
             ..SandboxSettings::default()
         }
     }
@@ -76,7 +85,8 @@ pub async fn run(args: SandboxArgs) -> Result<(), Failure> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(no_signals)?;
     let callback_url = args.callback_url.clone();
     let sandbox = Sandbox::start(args.settings()).await;
-    let sandbox = sandbox.map_err(|error| Failure::new(format!("{error}; choose another address by --listen")))?;
+    let sandbox =
+        sandbox.map_err(|error| Failure::new(format!("{error}; choose another address by --listen or --mail")))?;
     super::print(&introduction(&sandbox, callback_url.as_deref()))?;
     tokio::select! {
         _ = terminate.recv() => {}
@@ -98,6 +108,18 @@ fn introduction(sandbox: &Sandbox, callback_url: Option<&str>) -> String {
             ("hs_token", settings.hs_token.clone()),
             ("user", settings.support_localpart.clone()),
             ("namespace", settings.namespace_prefix.clone()),
+        ];
+        text.extend(lines.map(|(name, value)| format!("{name:<18}{value}\n")));
+    }
+    if let Some(post) = sandbox.post() {
+        let target = post.target().map_or_else(
+            || "nowhere yet (--mail-target, or POST /sandbox/mail/target)".to_owned(),
+            |address| address.to_string(),
+        );
+        let lines = [
+            ("mail page", format!("{}/mail", sandbox.url())),
+            ("mail relay", format!("{} (security = \"none\")", post.address())),
+            ("its mails go to", target),
         ];
         text.extend(lines.map(|(name, value)| format!("{name:<18}{value}\n")));
     }
@@ -124,6 +146,8 @@ fn inbox(sandbox: &Sandbox, callback_url: Option<&str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     #[tokio::test]
@@ -131,10 +155,12 @@ mod tests {
         let settings = SandboxSettings {
             callback_secret: Some("demo-secret".to_owned()),
             homeserver: Some(homeserver(Habits::Wsproxy)),
+            post: Some(PostSettings { target: Some(([127, 0, 0, 1], 2525).into()), ..PostSettings::default() }),
             ..SandboxSettings::default()
         };
         let sandbox = Sandbox::start(settings).await.unwrap();
         let text = introduction(&sandbox, None);
+        let relay = format!("mail relay        {}", sandbox.post().unwrap().address());
         for wanted in [
             sandbox.url().as_str(),
             "sandbox-token",
@@ -144,9 +170,36 @@ mod tests {
             "/customer\n",
             "as_token          sandbox-as-token",
             "user              _desk_support",
+            "/mail\n",
+            relay.as_str(),
+            "its mails go to   127.0.0.1:2525",
         ] {
             assert!(text.contains(wanted), "{wanted} in {text}");
         }
         sandbox.stop().await;
+    }
+    /// The flags as somebody types them.
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: SandboxArgs,
+    }
+
+    fn post_of(words: &[&str]) -> Result<Option<PostSettings>, clap::Error> {
+        let line = Line::try_parse_from([&["sandbox"], words].concat())?;
+        Ok(line.args.settings().post)
+    }
+
+    #[test]
+    fn a_relay_is_there_only_when_asked_for_and_its_target_only_with_it() {
+        let of = |words: &[&str]| post_of(words).unwrap().map(|post| (post.listen.to_string(), post.target));
+        let target = Some(SocketAddr::from(([127, 0, 0, 1], 2525)));
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&["--mail"]), Some(("127.0.0.1:0".to_owned(), None)));
+        assert_eq!(of(&["--mail", "127.0.0.1:2600"]), Some(("127.0.0.1:2600".to_owned(), None)));
+        assert_eq!(of(&["--mail", "--mail-target", "127.0.0.1:2525"]), Some(("127.0.0.1:0".to_owned(), target)));
+        for wrong in [&["--mail-target", "127.0.0.1:2525"][..], &["--mail", "somewhere"]] {
+            assert!(post_of(wrong).is_err(), "{wrong:?}");
+        }
     }
 }

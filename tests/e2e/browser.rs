@@ -144,6 +144,13 @@ impl Page {
         self.call("Input.insertText", &json!({"text": text}));
     }
 
+    /// Types over what the field holds.
+    pub(crate) fn fill(&mut self, selector: &str, text: &str) {
+        self.until(selector, &format!("Boolean(document.querySelector({}))", json!(selector)));
+        self.evaluate(&format!("document.querySelector({}).select()", json!(selector)));
+        self.write(selector, text);
+    }
+
     pub(crate) fn press(&mut self, key: &str, code: u32) {
         let text = if key == "Enter" { "\r" } else { "" };
         let down = json!({"type": "keyDown", "key": key, "code": key, "windowsVirtualKeyCode": code, "text": text});

@@ -27,4 +27,5 @@ mod outages;
 mod pages;
 mod process_life;
 mod repeats;
+mod try_mail;
 mod try_out;

@@ -84,7 +84,7 @@ fn a_customer_and_an_agent_talk_from_page_to_page() {
 }
 
 /// The address behind this word of what it prints.
-fn named(tried: &mut Process, word: &str) -> String {
+pub(crate) fn named(tried: &mut Process, word: &str) -> String {
     until(&format!("the {word} to be named"), || {
         assert!(tried.ended().is_none(), "it ended: {}", tried.err());
         let line = tried.out().lines().find(|line| line.starts_with(word)).map(ToOwned::to_owned);

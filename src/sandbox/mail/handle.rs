@@ -85,7 +85,12 @@ impl Post {
         drop(listening.wait_for(|now| *now == on).await);
     }
 
-    /// Where the page's mails go.
+    /// Where the page's mails go; None while nobody has said it.
+    pub fn target(&self) -> Option<SocketAddr> {
+        self.core.target()
+    }
+
+    /// Sends the page's mails there from now on.
     pub fn set_target(&self, target: Option<SocketAddr>) {
         self.core.set_target(target);
     }

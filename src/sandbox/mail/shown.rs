@@ -101,7 +101,8 @@ fn parsed(mail: &ReceivedMail) -> Option<Message<'_>> {
 
 /// What a mail program would fill in when its user answers this mail.
 fn reply(mail: &ReceivedMail, message: &Message<'_>) -> Value {
-    let to = message.reply_to().or_else(|| message.from()).and_then(Address::first);
+    let writer = message.from().and_then(Address::first);
+    let to = message.reply_to().and_then(Address::first).or(writer);
     let me = mail.envelope.addresses().first().copied().unwrap_or_default();
     let shown_to = message.to().into_iter().flat_map(Address::iter);
     let my_name = shown_to
@@ -119,7 +120,7 @@ fn reply(mail: &ReceivedMail, message: &Message<'_>) -> Value {
     }
     json!({
         "to": to.and_then(|to| to.address()),
-        "writer": to.and_then(|to| to.name()).or_else(|| to.and_then(|to| to.address())),
+        "writer": writer.and_then(|one| one.name().or_else(|| one.address())),
         "from": me,
         "from_name": my_name,
         "subject": if is_answer { subject } else { format!("Re: {subject}").trim_end().to_owned() },
@@ -257,7 +258,7 @@ mod tests {
     fn an_answer_goes_where_the_mail_asks_for_and_names_what_it_answers() {
         let reply = whole(&mail(ANSWER))["reply"].clone();
         let expected = json!({
-            "to": "support+7x@desk.test", "writer": "support+7x@desk.test", "from": "kim@example.org",
+            "to": "support+7x@desk.test", "writer": "Ada via Acme", "from": "kim@example.org",
             "from_name": "Kim Lee", "subject": "Re: Größe", "in_reply_to": "<2@desk.test>",
             "references": "<0@example.org> <1@example.org> <2@desk.test>", "quote": "> It is\n> on its way.\n",
         });

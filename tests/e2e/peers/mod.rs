@@ -38,7 +38,7 @@ pub(crate) fn have(programs: &[&str]) -> bool {
     if missing.is_empty() {
         return true;
     }
-    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium postfix swaks)");
+    let text = format!("{missing:?} not installed (apt-get install ngircd inspircd anope chromium postfix swaks curl)");
     assert!(std::env::var_os("CI").is_none(), "{text}");
     eprintln!("\n*** SKIPPED: {text} ***\n");
     false
