@@ -90,6 +90,7 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let plan = plan(&sandbox, bridges, &data_dir)?;
     let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
+    until_mail_is_taken(mail).await;
     println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, &data_dir));
     let ended = until_told(gateway).await;
     sandbox.stop().await;
@@ -176,6 +177,16 @@ fn matrix_bridge(sandbox: &Sandbox, registry: &Registry) -> Result<Arc<dyn Bridg
         table.insert(key.to_owned(), value.into());
     }
     built(registry, MATRIX, table)
+}
+
+/// The first thing that is printed has to work at once. A port that stays closed is named by the log.
+async fn until_mail_is_taken(mail: SocketAddr) {
+    for _ in 0..100 {
+        if tokio::net::TcpStream::connect(mail).await.is_ok() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// The bridge opens the port by itself a moment later; whoever takes it in between is named by the log.

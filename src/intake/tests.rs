@@ -30,7 +30,6 @@ fn event() -> Inbound {
     let peer = Peer {
         id: "a:ada".into(),
         name: "ada".into(),
-        quiet: false,
         facts: std::collections::BTreeMap::new(),
         email: None,
         picture: None,

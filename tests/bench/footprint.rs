@@ -123,7 +123,6 @@ fn envelope(number: usize) -> NewEnvelope {
         peer: Peer {
             id: thread.as_str().into(),
             name: "peer".into(),
-            quiet: false,
             facts: std::collections::BTreeMap::new(),
             email: None,
             picture: None,

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn a_reply_names_what_it_answers() {
-        let many: String = (0..40).map(|number| format!(" <{number}@desk.test>")).collect();
+        let many = (0..40).map(|number| format!(" <{number}@desk.test>")).collect::<Vec<_>>().concat();
         let reply = Letter {
             in_reply_to: "<39@desk.test>\r\nBcc: all@example.org".to_owned(),
             references: format!("junk {many}\r\nX: y"),

@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn rules_have_a_bound() {
         let faults = MailFaults::default();
-        for _ in 0..RULES_MAX + 1 {
+        for _ in 0..=RULES_MAX {
             faults.add(MailRule::always(Step::Quit, MailFault::Close));
         }
         assert_eq!(faults.sheet().rules.len(), RULES_MAX);

@@ -357,7 +357,7 @@ mod tests {
         fn a_mail_comes_out_as_it_went_in_however_it_is_cut(
             lines in prop::collection::vec("[.a\r\n]{0,5}", 0..8), cut in 0_usize..40,
         ) {
-            let mail = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>().into_bytes();
+            let mail = lines.iter().flat_map(|line| [line.as_bytes(), b"\r\n"].concat()).collect::<Vec<u8>>();
             let sent = stuffed(&mail);
             let mut reader = Unstuffer::new(10_000);
             let cut = cut.min(sent.len() - 1);

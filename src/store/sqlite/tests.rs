@@ -186,12 +186,12 @@ async fn a_real_disk_that_fills_up_loses_nothing_and_works_again_once_there_is_r
     };
     assert!(matches!(full, StoreError::Unwritable(_)), "{full}");
     let id = store.name_blob(NOW);
-    let mut fill = store.fill(&id).await;
-    if let Ok(fill) = &mut fill {
-        let written = fill.write(Bytes::from(vec![1; 8 << 20])).await;
+    let mut filling = store.fill(&id).await;
+    if let Ok(filling) = &mut filling {
+        let written = filling.write(Bytes::from(vec![1; 8 << 20])).await;
         assert!(matches!(written, Err(StoreError::Unwritable(_))), "{written:?}");
     }
-    drop(fill);
+    drop(filling);
     let unfinished = disk.0.path().join("data/blobs/unfinished");
     assert_eq!(fs::read_dir(unfinished).unwrap().count(), 0, "nothing is half stored");
     assert_eq!(store.blob(&id).await, Ok(None));

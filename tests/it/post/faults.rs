@@ -49,13 +49,13 @@ async fn every_step_can_be_refused_put_off_shut_down_or_cut() {
                 continue;
             }
             let code = talk.code(line).await;
-            match fault {
-                MailFault::Refuse => assert_eq!(code, refused, "{line}"),
-                MailFault::ShutDown => {
-                    assert_eq!(code, 421, "{line}");
-                    assert!(talk.is_closed().await, "{line}");
-                }
-                _ => assert_eq!(code, if step == Step::Auth { 454 } else { 451 }, "{line}"),
+            if matches!(fault, MailFault::Refuse) {
+                assert_eq!(code, refused, "{line}");
+            } else if matches!(fault, MailFault::ShutDown) {
+                assert_eq!(code, 421, "{line}");
+                assert!(talk.is_closed().await, "{line}");
+            } else {
+                assert_eq!(code, if step == Step::Auth { 454 } else { 451 }, "{line}");
             }
         }
     }

@@ -90,7 +90,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Talk<S> {
             if read.unwrap_or(0) == 0 {
                 return None;
             }
-            if whole[start..].as_bytes().get(3) == Some(&b' ') {
+            if whole.as_bytes()[start..].get(3) == Some(&b' ') {
                 return Some(whole);
             }
         }

@@ -54,10 +54,8 @@ pub(crate) async fn letter(
     let separator = desk.settings.separator;
     let sender = thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone());
     // What a program writes goes to nobody but the author, whose address is proved: others never asked for it.
-    let (to, copies) = match by_itself {
-        true => (thread.author.clone(), Vec::new()),
-        false => (thread.to.clone(), thread.cc.clone()),
-    };
+    let (to, copies) =
+        if by_itself { (thread.author.clone(), Vec::new()) } else { (thread.to.clone(), thread.cc.clone()) };
     let (recipients, envelope_id) = (vec![to], Some(token.clone()));
     let addressed = Addressed { sender: Some(sender), recipients, copies, envelope_id, bytes: None };
     Ok((written(desk, out, &thread, &sent, &addressed, (text, attachments)), addressed))

@@ -180,7 +180,13 @@ mod tests {
         let ada = Address::parse("ada@cust.test").unwrap();
         Thread {
             subject: "Help".into(),
-            peer: Peer { id: "ada".into(), name: "Ada".into(), facts: Default::default(), email: None, picture: None },
+            peer: Peer {
+                id: "ada".into(),
+                name: "Ada".into(),
+                facts: std::collections::BTreeMap::new(),
+                email: None,
+                picture: None,
+            },
             author: ada.clone(),
             to: ada.clone(),
             to_name: "Ada".into(),

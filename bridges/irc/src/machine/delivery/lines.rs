@@ -24,7 +24,7 @@ pub(super) fn of_part(part: &Part, address: &str, nick: &str, mapping: CaseMappi
         Part::Attachment(file) => format!("{}: {}", file.name, file.url),
         Part::Withdraw { .. } => format!("{address}(please disregard the message before: it was taken back)"),
         // A part of a later gateway that this bridge cannot know.
-        _ => return Vec::new(),
+        Part::Letter { .. } | _ => return Vec::new(),
     };
     let mut texts = Vec::new();
     for line in text.split(['\r', '\n']) {
