@@ -96,6 +96,13 @@ fn a_customer_who_left_is_called_back_or_the_agent_hears_of_it() {
         let mut carol = world.guest(Synapse::shared(), "Carol");
         let room = carol.room.clone();
         carol.customer.leave(&room);
+        // A reply that overtakes this is in the room, where nobody is; the agent has the note all the same.
+        until("the note that she left", || {
+            let desk = world.sandbox.desk();
+            let mut all = desk.conversations.iter().flat_map(|one| &one.messages);
+            let told = all.any(|one| one.content.as_deref().is_some_and(|text| text.contains("left the Matrix room")));
+            if told { Ok(()) } else { Err(format!("{desk:?}")) }
+        });
         let reply = world.sandbox.reply(carol.conversation, "are you still there?");
         until("an invite or a failure", || {
             let invited = carol.customer.seen().iter().any(|seen| seen.kind == "invite");
