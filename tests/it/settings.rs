@@ -50,7 +50,7 @@ fn keys(text: &str) -> Vec<std::ops::Range<usize>> {
 fn the_example_is_read_with_and_without_the_keys_that_are_off() {
     for text in [EXAMPLE, &full_example()] {
         let settings = read(text).unwrap_or_else(|faults| panic!("{faults}"));
-        assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 2));
+        assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 3));
     }
 }
 
@@ -164,7 +164,7 @@ fn check_is_silent_about_a_good_file_but_for_one_line() {
     fs::write(folder.path().join("other.toml"), "").unwrap();
     let other = [("DESKBRIDGE_CONFIG", "other.toml")];
     let cases = [
-        (vec!["check"], &other[..0], "deskbridge.toml: no mistakes, 1 inbox, 2 bridges\n"),
+        (vec!["check"], &other[..0], "deskbridge.toml: no mistakes, 1 inbox, 3 bridges\n"),
         (vec!["check", "-c", "other.toml"], &other[..0], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
         (vec!["check"], &other[..], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
     ];
