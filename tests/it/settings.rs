@@ -48,7 +48,21 @@ fn keys(text: &str) -> Vec<std::ops::Range<usize>> {
 
 #[test]
 fn the_example_is_read_with_and_without_the_keys_that_are_off() {
-    for text in [EXAMPLE, &full_example()] {
+    // Files that the settings name are read, too.
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["mail.acme.example".to_owned()]).unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, content).unwrap();
+        format!("\"{}\"", path.display())
+    };
+    let cert = file("cert.pem", &made.cert.pem());
+    let key = file("key.pem", &made.signing_key.serialize_pem());
+    let dkim = file("dkim.pem", include_str!("../../bridges/smtp/src/compose/testdata/dkim.pem"));
+    let full = full_example()
+        .replace("cert_file = \"...\", key_file = \"...\"", &format!("cert_file = {cert}, key_file = {key}"))
+        .replace("selector = \"2026\", key_file = \"...\"", &format!("selector = \"2026\", key_file = {dkim}"));
+    for text in [EXAMPLE, &full] {
         let settings = read(text).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 3));
     }
