@@ -69,14 +69,15 @@ impl Machine {
         for ephemeral in &transaction.ephemeral {
             let Ephemeral::Receipts { room, seen } = ephemeral else { continue };
             for seen in seen.iter().filter(|seen| !self.me.is_ours(&seen.user)) {
-                let known = self.rings.get(room).is_some_and(|ring| ring.unread_up_to(&seen.event).is_some());
-                if known || here.contains(&seen.event) {
+                // A ring that began in the middle of a room does not know what stood before.
+                let ring = self.rings.get(room).filter(|ring| ring.is_whole());
+                if ring.is_some_and(|ring| ring.has(&seen.event) || here.contains(&seen.event)) {
                     continue;
                 }
                 if self.rooms.get(room).is_some() {
                     wants.histories.insert(room.clone());
                 }
-                if self.recent.get(&seen.event).is_none() {
+                if self.recent.get(&seen.event).is_none() && !here.contains(&seen.event) {
                     wants.events.insert((room.clone(), seen.event.clone()));
                 }
             }

@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use bridge_api::{EventId, Inbound, Key, Receipt, Report};
 
-use super::{Found, Taking, key_of, recent::Author};
+use super::{
+    Found, Taking, key_of,
+    recent::{Author, Ring},
+};
 use crate::{
     ids::{EventRef, RoomId, UserId},
-    wire::Seen,
+    wire::{Event, Seen},
 };
 
 impl Taking<'_> {
@@ -50,10 +53,7 @@ impl Taking<'_> {
 
     fn unread_up_to(&self, room: &RoomId, seen: &Seen) -> Vec<Key> {
         let done = |key: &Key| self.staged.read.iter().any(|(_, read)| read == key);
-        if let Some(keys) = self.machine.rings.get(room).and_then(|ring| ring.unread_up_to(&seen.event)) {
-            return keys.into_iter().filter(|key| !done(key)).collect();
-        }
-        if let Some(keys) = self.ours_up_to(room, &seen.event) {
+        if let Some(keys) = self.ring(room).unread_up_to(&seen.event) {
             return keys.into_iter().filter(|key| !done(key)).collect();
         }
         // Older than what can be had, or its echo has not come yet: at least the message itself was read.
@@ -68,11 +68,28 @@ impl Taking<'_> {
         key.into_iter().filter(|key| !done(key)).collect()
     }
 
-    /// By the room's history: what was read of it before is reported again, which changes nothing.
-    fn ours_up_to(&self, room: &RoomId, event: &EventRef) -> Option<Vec<Key>> {
+    /// The room's ring with what the homeserver tells of its history, and with what this transaction brings. What was
+    /// read before this start is reported again, which changes nothing.
+    fn ring(&self, room: &RoomId) -> Ring {
+        let mut ring = self.machine.rings.get(room).cloned().unwrap_or_default();
+        if let Some(history) = self.history(room) {
+            ring.adopt(history);
+        }
+        for (_, event, key) in self.staged.ring.iter().filter(|(of, ..)| of == room) {
+            ring.put(event.clone(), key.clone());
+        }
+        ring
+    }
+
+    fn history(&self, room: &RoomId) -> Option<Vec<(EventRef, Option<Key>)>> {
         let history = self.answers.histories.get(room)?;
-        let at = history.iter().position(|other| other.id == *event)?;
-        let ours = history.iter().take(at + 1).filter(|event| self.machine.me.is_ours(&event.sender));
-        Some(ours.filter_map(|event| key_of(&event.content)).collect())
+        let key = |event: &Event| key_of(&event.content).filter(|_| self.machine.me.is_ours(&event.sender));
+        Some(history.iter().map(|event| (event.id.clone(), key(event))).collect())
+    }
+
+    /// What was asked for once need not be asked for again.
+    pub(super) fn keep_histories(&mut self) {
+        let rooms: Vec<RoomId> = self.answers.histories.keys().cloned().collect();
+        self.staged.adopted = rooms.into_iter().filter_map(|room| Some((self.history(&room)?, room))).collect();
     }
 }

@@ -91,6 +91,8 @@ pub(crate) struct Staged {
     recent: Vec<(EventRef, RoomId, Author)>,
     ring: Vec<(RoomId, EventRef, Option<Key>)>,
     read: Vec<(RoomId, Key)>,
+    /// Histories that the homeserver told, the oldest event first.
+    adopted: Vec<(Vec<(EventRef, Option<Key>)>, RoomId)>,
     now_typing: HashMap<RoomId, BTreeSet<UserId>>,
 }
 
@@ -135,6 +137,7 @@ impl Machine {
                 Ephemeral::Receipts { room, seen } => seen.into_iter().for_each(|seen| taking.reads(&room, &seen)),
             }
         }
+        taking.keep_histories();
         taking.staged
     }
 
@@ -150,6 +153,10 @@ impl Machine {
         bound(&mut self.people, PEOPLE_MAX);
         for (event, room, author) in staged.recent {
             self.recent.put(event, room, author);
+        }
+        for (history, room) in staged.adopted {
+            self.rings.entry(room).or_default().adopt(history);
+            bound(&mut self.rings, RINGS_MAX);
         }
         for (room, event, key) in staged.ring {
             self.rings.entry(room).or_default().put(event, key);

@@ -40,16 +40,20 @@ impl Recent {
 }
 
 /// A room's latest events in the room's own order.
-#[derive(Debug, Default)]
-pub(super) struct Ring(VecDeque<Slot>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ring {
+    slots: VecDeque<Slot>,
+    /// What came before this start is in it, as far as the homeserver told.
+    whole: bool,
+}
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Slot {
     event: EventRef,
     what: What,
 }
 
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 enum What {
     Theirs,
     /// Not known to be read.
@@ -58,29 +62,55 @@ enum What {
 }
 
 impl Ring {
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
+    }
+    pub(super) fn has(&self, event: &EventRef) -> bool {
+        self.slots.iter().any(|slot| slot.event == *event)
+    }
+
+    /// The room's history, the oldest first, takes the place of what the ring holds of it. Whatever else is in the ring
+    /// came before: the homeserver tells the latest.
+    pub(super) fn adopt(&mut self, history: Vec<(EventRef, Option<Key>)>) {
+        let mut known = std::mem::take(&mut self.slots);
+        let told = |key: Option<Key>| key.map_or(What::Theirs, What::Unread);
+        let history: Vec<Slot> = history
+            .into_iter()
+            .map(|(event, key)| {
+                let at = known.iter().position(|slot| slot.event == event);
+                at.and_then(|at| known.remove(at)).unwrap_or_else(|| Slot { event, what: told(key) })
+            })
+            .collect();
+        known.into_iter().chain(history).for_each(|slot| self.push(slot));
+        self.whole = true;
+    }
+
+    fn push(&mut self, slot: Slot) {
+        if self.slots.len() >= RING_MAX {
+            self.slots.pop_front();
+        }
+        self.slots.push_back(slot);
+    }
+
     /// `key` says that it is an effect of ours.
     pub(super) fn put(&mut self, event: EventRef, key: Option<Key>) {
-        if self.0.iter().any(|slot| slot.event == event) {
-            return;
+        if !self.has(&event) {
+            self.push(Slot { event, what: key.map_or(What::Theirs, What::Unread) });
         }
-        if self.0.len() >= RING_MAX {
-            self.0.pop_front();
-        }
-        self.0.push_back(Slot { event, what: key.map_or(What::Theirs, What::Unread) });
     }
 
     /// The keys of ours up to this event that nobody has read yet. `None` when the event is not known here.
     pub(super) fn unread_up_to(&self, event: &EventRef) -> Option<Vec<Key>> {
-        let at = self.0.iter().position(|slot| slot.event == *event)?;
+        let at = self.slots.iter().position(|slot| slot.event == *event)?;
         let key = |slot: &Slot| match &slot.what {
             What::Unread(key) => Some(key.clone()),
             What::Theirs | What::Read => None,
         };
-        Some(self.0.iter().take(at + 1).filter_map(key).collect())
+        Some(self.slots.iter().take(at + 1).filter_map(key).collect())
     }
 
     pub(super) fn was_read(&mut self, key: &Key) {
-        for slot in &mut self.0 {
+        for slot in &mut self.slots {
             if matches!(&slot.what, What::Unread(unread) if unread == key) {
                 slot.what = What::Read;
             }
@@ -88,7 +118,7 @@ impl Ring {
     }
 
     pub(super) fn newest_of_theirs(&self) -> Option<EventRef> {
-        self.0.iter().rev().find(|slot| slot.what == What::Theirs).map(|slot| slot.event.clone())
+        self.slots.iter().rev().find(|slot| slot.what == What::Theirs).map(|slot| slot.event.clone())
     }
 }
 
@@ -113,6 +143,24 @@ mod tests {
             ring.put(format!("$n{number}").as_str().into(), None);
         }
         assert_eq!(keys(&ring, "$4"), None, "the oldest are forgotten");
+    }
+
+    #[test]
+    fn a_ring_takes_its_rooms_history_in_and_keeps_what_it_knows_better() {
+        let mut ring = Ring::default();
+        for (event, key) in [("$old", Some("o")), ("$2", Some("b"))] {
+            ring.put(event.into(), key.map(Key::from));
+        }
+        ring.was_read(&Key::from("b"));
+        assert!(!ring.is_whole());
+        ring.adopt(vec![("$1".into(), Some("a".into())), ("$2".into(), Some("b".into())), ("$3".into(), None)]);
+        ring.put("$4".into(), Some("d".into()));
+        assert!(ring.is_whole() && ring.has(&"$3".into()));
+        let keys = |text: &[&str]| Some(text.iter().map(|key| Key::from(*key)).collect());
+        assert_eq!(ring.unread_up_to(&"$4".into()), keys(&["o", "a", "d"]));
+        assert_eq!(ring.unread_up_to(&"$old".into()), keys(&["o"]));
+        ring.adopt((0..100).map(|number| (format!("$n{number}").as_str().into(), None)).collect());
+        assert_eq!(ring.unread_up_to(&"$4".into()), None, "the oldest are forgotten");
     }
 
     #[test]

@@ -316,6 +316,11 @@ fn reading_one_message_reads_those_before_it_once() {
     assert!(rig.reports(Vec::new(), receipts(&third, ME)).is_empty(), "our own receipts come back too");
     assert_eq!(keys(rig.reports(Vec::new(), receipts(&second, KIM))), ["support:1/1/0", "support:2/1/0"]);
     assert!(rig.reports(Vec::new(), receipts(&first, KIM)).is_empty());
+    // Together with the message itself.
+    let message = json!({"body": "x", KEY_MARK: "support:4/1/0"});
+    let fourth = rig.event("!r", ME, "m.room.message", &message, &json!({}));
+    let receipt = receipts(&fourth.id.clone(), KIM);
+    assert_eq!(keys(rig.reports(vec![fourth], receipt)), ["support:3/1/0", "support:4/1/0"]);
     // After a restart: only what the homeserver tells of the event is known.
     let mut later = Rig::chat();
     let old = later.event("!r", ME, "m.room.message", &json!({"body": "x", KEY_MARK: "support:7/1/0"}), &json!({}));

@@ -79,6 +79,29 @@ fn what_was_read_before_this_start_is_found_in_the_rooms_history() {
     assert_eq!(rig.machine.wants(&transaction).histories, ["!r".into()].into());
     rig.answers.histories.insert("!r".into(), history);
     assert_eq!(rig.reports(Vec::new(), vec![receipt]).len(), 2);
+    assert!(rig.machine.wants(&transaction).histories.is_empty(), "it is asked for once");
+}
+
+#[test]
+fn an_echo_after_a_start_does_not_hide_what_was_sent_before_it() {
+    for together in [false, true] {
+        let mut rig = Rig::chat();
+        let ours = |rig: &mut Rig, key: &str| {
+            rig.event("!r", ME, "m.room.message", &json!({"body": "x", KEY_MARK: key}), &json!({}))
+        };
+        let history = vec![ours(&mut rig, "support:1/1/0"), ours(&mut rig, "support:2/1/0")];
+        let seen = Seen { event: history[1].id.clone(), user: KIM.into(), at_millis: NOW };
+        let receipt = Ephemeral::Receipts { room: "!r".into(), seen: vec![seen] };
+        let mut events = vec![history[1].clone()];
+        if !together {
+            rig.reports(std::mem::take(&mut events), Vec::new());
+        }
+        let transaction = Transaction { events, ephemeral: vec![receipt] };
+        assert_eq!(rig.machine.wants(&transaction).histories, ["!r".into()].into(), "{together}");
+        rig.answers.histories.insert("!r".into(), history);
+        let reports = rig.reports(transaction.events, transaction.ephemeral);
+        assert_eq!(reports.len(), 2, "{together}: {reports:?}");
+    }
 }
 
 #[test]
