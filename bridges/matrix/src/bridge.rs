@@ -59,6 +59,8 @@ const UPLOAD_BYTES_USUAL: u64 = 50 << 20;
 const IN_FLIGHT_MAX: usize = 64;
 /// Between two looks at what pushes may have missed: a homeserver that was restarted may sit on them.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// The first time: by then the homeserver has heard from us.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 struct Homeserver {
     name: BridgeName,
@@ -182,11 +184,14 @@ async fn pushed(
     hub.host.state(BridgeState::Up);
     let looking = async {
         let mut problem = knock(&hub, id).await;
+        // A homeserver that took us for dead threw receipts away until it heard from us, so the next look comes soon.
+        let mut rest = LOOK_AGAIN;
         loop {
-            tokio::time::sleep(if problem { Duration::from_secs(5) } else { LOOK_EVERY }).await;
+            tokio::time::sleep(if problem { Duration::from_secs(5) } else { rest }).await;
             if let Err(reason) = catch_up(&hub).await {
                 tracing::info!(reason, "what may have been missed cannot be read now");
             }
+            rest = if problem { LOOK_AGAIN } else { LOOK_EVERY };
             problem = knock(&hub, id).await;
         }
     };

@@ -6,7 +6,7 @@ use bridge_api::{EventId, Inbound, Key, Receipt, Report};
 
 use super::{
     Found, Taking, key_of,
-    recent::{Author, Ring},
+    recent::{Author, History, Ring},
 };
 use crate::{
     ids::{EventRef, RoomId, UserId},
@@ -81,7 +81,7 @@ impl Taking<'_> {
         ring
     }
 
-    fn history(&self, room: &RoomId) -> Option<Vec<(EventRef, Option<Key>)>> {
+    fn history(&self, room: &RoomId) -> Option<History> {
         let history = self.answers.histories.get(room)?;
         let key = |event: &Event| key_of(&event.content).filter(|_| self.machine.me.is_ours(&event.sender));
         Some(history.iter().map(|event| (event.id.clone(), key(event))).collect())
@@ -90,6 +90,7 @@ impl Taking<'_> {
     /// What was asked for once need not be asked for again.
     pub(super) fn keep_histories(&mut self) {
         let rooms: Vec<RoomId> = self.answers.histories.keys().cloned().collect();
-        self.staged.adopted = rooms.into_iter().filter_map(|room| Some((self.history(&room)?, room))).collect();
+        self.staged.adopted =
+            rooms.into_iter().filter_map(|room| self.history(&room).map(|history| (room, history))).collect();
     }
 }

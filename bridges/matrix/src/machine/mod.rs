@@ -30,7 +30,7 @@ use crate::{
     settings::Invites,
     wire::{Ephemeral, Event, Transaction},
 };
-use recent::{Author, Recent, Ring};
+use recent::{Author, History, Recent, Ring};
 use rooms::{place_cursors, room_cursor};
 
 /// The key in our events by which an earlier try is found again.
@@ -91,8 +91,8 @@ pub(crate) struct Staged {
     recent: Vec<(EventRef, RoomId, Author)>,
     ring: Vec<(RoomId, EventRef, Option<Key>)>,
     read: Vec<(RoomId, Key)>,
-    /// Histories that the homeserver told, the oldest event first.
-    adopted: Vec<(Vec<(EventRef, Option<Key>)>, RoomId)>,
+    /// Histories that the homeserver told.
+    adopted: Vec<(RoomId, History)>,
     now_typing: HashMap<RoomId, BTreeSet<UserId>>,
 }
 
@@ -154,7 +154,7 @@ impl Machine {
         for (event, room, author) in staged.recent {
             self.recent.put(event, room, author);
         }
-        for (history, room) in staged.adopted {
+        for (room, history) in staged.adopted {
             self.rings.entry(room).or_default().adopt(history);
             bound(&mut self.rings, RINGS_MAX);
         }

@@ -39,6 +39,9 @@ impl Recent {
     }
 }
 
+/// A room's events, the oldest first, each with the key of the effect if it is one of ours.
+pub(super) type History = Vec<(EventRef, Option<Key>)>;
+
 /// A room's latest events in the room's own order.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ring {
@@ -71,7 +74,7 @@ impl Ring {
 
     /// The room's history, the oldest first, takes the place of what the ring holds of it. Whatever else is in the ring
     /// came before: the homeserver tells the latest.
-    pub(super) fn adopt(&mut self, history: Vec<(EventRef, Option<Key>)>) {
+    pub(super) fn adopt(&mut self, history: History) {
         let mut known = std::mem::take(&mut self.slots);
         let told = |key: Option<Key>| key.map_or(What::Theirs, What::Unread);
         let history: Vec<Slot> = history
