@@ -17,9 +17,9 @@ use serde_json::Value;
 use crate::{
     disk::Gate,
     slices::{Effort, Slice, median, ratio, resident_kib},
+    wait,
 };
 
-const DEADLINE: Duration = Duration::from_mins(3);
 const CONNECTIONS: [usize; 3] = [1, 20, 100];
 const ADMIN: &str = "operator";
 const PROGRAMS: [&str; 4] = ["postfix", "postqueue", "smtp-source", "smtp-sink"];
@@ -294,9 +294,5 @@ fn free_port() -> u16 {
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !is_so() {
-        assert!(begun.elapsed() < DEADLINE, "waited in vain: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    wait::until(Duration::from_millis(5), || what.to_owned(), || is_so().then_some(()));
 }

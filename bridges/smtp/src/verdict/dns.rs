@@ -21,7 +21,7 @@ use super::{
 use crate::{envelope::Envelope, mail::Mailbox, settings::Settings};
 
 /// For everything that one mail asks.
-const BUDGET: Duration = Duration::from_secs(10);
+pub(super) const BUDGET: Duration = Duration::from_secs(10);
 /// For what the author's domain has no say in, so that enough is left for its rule.
 const SHARE: Duration = Duration::from_secs(5);
 /// For one question and its repetition.
