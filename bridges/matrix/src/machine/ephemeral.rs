@@ -9,7 +9,7 @@ use super::{
     recent::{Author, History, Ring},
 };
 use crate::{
-    ids::{EventRef, RoomId, UserId},
+    ids::{RoomId, UserId},
     wire::{Event, Seen},
 };
 
