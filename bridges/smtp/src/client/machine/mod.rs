@@ -122,48 +122,26 @@ impl Machine {
     }
 
     pub(crate) fn phase(&self) -> Phase {
-        match self.state {
-            State::Begin | State::Greeting => Phase::Greeting,
-            State::Body => Phase::Body,
-            State::Final => Phase::Final,
-            State::Ehlo
-            | State::Helo
-            | State::StartTls
-            | State::Handshake
-            | State::Plain
-            | State::Login
-            | State::LoginName
-            | State::LoginPassword
-            | State::Ready
-            | State::Reset
-            | State::Mail
-            | State::Recipient(_)
-            | State::Data
-            | State::Closed => Phase::Command,
+        if matches!(self.state, State::Begin | State::Greeting) {
+            Phase::Greeting
+        } else if self.state == State::Body {
+            Phase::Body
+        } else if self.state == State::Final {
+            Phase::Final
+        } else {
+            Phase::Command
         }
     }
 
     /// The connection is of no more use, for this reason. What that means for the mail.
     pub(crate) fn lost(&mut self, why: &str) -> Fault {
         let before = std::mem::replace(&mut self.state, State::Closed);
-        match before {
-            State::Final => Fault::unknown(format!("the relay did not say whether it took the mail: {why}")),
-            State::Mail | State::Recipient(_) | State::Data | State::Body => {
-                Fault::retry(format!("the relay was lost before it had the whole mail: {why}"))
-            }
-            State::Begin
-            | State::Greeting
-            | State::Ehlo
-            | State::Helo
-            | State::StartTls
-            | State::Handshake
-            | State::Plain
-            | State::Login
-            | State::LoginName
-            | State::LoginPassword
-            | State::Ready
-            | State::Reset
-            | State::Closed => Fault::down(format!("the relay cannot be used: {why}")),
+        if before == State::Final {
+            Fault::unknown(format!("the relay did not say whether it took the mail: {why}"))
+        } else if matches!(before, State::Mail | State::Recipient(_) | State::Data | State::Body) {
+            Fault::retry(format!("the relay was lost before it had the whole mail: {why}"))
+        } else {
+            Fault::down(format!("the relay cannot be used: {why}"))
         }
     }
 
@@ -226,23 +204,8 @@ impl Machine {
                 self.refused(reply);
                 self.state = State::Closed;
             }
-            (
-                State::Begin
-                | State::Greeting
-                | State::Ehlo
-                | State::Helo
-                | State::StartTls
-                | State::Handshake
-                | State::Plain
-                | State::Login
-                | State::LoginName
-                | State::LoginPassword
-                | State::Ready
-                | State::Reset
-                | State::Mail
-                | State::Closed,
-                _,
-            ) => self.turned_away(reply),
+            // No answer that its command can have.
+            (_, _) => self.turned_away(reply),
         }
     }
 
@@ -388,24 +351,12 @@ impl Machine {
 
     /// The relay as a whole will not have us.
     fn turned_away(&mut self, reply: &Reply) {
-        let what = match self.state {
-            State::Plain | State::Login | State::LoginName | State::LoginPassword => {
-                "the relay did not take our user name and password"
-            }
-            State::StartTls => "the relay refused STARTTLS",
-            State::Begin
-            | State::Greeting
-            | State::Ehlo
-            | State::Helo
-            | State::Handshake
-            | State::Ready
-            | State::Reset
-            | State::Mail
-            | State::Recipient(_)
-            | State::Data
-            | State::Body
-            | State::Final
-            | State::Closed => "the relay turned us away",
+        let what = if matches!(self.state, State::Plain | State::Login | State::LoginName | State::LoginPassword) {
+            "the relay did not take our user name and password"
+        } else if self.state == State::StartTls {
+            "the relay refused STARTTLS"
+        } else {
+            "the relay turned us away"
         };
         self.state = State::Closed;
         let reason = format!("{what}: {}", self.words(reply));
