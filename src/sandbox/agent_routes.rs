@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::extract::{Query, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn};
+use axum::response::Response;
 use axum::response::sse::{self, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use futures_util::Stream;
@@ -20,11 +20,11 @@ use super::Shared;
 use super::desk::{Desk, Event, Sender, Status};
 use super::faults::{FaultSheet, ROUTE_RULES_MAX};
 use super::members::{AGENT, AGENTS, at_the_page};
+use super::pages;
 use super::params::Params;
 use super::refusal::{Refusal, body};
 use super::routes::{Answer, At, Desks, Search, ok, ok_empty};
 
-const PAGE: &str = include_str!("page.html");
 /// Longest time that the sandbox can be sent down for over HTTP.
 const DOWN_SECONDS_MAX: u64 = 3_600;
 
@@ -79,33 +79,7 @@ fn is_local_name(host: &str) -> bool {
 }
 
 async fn page() -> Response {
-    shown(PAGE)
-}
-
-/// A page that can load nothing from elsewhere and run nothing but its own script.
-pub(super) fn shown(page: &str) -> Response {
-    let nonce = super::desk::token(&mut fastrand::Rng::new());
-    shown_with(page, &nonce, &format!("'nonce-{nonce}'"))
-}
-
-/// As [`shown`], with any styles that are in the page or in a frame of it.
-pub(super) fn shown_with_any_styles(page: &str) -> Response {
-    shown_with(page, &super::desk::token(&mut fastrand::Rng::new()), "'unsafe-inline'")
-}
-
-fn shown_with(page: &str, nonce: &str, styles: &str) -> Response {
-    let policy = format!(
-        "default-src 'none'; script-src 'nonce-{nonce}'; style-src {styles}; connect-src 'self'; \
-         img-src 'self' data:; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-    );
-    let headers = [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CONTENT_SECURITY_POLICY, policy.as_str()),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    (headers, page.replace("{{nonce}}", nonce)).into_response()
+    pages::shown(pages::AGENTS)
 }
 
 async fn state(State(shared): Desks) -> Answer {
@@ -298,13 +272,5 @@ mod tests {
         check("evil.example:8700", false);
         check("127.0.0.1.evil.example", false);
         check("", false);
-    }
-
-    #[test]
-    fn the_page_loads_nothing_from_elsewhere_and_never_parses_remote_text() {
-        for word in ["http://", "https://", "innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("] {
-            assert!(!PAGE.contains(word), "the page contains {word}");
-        }
-        assert_eq!(PAGE.matches("{{nonce}}").count(), 2, "one style, one script");
     }
 }

@@ -20,6 +20,7 @@ mod inbox_routes;
 pub mod mail;
 mod members;
 mod messages;
+mod pages;
 mod params;
 mod payload;
 mod poster;
@@ -29,6 +30,7 @@ mod routes;
 mod server;
 mod shared;
 mod summary;
+mod waiting;
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

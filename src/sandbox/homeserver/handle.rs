@@ -12,10 +12,10 @@ use super::errors::MatrixError;
 use super::faults::{HomeserverFaults, SocketFault};
 use super::link::{Closed, Order};
 use super::state::{Call, Core};
+use crate::sandbox::waiting;
 
 /// The version whose ids still name a server.
 const OLD_VERSION: &str = "11";
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 type Done<T> = Result<T, MatrixError>;
 
@@ -294,18 +294,7 @@ impl Homeserver {
 
     /// Looks until `found` answers, after every change and at least every 20 ms. None when `deadline` passes first.
     pub async fn until<T>(&self, deadline: Duration, mut found: impl FnMut(&Self) -> Option<T>) -> Option<T> {
-        let mut changed = self.core.changed.subscribe();
-        let look = async {
-            loop {
-                changed.mark_unchanged();
-                if let Some(found) = found(self) {
-                    return found;
-                }
-                // Timed out or changed: look again in both cases.
-                drop(tokio::time::timeout(LOOK_AGAIN, changed.changed()).await);
-            }
-        };
-        tokio::time::timeout(deadline, look).await.ok()
+        waiting::until(self.core.changed.subscribe(), deadline, || found(self)).await
     }
 }
 

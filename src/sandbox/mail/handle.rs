@@ -8,9 +8,7 @@ use super::client::{self, Handover, HandoverError, OutgoingMail};
 use super::core::{Core, PostCounts};
 use super::faults::MailFaults;
 use super::mailbox::ReceivedMail;
-
-/// Longest time between two looks, for what changes without a word, such as the clock.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+use crate::sandbox::waiting;
 
 /// The relay and its mailbox. Clones are the same one.
 #[derive(Clone)]
@@ -107,17 +105,6 @@ impl Post {
 
     /// Looks until `found` answers, after every change and at least every 20 ms. None when `deadline` passes first.
     pub async fn until<T>(&self, deadline: Duration, mut found: impl FnMut(&Self) -> Option<T>) -> Option<T> {
-        let mut changed = self.core.changed.subscribe();
-        let look = async {
-            loop {
-                changed.mark_unchanged();
-                if let Some(found) = found(self) {
-                    return found;
-                }
-                // Timed out or changed: look again in both cases.
-                drop(tokio::time::timeout(LOOK_AGAIN, changed.changed()).await);
-            }
-        };
-        tokio::time::timeout(deadline, look).await.ok()
+        waiting::until(self.core.changed.subscribe(), deadline, || found(self)).await
     }
 }
