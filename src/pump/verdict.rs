@@ -100,7 +100,7 @@ impl Pump {
         self.lanes.remove(taken.lane, &also);
         self.lanes.finish(taken);
         let follow = self.slot(taken.sink).sink.buried(&envelope, &reason, now_millis);
-        Settled::Dead { reason, also, follow }
+        Settled::Dead { at_millis: now_millis, reason, also, follow }
     }
 
     /// Attempts that were under way together fail together: they are one strike, not many.
@@ -117,8 +117,9 @@ impl Pump {
             slot.strikes += 1;
         }
         if let Some(after) = after_millis {
-            slot.held_until_millis = slot.held_until_millis.max(now_millis + after);
+            slot.asked_until_millis = slot.asked_until_millis.max(now_millis + after);
         }
+        slot.held_until_millis = slot.held_until_millis.max(slot.asked_until_millis);
         slot.sink.held(Some(reason));
         self.lanes.hold(sink, slot.held_until_millis);
     }

@@ -88,7 +88,7 @@ pub(super) fn done() -> Settled {
     Settled::Done { result: Some("far/1".into()), follow: Vec::new() }
 }
 pub(super) fn dead(also: &[EnvelopeId]) -> Settled {
-    Settled::Dead { reason: "no such nick".into(), also: also.to_vec(), follow: Vec::new() }
+    Settled::Dead { at_millis: NOW, reason: "no such nick".into(), also: also.to_vec(), follow: Vec::new() }
 }
 pub(super) fn again(spent: bool) -> Settled {
     Settled::Again { due_millis: NOW + 5_000, spent, reason: "busy".into() }
