@@ -38,7 +38,7 @@ use crate::{
     telemetry::StateBoard,
 };
 
-pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX, place_of};
+pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, place_of};
 pub use serve::{ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.
@@ -303,6 +303,7 @@ fn build_inbox(
         inbox_id: client.inbox_id(),
         send_templates: plan.send_templates,
         grace_millis: plan.callback_grace.as_millis() as i64,
+        late: plan.late,
     };
     let desk = Arc::new(Desk::new(client.clone(), plan.attachment_bytes_max));
     Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))

@@ -93,7 +93,7 @@ fn answer(taken: Taken) -> &'static str {
     match taken {
         Taken::Stored => "stored\n",
         Taken::Duplicate => "known\n",
-        Taken::Ignored(_) => "ignored\n",
+        Taken::Ignored(_) | Taken::MarkedFailed => "ignored\n",
     }
 }
 

@@ -141,19 +141,34 @@ pub fn withdraw(
 
 /// What became of an agent's message. Each call is news of its own, so its key holds the moment.
 pub fn status(message: &MessageRef, status: MessageStatus, reason: Option<&str>, now_millis: i64) -> Group {
-    let word = match status {
-        MessageStatus::Delivered => "delivered",
-        MessageStatus::Read => "read",
-        MessageStatus::Failed => "failed",
-    };
     Group::one(NewEnvelope {
-        key: Key::new(format!("{}:{}/{word}@{now_millis}", message.inbox, message.message)),
+        key: status_key(message, status, now_millis),
         at_millis: now_millis,
         lane: status_lane(message),
         rank: 0,
         due_millis: now_millis,
         order: Order::Status { message: message.clone(), status, reason: reason.map(str::to_owned) },
     })
+}
+
+/// The key of a status that became known at this moment.
+pub fn status_key(message: &MessageRef, status: MessageStatus, at_millis: i64) -> Key {
+    let word = match status {
+        MessageStatus::Delivered => "delivered",
+        MessageStatus::Read => "read",
+        MessageStatus::Failed => "failed",
+    };
+    Key::new(format!("{}:{}/{word}@{at_millis}", message.inbox, message.message))
+}
+
+/// That an agent's message was not sent, told once however often the message is seen.
+pub fn failed_once(message: &MessageRef, created_millis: i64, reason: &str, now_millis: i64) -> Group {
+    let mut group = status(message, MessageStatus::Failed, Some(reason), now_millis);
+    for envelope in &mut group.envelopes {
+        envelope.key = Key::new(format!("{}:{}/failed", message.inbox, message.message));
+        envelope.at_millis = moment_of(message.message, created_millis);
+    }
+    group
 }
 
 /// A private note in the thread's conversation.

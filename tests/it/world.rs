@@ -17,7 +17,7 @@ use bridge_api::{
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     clock,
-    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
+    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan},
     model::InboxName,
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings},
@@ -291,6 +291,9 @@ pub(crate) async fn gateway(
             send_templates: true,
             settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
+            sweep_every: Duration::from_secs(60),
+            sweep_requests_per_minute: 600,
+            late: Late::default(),
             attachment_bytes_max: 40 << 20,
         }],
         bridges: vec![BridgePlan {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{letters, work::Work};
 use crate::{
     model::{Group, Lane, NewEnvelope, OnDuplicate, Waiting},
-    store::{Accepted, Blob, BlobId, BlobNames, message_ranks},
+    store::{Accepted, Blob, BlobId, BlobNames, Held, message_ranks},
 };
 
 /// A group in the form in which it is written: made on the caller's thread, which the writer's is too
@@ -27,6 +27,22 @@ struct WrittenEnvelope {
     rank: i64,
     due_millis: i64,
     order_json: String,
+}
+
+/// A dead letter from the beginning, in the form in which it is written.
+pub(super) struct WrittenHeld {
+    group: Written,
+    reason: String,
+    follow: Vec<Written>,
+}
+
+impl From<Held> for WrittenHeld {
+    fn from(held: Held) -> Self {
+        // Nothing of it is worked on, so nothing of it can be revived by coming again.
+        let group = Group { on_duplicate: OnDuplicate::Ignore, ..held.group };
+        let follow = held.follow.into_iter().map(Written::from).collect();
+        Self { group: group.into(), reason: held.reason, follow }
+    }
 }
 
 impl From<Group> for Written {
@@ -79,6 +95,18 @@ fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Ac
         written.push(insert(work, envelope, now_millis)?);
     }
     Ok(Accepted::New(written))
+}
+
+pub(super) fn held(work: &mut Work, held: &[WrittenHeld], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
+    let hold = |held: &WrittenHeld| {
+        let Accepted::New(letters) = one(work, &held.group, now_millis)? else { return Ok(Accepted::Duplicate) };
+        for letter in letters {
+            letters::bury(work, letter.id, &held.reason, now_millis)?;
+        }
+        let follow = groups(work, &held.follow, now_millis)?;
+        Ok(Accepted::New(follow.into_iter().flat_map(Accepted::into_waiting).collect()))
+    };
+    held.iter().map(hold).collect()
 }
 
 fn is_known(work: &Work, envelope: &WrittenEnvelope) -> rusqlite::Result<bool> {
