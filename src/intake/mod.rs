@@ -3,7 +3,10 @@
 
 mod to_its_end;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bridge_api::{Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, Holder, Inbound, Key, Reply, ThreadId};
 use bytes::Bytes;
@@ -26,7 +29,7 @@ const NO_ADDRESS: &str =
 /// The inbox's clock may be behind ours by this much.
 const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
 /// What the store knows is forgotten by the second; a message's age is known by two clocks.
-const MEMORY_MARGIN_MILLIS: i64 = 3600 * 1000;
+const MEMORY_MARGIN_MILLIS: i64 = 10 * 60 * 1000;
 /// A message older than this is not sent because of an update alone: the update may be about anything.
 const UPDATE_AGE_MAX_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -37,6 +40,8 @@ pub struct Intake {
     tasks: TaskTracker,
     routes: HashMap<BridgeName, Route>,
     horizon: Horizon,
+    /// Inboxes for which nothing is done, and why.
+    shut: Mutex<HashMap<InboxName, String>>,
 }
 
 /// Which messages are too old to be orders.
@@ -91,13 +96,15 @@ pub enum WhenLate {
 }
 
 /// What became of a callback, for the log and the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     Stored,
     Duplicate,
     Ignored(&'static str),
     /// The inbox marked a message as failed, which it also does when a callback did not reach us.
     MarkedFailed,
+    /// Nothing is done for this inbox now.
+    Refused(String),
 }
 
 /// What a callback or a row orders.
@@ -115,7 +122,7 @@ impl Intake {
         routes: HashMap<BridgeName, Route>,
         horizon: Horizon,
     ) -> Self {
-        Self { store, feed, clock, tasks, routes, horizon }
+        Self { store, feed, clock, tasks, routes, horizon, shut: Mutex::default() }
     }
 
     /// Keeps what a bridge reports, with its cursors.
@@ -161,6 +168,9 @@ impl Intake {
 
     /// Judges a callback and keeps what it orders.
     pub async fn callback(&self, door: &Door, callback: &Callback<'_>) -> Result<Taken, StoreError> {
+        if let Some(reason) = lock(&self.shut).get(&door.inbox) {
+            return Ok(Taken::Refused(reason.clone()));
+        }
         let now = self.clock.now();
         let batch = match self.judge(door, callback, now, now + door.grace_millis) {
             Ok(Judged::Work(group)) => Batch { groups: vec![group], ..Batch::default() },
@@ -235,6 +245,26 @@ impl Intake {
     /// reply may have been missed.
     pub async fn pause(&self, inbox: &InboxName, until_millis: i64) {
         drop(self.feed.send(Feed::Pause { sinks: self.networks_of(inbox), until_millis }).await);
+    }
+
+    /// Nothing more is done for this inbox, and its callbacks are refused with this reason.
+    pub async fn shut(&self, inbox: &InboxName, reason: &str) {
+        lock(&self.shut).insert(inbox.clone(), reason.to_owned());
+        let mut sinks = self.networks_of(inbox);
+        sinks.push(SinkName::inbox(inbox));
+        drop(self.feed.send(Feed::Pause { sinks, until_millis: i64::MAX }).await);
+    }
+
+    /// It goes on; its networks with [`resume`](Self::resume).
+    pub async fn reopen(&self, inbox: &InboxName) {
+        lock(&self.shut).remove(inbox);
+        drop(self.feed.send(Feed::Resume(vec![SinkName::inbox(inbox)])).await);
+    }
+
+    /// The same, where nobody can wait. With a full feed the pump is busy, and nothing is paused.
+    pub fn pause_for(&self, inbox: &InboxName, limit: std::time::Duration) {
+        let until_millis = self.clock.now() + limit.as_millis() as i64;
+        drop(self.feed.try_send(Feed::Pause { sinks: self.networks_of(inbox), until_millis }));
     }
 
     pub async fn resume(&self, inbox: &InboxName) {
@@ -384,6 +414,11 @@ fn age_in_words(millis: i64) -> String {
         2..48 => format!("{hours} hours"),
         _ => format!("{} days", hours / 24),
     }
+}
+
+/// A thread that panicked left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A pump that has gone away finds them in the store when it comes back.

@@ -6,6 +6,7 @@ mod ids;
 mod lane;
 pub mod orders;
 mod session;
+mod witness;
 mod words;
 
 pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
@@ -13,4 +14,5 @@ pub use feed::Feed;
 pub use ids::{EnvelopeId, InboxName, SinkName};
 pub use lane::{Lane, LaneId, PARTITIONS, PARTS_MAX, rank_of};
 pub use session::Session;
+pub use witness::{Witness, Witnesses};
 pub use words::plain;

@@ -117,7 +117,8 @@ pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option
             },
         })
         .collect();
-    (!envelopes.is_empty()).then_some(Group { envelopes, on_duplicate })
+    // Callbacks come in no order: what was taken back before it was heard of is not sent.
+    (!envelopes.is_empty()).then_some(Group { envelopes, on_duplicate, unless: Some(withdraw_key(&message)) })
 }
 
 /// An agent took a message back: said once, after whatever of it was sent.
@@ -130,13 +131,17 @@ pub fn withdraw(
     let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
     let part = Part::Withdraw { key: part_key(&message, 0), events: Vec::new() };
     Group::one(NewEnvelope {
-        key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
+        key: withdraw_key(&message),
         at_millis: moment_of(message.message, created_millis),
         lane,
         rank: rank_of(message.message, PARTS_MAX - 1),
         due_millis,
         order: Order::Send { bridge, thread, part, agent: None, message, last: false },
     })
+}
+
+fn withdraw_key(message: &MessageRef) -> Key {
+    Key::new(format!("{}:{}/withdraw", message.inbox, message.message))
 }
 
 /// What became of an agent's message. Each call is news of its own, so its key holds the moment.

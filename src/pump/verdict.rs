@@ -136,7 +136,8 @@ impl Pump {
 /// The ranks of the parts that follow this one in its message.
 fn later_ranks(order: &Order, rank: i64) -> Option<std::ops::RangeInclusive<i64>> {
     let parts = PARTS_MAX as i64;
-    matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 1)
+    // The last place of a message is its withdrawal's, which is needed all the more.
+    matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 2)
 }
 
 fn words(grave: Grave, fault: &Fault) -> String {

@@ -2,7 +2,7 @@
 //! model does.
 
 use bridge_api::{Cursor, Key};
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use super::{
     Accepted, Batch, Begin, DeadLetter, Depth, Held, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
@@ -60,7 +60,12 @@ fn names() -> impl Iterator<Item = String> {
 }
 
 prop_compose! {
-    fn groups()(lane in 0..LANES, message in 0..MESSAGES, from in 0..PARTS, count in 0..=PARTS, revive: bool) -> Group {
+    fn groups()(
+        (lane, message) in (0..LANES, 0..MESSAGES),
+        (from, count) in (0..PARTS, 0..=PARTS),
+        revive: bool,
+        unless in option::weighted(0.3, 0..PARTS),
+    ) -> Group {
         let parts = (from..PARTS).take(count).map(|part| {
             let mut envelope = new(&name(lane, message, part), &format!("lane {lane}"), part);
             envelope.at_millis = NOW + 10 * message as i64;
@@ -68,7 +73,9 @@ prop_compose! {
             envelope.lane.sink = sink(if lane == 0 { "support" } else { "billing" });
             envelope
         });
-        Group { envelopes: parts.collect(), on_duplicate: if revive { OnDuplicate::Revive } else { OnDuplicate::Ignore } }
+        let on_duplicate = if revive { OnDuplicate::Revive } else { OnDuplicate::Ignore };
+        let unless = unless.map(|part| key(&name(lane, message, part)));
+        Group { envelopes: parts.collect(), on_duplicate, unless }
     }
 }
 

@@ -212,6 +212,9 @@ impl Model {
 
     fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
         let Some(first) = group.envelopes.first() else { return Accepted::Duplicate };
+        if group.unless.is_some_and(|key| self.known.contains_key(&(first.at_millis, key))) {
+            return Accepted::Duplicate;
+        }
         if self.known.contains_key(&(first.at_millis, first.key.clone())) {
             return match group.on_duplicate {
                 OnDuplicate::Ignore => Accepted::Duplicate,

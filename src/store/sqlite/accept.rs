@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct Written {
     envelopes: Vec<WrittenEnvelope>,
     on_duplicate: OnDuplicate,
+    unless: Option<[u8; 16]>,
 }
 
 struct WrittenEnvelope {
@@ -48,7 +49,7 @@ impl From<Held> for WrittenHeld {
 impl From<Group> for Written {
     fn from(group: Group) -> Self {
         let envelopes = group.envelopes.into_iter().map(WrittenEnvelope::from).collect();
-        Self { envelopes, on_duplicate: group.on_duplicate }
+        Self { envelopes, on_duplicate: group.on_duplicate, unless: group.unless.as_ref().map(hash) }
     }
 }
 
@@ -79,7 +80,12 @@ pub(super) fn groups(work: &mut Work, groups: &[Written], now_millis: i64) -> ru
 
 fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Accepted> {
     let Some(first) = group.envelopes.first() else { return Ok(Accepted::Duplicate) };
-    if is_known(work, first)? {
+    if let Some(hash) = &group.unless
+        && is_known(work, first.at_millis, hash)?
+    {
+        return Ok(Accepted::Duplicate);
+    }
+    if is_known(work, first.at_millis, &first.hash)? {
         return match group.on_duplicate {
             OnDuplicate::Ignore => Ok(Accepted::Duplicate),
             OnDuplicate::Revive => revive(work, first.lane.id.0, &message_ranks(first.rank), now_millis),
@@ -109,9 +115,9 @@ pub(super) fn held(work: &mut Work, held: &[WrittenHeld], now_millis: i64) -> ru
     held.iter().map(hold).collect()
 }
 
-fn is_known(work: &Work, envelope: &WrittenEnvelope) -> rusqlite::Result<bool> {
+fn is_known(work: &Work, at_millis: i64, hash: &[u8; 16]) -> rusqlite::Result<bool> {
     let mut known = work.connection().prepare_cached("SELECT 1 FROM known WHERE at = ?1 AND hash = ?2")?;
-    known.exists(params![envelope.at_millis, envelope.hash])
+    known.exists(params![at_millis, hash])
 }
 
 fn revive(work: &mut Work, lane: i64, ranks: &RangeInclusive<i64>, now_millis: i64) -> rusqlite::Result<Accepted> {

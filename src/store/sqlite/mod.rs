@@ -209,10 +209,10 @@ impl Store for SqliteStore {
     async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
         let session = session.clone();
         let save = move |work: &mut Work| {
-            let Session { bridge, thread, contact, source_id, conversation, resolved, profile } = &session;
+            let Session { bridge, thread, contact, source_id, conversation, resolved, profile, home } = &session;
             Ok(work.execute(
-                "INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![bridge.as_str(), thread.as_str(), contact, source_id, conversation, resolved, profile],
+                "INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![bridge.as_str(), thread.as_str(), contact, source_id, conversation, resolved, profile, home],
             )?)
         };
         self.writer.call(save).await

@@ -58,7 +58,7 @@ pub(in crate::store) fn new(name: &str, in_lane: &str, part: usize) -> NewEnvelo
 }
 pub(super) fn group(names: &[&str]) -> Group {
     let envelopes = names.iter().enumerate().map(|(part, name)| new(name, "one", part)).collect();
-    Group { envelopes, on_duplicate: OnDuplicate::Ignore }
+    Group { envelopes, on_duplicate: OnDuplicate::Ignore, unless: None }
 }
 pub(super) fn reviving(names: &[&str]) -> Group {
     Group { on_duplicate: OnDuplicate::Revive, ..group(names) }

@@ -1,0 +1,212 @@
+//! What no callback told: found by asking, sent once and in order, and never what is not for a person.
+
+use std::time::Duration;
+
+use bridge_api::Fault;
+use deskbridge::{
+    gateway::{InboxPlan, Late, WhenLate},
+    sandbox::{CallbackFaults, RouteClass, RouteFault, RouteRule, SandboxSettings, Signing},
+};
+
+use crate::world::World;
+
+/// Somebody wrote, an agent answered, and all of it is settled.
+async fn acquainted(adjust: fn(&mut InboxPlan)) -> World {
+    let world = World::adjusted(SandboxSettings::default(), adjust).await;
+    world.write("ada", "1", "hello").await;
+    world.wait_for_incoming(1, 1).await;
+    let reply = world.sandbox.reply(1, "good morning").unwrap();
+    world.wait_for_status(reply, "delivered").await;
+    world.wait_for_rest().await;
+    world
+}
+
+fn often(inbox: &mut InboxPlan) {
+    inbox.sweep_every = Duration::from_millis(100);
+}
+
+fn seldom(_: &mut InboxPlan) {}
+
+#[tokio::test]
+async fn what_was_written_while_nobody_listened_arrives_at_the_start_once_and_in_order() {
+    let world = acquainted(seldom).await;
+    let world = world
+        .away(|sandbox| {
+            for n in 0..150 {
+                // The help desk takes 200 a minute.
+                sandbox.reply(1, &format!("reply {n}")).unwrap();
+            }
+            sandbox.note(1, "secret").unwrap();
+        })
+        .await;
+    let expected: Vec<_> = (0..150).map(|n| format!("reply {n}")).collect();
+    assert_eq!(world.network.wait_for_texts("a:ada", 150).await, expected);
+    let last = world.sandbox.reply(1, "and now").unwrap();
+    world.wait_for_status(last, "delivered").await;
+    world.wait_for_rest().await;
+    assert_eq!(world.network.texts("a:ada").len(), 151);
+    let state = world.sandbox.state().to_string();
+    assert!(!state.contains("\"failed\""), "what arrived is no longer marked as failed");
+}
+
+#[tokio::test]
+async fn what_waited_in_the_store_is_not_sent_before_an_elder_reply_that_nobody_heard_of() {
+    let world = acquainted(seldom).await;
+    let faults = CallbackFaults { drop: 1, drop_of: 1, ..CallbackFaults::default() };
+    world.sandbox.faults().callbacks(faults);
+    let elder = world.sandbox.reply(1, "elder").unwrap();
+    world.sandbox.until_callbacks_are_done().await;
+    world.sandbox.faults().callbacks(CallbackFaults::default());
+    world.network.will(Err(Fault::retry_after(Duration::from_secs(1), "busy")));
+    let younger = world.sandbox.reply(1, "younger").unwrap();
+    world
+        .until("the younger one to wait", || {
+            let waiting = futures_util::FutureExt::now_or_never(world.store.list(9)).unwrap().unwrap();
+            waiting.iter().any(|row| row.reason.is_some()).then_some(())
+        })
+        .await;
+    let world = world.away(|_| {}).await;
+    assert_eq!(world.network.wait_for_texts("a:ada", 2).await, ["elder", "younger"]);
+    for message in [elder, younger] {
+        world.wait_for_status(message, "delivered").await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_lost_in_silence_is_found_by_the_next_sweep() {
+    let world = acquainted(often).await;
+    let faults = CallbackFaults { drop: 1, drop_of: 2, ..CallbackFaults::default() };
+    world.sandbox.faults().callbacks(faults);
+    let replies: Vec<_> = (0..20).map(|n| world.sandbox.reply(1, &format!("reply {n}")).unwrap()).collect();
+    for reply in replies {
+        world.wait_for_status(reply, "delivered").await;
+    }
+    world.wait_for_rest().await;
+    let mut texts = world.network.texts("a:ada").split_off(1);
+    texts.sort_by_key(|text| text["reply ".len()..].parse::<u32>().unwrap());
+    assert_eq!(texts, (0..20).map(|n| format!("reply {n}")).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_callback_that_was_refused_is_made_good_soon() {
+    let world = acquainted(seldom).await;
+    world.sandbox.faults().callbacks(CallbackFaults { signing: Signing::Wrong, ..CallbackFaults::default() });
+    let reply = world.sandbox.reply(1, "signed by nobody").unwrap();
+    world.sandbox.until_callbacks_are_done().await;
+    world.sandbox.faults().callbacks(CallbackFaults::default());
+    world.wait_for_status(reply, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["good morning", "signed by nobody"]);
+}
+
+#[tokio::test]
+async fn a_sweep_that_meets_trouble_is_tried_again_until_it_comes_to_its_end() {
+    for fault in [RouteFault::ServerError, RouteFault::TooManyRequests, RouteFault::Drop, RouteFault::BadGateway] {
+        let world = acquainted(seldom).await;
+        let (met, name) = (world.sandbox.faults().struck(), format!("{fault:?}"));
+        let world = world
+            .away(|sandbox| {
+                sandbox.reply(1, "late").unwrap();
+                for on in [RouteClass::Conversations, RouteClass::Messages] {
+                    sandbox.faults().add(RouteRule { count: Some(1), ..RouteRule::always(on, fault.clone()) });
+                }
+            })
+            .await;
+        if name == "TooManyRequests" {
+            // Chatwoot's minute need not be waited out here: that is the pump's test.
+            continue;
+        }
+        assert_eq!(world.network.wait_for_texts("a:ada", 1).await, ["late"], "{name}");
+        assert!(world.sandbox.faults().struck() > met, "{name}: it must have been met");
+    }
+}
+
+fn hold_all(inbox: &mut InboxPlan) {
+    inbox.late = Late { after_millis: -1, then: WhenLate::Hold };
+}
+
+fn fail_all(inbox: &mut InboxPlan) {
+    inbox.late = Late { after_millis: -1, then: WhenLate::Fail };
+}
+
+#[tokio::test]
+async fn what_is_found_too_late_is_held_for_an_operator_and_the_agent_is_told() {
+    let world = acquainted(hold_all).await;
+    let world = world
+        .away(|sandbox| {
+            sandbox.reply(1, "yesterday's news").unwrap();
+        })
+        .await;
+    let reply = world.row(1, 2)["id"].as_u64().unwrap();
+    let reason = world.until("the agent to be told", || {
+        world.status(reply).1.filter(|reason| reason.contains("an operator can still send it"))
+    });
+    reason.await;
+    assert_eq!(world.network.texts("a:ada"), [""; 0]);
+    let dead = world.store.dead(9).await.unwrap();
+    assert_eq!(dead.len(), 1);
+    assert_eq!(dead[0].attempts, 0);
+    // The agent wants it sent all the same.
+    world.sandbox.retry(1, reply).unwrap();
+    world.wait_for_status(reply, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["yesterday's news"]);
+}
+
+#[tokio::test]
+async fn what_is_found_too_late_may_fail_and_is_told_once() {
+    let world = acquainted(fail_all).await;
+    let mut world = world
+        .away(|sandbox| {
+            sandbox.reply(1, "yesterday's news").unwrap();
+        })
+        .await;
+    let reply = world.row(1, 2)["id"].as_u64().unwrap();
+    for _ in 0..2 {
+        world.until("the agent to be told", || world.status(reply).1.filter(|r| r.contains("write it again"))).await;
+        world.wait_for_rest().await;
+        world = world.away(|_| {}).await;
+    }
+    assert_eq!(world.network.texts("a:ada"), [""; 0]);
+    assert_eq!(world.store.dead(9).await.unwrap(), []);
+    let told = world.store.history(&format!("support:{reply}/failed").as_str().into()).await.unwrap().unwrap();
+    assert_eq!(told.attempts.len(), 1);
+}
+
+#[tokio::test]
+async fn a_retry_that_nobody_heard_of_is_carried_out_and_a_failure_that_was_not_told_yet_is_none() {
+    let world = acquainted(seldom).await;
+    world.network.will(Err(Fault::refused("nobody of that name is here")));
+    let reply = world.sandbox.reply(1, "are you there?").unwrap();
+    world.wait_for_status(reply, "failed").await;
+    world.wait_for_rest().await;
+    // Nothing was retried: nothing is sent.
+    let world = world.away(|_| {}).await;
+    let after = world.sandbox.reply(1, "after").unwrap();
+    world.wait_for_status(after, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["after"]);
+    // The callback of the Retry is lost in silence, so the message stands there as if it were new.
+    world.sandbox.faults().callbacks(CallbackFaults { drop: 1, drop_of: 1, ..CallbackFaults::default() });
+    world.sandbox.retry(1, reply).unwrap();
+    world.sandbox.until_callbacks_are_done().await;
+    world.sandbox.faults().callbacks(CallbackFaults::default());
+    assert_eq!(world.status(reply).0, "sent");
+    let world = world.away(|_| {}).await;
+    world.wait_for_status(reply, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["are you there?"]);
+}
+
+#[tokio::test]
+async fn an_agent_who_takes_a_message_back_while_nobody_listens_is_obeyed() {
+    let world = acquainted(seldom).await;
+    let sent = world.row(1, 1)["id"].as_u64().unwrap();
+    let world = world
+        .away(|sandbox| {
+            sandbox.delete_message(1, sent).unwrap();
+            let never = sandbox.reply(1, "never sent").unwrap();
+            sandbox.delete_message(1, never).unwrap();
+        })
+        .await;
+    let texts = world.network.wait_for_texts("a:ada", 1).await;
+    assert!(texts[0].starts_with("Withdraw"), "{texts:?}");
+    world.wait_for_rest().await;
+    assert_eq!(world.network.texts("a:ada").len(), 1);
+}
