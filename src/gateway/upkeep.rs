@@ -10,11 +10,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     chatwoot::{CallFault, Client},
     clock,
-    model::InboxName,
+    model::{InboxName, OWN_SCOPE},
     sessions::Sessions,
     sinks::{InboxSink, Sink},
     store::{Batch, Store, StoreError},
-    sweep::{self, SCOPE},
+    sweep,
     telemetry::StateBoard,
 };
 
@@ -148,11 +148,14 @@ fn degraded(reason: &str) -> BridgeState {
 }
 
 async fn number(store: &dyn Store, name: &str) -> Result<Option<i64>, StoreError> {
-    let cursors = store.cursors(SCOPE, name).await?;
+    let cursors = store.cursors(OWN_SCOPE, name).await?;
     let found = cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value);
     Ok(found.and_then(|value| value.parse().ok()))
 }
 
 async fn save(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store.accept(Batch { cursors: vec![(SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis).await.map(drop)
+    store
+        .accept(Batch { cursors: vec![(OWN_SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis)
+        .await
+        .map(drop)
 }

@@ -87,8 +87,7 @@ async fn enter(
         Ok(Taken::Refused(reason)) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))),
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
-            if outcome == Taken::MarkedFailed {
-                // It may be a message whose callback never reached us.
+            if outcome == Taken::LookAgain {
                 door.missed.notify_one();
             }
             Ok(answer(&outcome).into_response())
@@ -107,7 +106,7 @@ fn answer(taken: &Taken) -> &'static str {
     match taken {
         Taken::Stored => "stored\n",
         Taken::Duplicate => "known\n",
-        Taken::Ignored(_) | Taken::MarkedFailed | Taken::Refused(_) => "ignored\n",
+        Taken::Ignored(_) | Taken::LookAgain | Taken::Refused(_) => "ignored\n",
     }
 }
 

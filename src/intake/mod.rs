@@ -17,10 +17,13 @@ use self::to_its_end::ToItsEnd;
 use crate::{
     chatwoot::{
         AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
-        callback::{Callback, CallbackFile, GateSettings, Ignored, Occasion, PublicOutgoing, Verdict, gate},
+        callback::{Callback, CallbackFile, Event, GateSettings, Ignored, Occasion, PublicOutgoing, Verdict, gate},
     },
     clock::Clock,
-    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, Waiting, orders},
+    model::{
+        Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, OnDuplicate, SinkName, Waiting,
+        orders,
+    },
     store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError},
 };
 
@@ -101,8 +104,9 @@ pub enum Taken {
     Stored,
     Duplicate,
     Ignored(&'static str),
-    /// The inbox marked a message as failed, which it also does when a callback did not reach us.
-    MarkedFailed,
+    /// What it means can only be seen by asking: a message is marked as failed, which is also done when a callback did not
+    /// reach us; or something moved at one that failed after it was sent, which may be the agent's Retry.
+    LookAgain,
     /// Nothing is done for this inbox now.
     Refused(String),
 }
@@ -134,8 +138,11 @@ impl Intake {
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Some(route) = self.routes.get(bridge) else { return Ok(()) };
-        let groups = events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
-        let cursors = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        let groups: Vec<_> =
+            events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
+        let mut cursors: Vec<_> = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        let late = groups.iter().filter_map(|group| orders::late_failure(group, now));
+        cursors.extend(late.map(|late| (OWN_SCOPE.to_owned(), late.into_cursor(&route.inbox))));
         self.accept(Batch { groups, cursors, ..Batch::default() }, now).await.map(drop)
     }
 
@@ -179,26 +186,71 @@ impl Intake {
             Err(taken) => return Ok(taken),
         };
         let accepted = self.accept(batch, now).await?;
-        Ok(if accepted == [Accepted::Duplicate] { Taken::Duplicate } else { Taken::Stored })
+        if accepted != [Accepted::Duplicate] {
+            return Ok(Taken::Stored);
+        }
+        let updated = callback.message_id.filter(|_| callback.event == Event::MessageUpdated);
+        if let Some(message) = updated
+            && !self.store.cursors(OWN_SCOPE, &LateFailure::name(&door.inbox, message.0)).await?.is_empty()
+        {
+            return Ok(Taken::LookAgain);
+        }
+        Ok(Taken::Duplicate)
     }
 
     /// Judges rows that a sweep listed, all of one conversation and in the order of their ids, and keeps what they order,
-    /// together. Returns how many of them were news.
-    pub async fn listed(&self, door: &Door, rows: &[Callback<'_>]) -> Result<usize, StoreError> {
+    /// together. Says of each whether it was news.
+    pub async fn listed(&self, door: &Door, rows: &[Callback<'_>]) -> Result<Vec<bool>, StoreError> {
         let now = self.clock.now();
         let mut batch = Batch::default();
-        for row in rows {
+        let (mut worked, mut held) = (Vec::new(), Vec::new());
+        for (place, row) in rows.iter().enumerate() {
             match self.judge(door, row, now, now) {
-                Ok(Judged::Work(group)) => batch.groups.push(group),
-                Ok(Judged::Held(held)) => batch.held.push(held),
+                Ok(Judged::Work(group)) => {
+                    batch.groups.push(group);
+                    worked.push(place);
+                }
+                Ok(Judged::Held(kept)) => {
+                    batch.held.push(kept);
+                    held.push(place);
+                }
                 Err(_) => {}
             }
         }
-        if batch.groups.is_empty() && batch.held.is_empty() {
-            return Ok(0);
+        let mut news = vec![false; rows.len()];
+        if worked.is_empty() && held.is_empty() {
+            return Ok(news);
         }
         let accepted = self.accept(batch, now).await?;
-        Ok(accepted.iter().filter(|accepted| **accepted != Accepted::Duplicate).count())
+        for (place, accepted) in worked.into_iter().chain(held).zip(accepted) {
+            news[place] = accepted != Accepted::Duplicate;
+        }
+        Ok(news)
+    }
+
+    /// Tells the agent once more what became of a message, since something else is shown.
+    pub async fn tell_status(
+        &self,
+        message: &MessageRef,
+        status: MessageStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let groups = vec![orders::status(message, status, reason, now)];
+        self.accept(Batch { groups, ..Batch::default() }, now).await.map(drop)
+    }
+
+    /// An agent asks again for a message that failed after it had been sent. `retry` is its row, as an update.
+    pub async fn send_again(&self, door: &Door, retry: &Callback<'_>, late: &LateFailure) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Ok(Judged::Work(mut group)) = self.judge(door, retry, now, now) else { return Ok(()) };
+        // Sent once more is another effect, with a key of its own; the same failure is made good once.
+        for envelope in &mut group.envelopes {
+            envelope.key = Key::new(format!("{}~{}", envelope.key, late.at_millis));
+        }
+        let gone = Cursor::remove(LateFailure::name(&door.inbox, late.message));
+        let cursors = vec![(OWN_SCOPE.to_owned(), gone)];
+        self.accept(Batch { groups: vec![group], cursors, ..Batch::default() }, now).await.map(drop)
     }
 
     fn judge(&self, door: &Door, callback: &Callback<'_>, now: i64, due: i64) -> Result<Judged, Taken> {
@@ -236,7 +288,7 @@ impl Intake {
                 }
                 Err(Taken::Ignored("nothing to keep"))
             }
-            Verdict::Ignored(Ignored::Failed) => Err(Taken::MarkedFailed),
+            Verdict::Ignored(Ignored::Failed) => Err(Taken::LookAgain),
             Verdict::Ignored(_) => Err(Taken::Ignored("not for a peer")),
         }
     }

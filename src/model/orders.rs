@@ -6,8 +6,8 @@
 use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Target, ThreadId};
 
 use crate::model::{
-    Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, plain,
-    rank_of,
+    Group, InboxName, Lane, LateFailure, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX,
+    SinkName, plain, rank_of,
 };
 
 /// The key of a network's event, and its `source_id` in the inbox.
@@ -69,6 +69,20 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
     };
     let rank = rank_at(at_millis, now_millis);
     Some(Group::one(NewEnvelope { key, at_millis, lane, rank, due_millis: now_millis, order }))
+}
+
+/// What is to be remembered of news that an agent's message failed after it was sent.
+pub fn late_failure(group: &Group, now_millis: i64) -> Option<LateFailure> {
+    let told = group.envelopes.first()?;
+    let Order::Status { message, status: MessageStatus::Failed, reason } = &told.order else { return None };
+    Some(LateFailure {
+        conversation: message.conversation,
+        message: message.message,
+        at_millis: told.at_millis,
+        seen_millis: now_millis,
+        reason: reason.clone().unwrap_or_default(),
+        told: told.key.clone(),
+    })
 }
 
 /// The inbox cannot change a message, so what it says now comes as one more, which points to the first.

@@ -6,7 +6,7 @@
 
 mod pace;
 mod position;
-mod retried;
+mod second_look;
 mod witness;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -15,7 +15,12 @@ use bridge_api::BridgeState;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::{pace::Pace, position::Position, retried::GivenUp, witness::Standing};
+use self::{
+    pace::Pace,
+    position::Position,
+    second_look::{Failed, Failure, Finding},
+    witness::Standing,
+};
 use crate::{
     chatwoot::{
         CallFault, Client, Conversation, ConversationId, MESSAGES_PAGE, MessageId, MessageRow,
@@ -23,12 +28,13 @@ use crate::{
     },
     clock::Clock,
     intake::{Door, Intake},
+    model::MessageRef,
     sessions::Sessions,
     store::{Store, StoreError},
     telemetry::StateBoard,
 };
 
-pub use position::{Place, SCOPE, era, newest, save_marks};
+pub use position::{Place, era, newest, save_marks};
 
 /// Nothing is sent to the inbox's networks before its first sweep has ended, for at most so long: an elder reply may
 /// have been missed while nobody listened.
@@ -193,16 +199,16 @@ impl Sweep {
             None => Position::load(&*self.store, &self.place(), started_millis).await?,
         };
         let window_millis = position.window_millis(started_millis);
-        let mut given_up = retried::given_up(&*self.store, &self.door.inbox).await?;
-        let conversations = self.moved(window_millis, &given_up).await?;
+        let mut failed = second_look::failed(&*self.store, &self.door.inbox, started_millis).await?;
+        let conversations = self.moved(window_millis, &failed).await?;
         let (mut found, mut settled) = (0, position.floor);
         let mut looked = HashMap::with_capacity(conversations.len());
         for conversation in &conversations {
             let before = self.looked.get(&conversation.id).copied();
             let before = before.filter(|looked| looked.updated_millis == conversation.updated_millis);
-            let given_up = given_up.remove(&conversation.id).unwrap_or_default();
-            if before.is_none_or(|looked| !looked.twice) || !given_up.is_empty() {
-                let seen = self.look_through(conversation, position.floor, &given_up).await?;
+            let failed = failed.remove(&conversation.id).unwrap_or_default();
+            if before.is_none_or(|looked| !looked.twice) {
+                let seen = self.look_through(conversation, position.floor, &failed).await?;
                 found += seen.found;
                 settled = settled.max(seen.highest_before(started_millis));
             }
@@ -217,13 +223,13 @@ impl Sweep {
     }
 
     /// The conversations in which something moved within that time, the oldest first.
-    async fn moved(&mut self, window_millis: i64, given_up: &GivenUp) -> Result<Vec<Conversation>, Trouble> {
+    async fn moved(&mut self, window_millis: i64, failed: &Failed) -> Result<Vec<Conversation>, Trouble> {
         let seconds = window_millis / 1000 + 1;
         let mut found = if seconds <= PAGED_AFTER_SECONDS {
             self.pace.turn().await;
             self.client.conversations_updated_within(seconds as u64).await?
         } else {
-            self.moved_by_page(window_millis, given_up).await?
+            self.moved_by_page(window_millis, failed).await?
         };
         found.sort_by_key(|conversation| conversation.id);
         found.dedup_by_key(|conversation| conversation.id);
@@ -231,7 +237,7 @@ impl Sweep {
     }
 
     /// By their last messages. A Retry moves nothing there, so conversations with one that may be are read one by one.
-    async fn moved_by_page(&mut self, window_millis: i64, given_up: &GivenUp) -> Result<Vec<Conversation>, Trouble> {
+    async fn moved_by_page(&mut self, window_millis: i64, failed: &Failed) -> Result<Vec<Conversation>, Trouble> {
         let since_millis = self.clock.now() - window_millis;
         let mut found = Vec::new();
         for page in 1..=PAGES_MAX {
@@ -243,7 +249,7 @@ impl Sweep {
                 break;
             }
         }
-        for id in given_up.keys() {
+        for id in failed.keys() {
             if found.iter().all(|conversation| conversation.id != *id) {
                 self.pace.turn().await;
                 match self.client.conversation(*id).await {
@@ -260,14 +266,14 @@ impl Sweep {
         &mut self,
         conversation: &Conversation,
         floor: MessageId,
-        given_up: &[retried::Letter],
+        failed: &[Failure],
     ) -> Result<Seen, Trouble> {
         let mut seen = Seen::default();
-        let mut after = given_up.iter().map(|letter| MessageId(letter.message.message - 1)).fold(floor, MessageId::min);
+        let mut after = failed.iter().map(|failure| MessageId(failure.message.message - 1)).fold(floor, MessageId::min);
         if floor == MessageId(0) {
             // Before the first sweep has ended there is no floor to begin at.
             let rows = self.since_we_began(conversation).await?;
-            self.judge(conversation, &rows, given_up, &mut seen).await?;
+            self.judge(conversation, &rows, failed, &mut seen).await?;
         } else {
             for _ in 0..PAGES_MAX {
                 self.pace.turn().await;
@@ -276,7 +282,7 @@ impl Sweep {
                     Err(CallFault::NotFound { .. }) => break,
                     rows => rows?,
                 };
-                self.judge(conversation, &rows, given_up, &mut seen).await?;
+                self.judge(conversation, &rows, failed, &mut seen).await?;
                 match rows.last() {
                     Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id,
                     Some(_) | None => break,
@@ -284,7 +290,7 @@ impl Sweep {
             }
         }
         let standing = standing(self.door.account_id, conversation);
-        seen.found += self.intake.listed(&self.door, &[standing]).await?;
+        self.intake.listed(&self.door, &[standing]).await?;
         Ok(seen)
     }
 
@@ -314,17 +320,33 @@ impl Sweep {
         &self,
         conversation: &Conversation,
         rows: &[MessageRow],
-        given_up: &[retried::Letter],
+        failed: &[Failure],
         seen: &mut Seen,
     ) -> Result<(), Trouble> {
         let callbacks: Vec<_> = rows.iter().map(|row| listed(self.door.account_id, conversation, row)).collect();
-        seen.found += self.intake.listed(&self.door, &callbacks).await?;
-        for (row, callback) in rows.iter().zip(callbacks) {
+        let news = self.intake.listed(&self.door, &callbacks).await?;
+        for ((row, callback), is_new) in rows.iter().zip(callbacks).zip(news) {
             seen.stamps.push((row.created_millis, row.id));
-            if retried::is_retried(&*self.store, row, given_up).await? {
-                let retry = Callback { event: Event::MessageUpdated, ..callback };
-                self.intake.callback(&self.door, &retry).await?;
-                seen.found += 1;
+            seen.found += usize::from(is_new);
+            if !is_new {
+                self.look_again(row, callback, failed).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn look_again(&self, row: &MessageRow, listed: Callback<'_>, failed: &[Failure]) -> Result<(), Trouble> {
+        let message =
+            MessageRef { inbox: self.door.inbox.clone(), conversation: row.conversation_id.0, message: row.id.0 };
+        match second_look::look(&*self.store, (&message, row), failed).await? {
+            Finding::Nothing => {}
+            Finding::Untrue { status, reason } => self.intake.tell_status(&message, status, reason).await?,
+            Finding::Retried(failure) => {
+                let retry = Callback { event: Event::MessageUpdated, ..listed };
+                match &failure.late {
+                    None => drop(self.intake.callback(&self.door, &retry).await?),
+                    Some(late) => self.intake.send_again(&self.door, &retry, late).await?,
+                }
             }
         }
         Ok(())

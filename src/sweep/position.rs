@@ -4,12 +4,10 @@ use bridge_api::Cursor;
 
 use crate::{
     chatwoot::MessageId,
-    model::{InboxName, Witnesses},
+    model::{InboxName, OWN_SCOPE, Witnesses},
     store::{Batch, Store, StoreError},
 };
 
-/// Scope of the gateway's own cursors; no bridge's name holds a dot.
-pub const SCOPE: &str = "gateway.own";
 /// How far an inbox was swept.
 const SWEPT: &str = "swept";
 /// The newest message id that was known at the last save.
@@ -49,10 +47,10 @@ pub async fn save_marks(
     (newest, witnesses): (i64, &Witnesses),
     now_millis: i64,
 ) -> Result<(), StoreError> {
-    let mut cursors = vec![(SCOPE.to_owned(), Cursor::set(place.name(NEWEST), newest.to_string()))];
+    let mut cursors = vec![(OWN_SCOPE.to_owned(), Cursor::set(place.name(NEWEST), newest.to_string()))];
     if !witnesses.is_empty() {
         let json = serde_json::to_string(witnesses).expect("numbers and texts");
-        cursors.push((SCOPE.to_owned(), Cursor::set(place.name(WITNESSES), json)));
+        cursors.push((OWN_SCOPE.to_owned(), Cursor::set(place.name(WITNESSES), json)));
     }
     store.accept(Batch { cursors, ..Batch::default() }, now_millis).await.map(drop)
 }
@@ -72,12 +70,15 @@ pub(super) async fn save_era(
 }
 
 pub(super) async fn read(store: &dyn Store, name: &str) -> Result<Option<String>, StoreError> {
-    let cursors = store.cursors(SCOPE, name).await?;
+    let cursors = store.cursors(OWN_SCOPE, name).await?;
     Ok(cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value))
 }
 
 async fn write(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store.accept(Batch { cursors: vec![(SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis).await.map(drop)
+    store
+        .accept(Batch { cursors: vec![(OWN_SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis)
+        .await
+        .map(drop)
 }
 
 /// What was swept.

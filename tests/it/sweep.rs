@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bridge_api::Fault;
+use bridge_api::{Fault, Inbound, Receipt, Report};
 use deskbridge::{
     gateway::{InboxPlan, Late, WhenLate},
     sandbox::{CallbackFaults, RouteClass, RouteFault, RouteRule, SandboxSettings, Signing},
@@ -45,8 +45,11 @@ async fn what_was_written_while_nobody_listened_arrives_at_the_start_once_and_in
     world.wait_for_status(last, "delivered").await;
     world.wait_for_rest().await;
     assert_eq!(world.network.texts("a:ada").len(), 151);
-    let state = world.sandbox.state().to_string();
-    assert!(!state.contains("\"failed\""), "what arrived is no longer marked as failed");
+    // What arrived is no longer marked as failed; the note is nobody's business.
+    let conversation = &world.conversations()[0];
+    let rows = conversation["messages"].as_array().unwrap().iter();
+    let replies = rows.filter(|row| row["message_type"] == 1 && row["private"] == false);
+    assert!(replies.into_iter().all(|row| row["status"] == "delivered"), "{conversation}");
 }
 
 #[tokio::test]
@@ -209,4 +212,63 @@ async fn an_agent_who_takes_a_message_back_while_nobody_listens_is_obeyed() {
     assert!(texts[0].starts_with("Withdraw"), "{texts:?}");
     world.wait_for_rest().await;
     assert_eq!(world.network.texts("a:ada").len(), 1);
+}
+
+/// The network says long after that a message did not arrive.
+async fn bounce(world: &World, reply: u64, reason: &str) {
+    let key = format!("support:{reply}/1/0").as_str().into();
+    let report = Report::Receipt { key, receipt: Receipt::Failed(reason.into()) };
+    let event = Inbound { event: "bounce-1".into(), at_millis: 1_800_000_000_000, thread: "a:ada".into(), report };
+    world.network.host().await.accept(vec![event], Vec::new()).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_agents_retry_of_what_bounced_is_sent_once_more() {
+    for heard in [true, false] {
+        let world = acquainted(often).await;
+        let reply = world.sandbox.reply(1, "come back").unwrap();
+        world.wait_for_status(reply, "delivered").await;
+        bounce(&world, reply, "no such user").await;
+        assert_eq!(world.wait_for_status(reply, "failed").await.as_deref(), Some("no such user"));
+        world.wait_for_rest().await;
+        if !heard {
+            world.sandbox.faults().callbacks(CallbackFaults { drop: 1, drop_of: 1, ..CallbackFaults::default() });
+        }
+        world.sandbox.retry(1, reply).unwrap();
+        world.wait_for_status(reply, "delivered").await;
+        world.wait_for_rest().await;
+        // Told twice, the same bounce orders nothing more.
+        bounce(&world, reply, "no such user").await;
+        let world = world.away(|_| {}).await;
+        let last = world.sandbox.reply(1, "still there?").unwrap();
+        world.wait_for_status(last, "delivered").await;
+        assert_eq!(world.network.texts("a:ada"), ["still there?"], "heard {heard}");
+        assert_eq!(world.status(reply).0, "delivered");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_that_only_a_callback_failed_does_not_hide_what_became_of_a_message() {
+    let world = acquainted(seldom).await;
+    world.network.will(Err(Fault::refused("nobody of that name is here")));
+    let refused = world.sandbox.reply(1, "are you there?").unwrap();
+    world.wait_for_status(refused, "failed").await;
+    let sent = world.sandbox.reply(1, "hello?").unwrap();
+    world.wait_for_status(sent, "delivered").await;
+    world.wait_for_rest().await;
+    // Something moves at both while nobody listens, so that both are marked.
+    let world = world
+        .away(|sandbox| {
+            for message in [refused, sent] {
+                sandbox.translate(1, message).unwrap();
+            }
+        })
+        .await;
+    world.wait_for_status(sent, "delivered").await;
+    let told = world.until("the agent to be told the reason again", || {
+        world.status(refused).1.filter(|reason| reason == "nobody of that name is here")
+    });
+    told.await;
+    world.wait_for_rest().await;
+    assert_eq!(world.network.texts("a:ada"), [""; 0]);
 }
