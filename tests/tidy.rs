@@ -57,6 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "chatwoot",
             "gateway",
+            "sweep",
             "http",
             "bridges",
             "sandbox",

@@ -4,6 +4,7 @@
 //! lost, and at intervals, the conversations in which something moved are listed and their messages judged by the same
 //! gate as callbacks. What is known already changes nothing.
 
+mod adopt;
 mod pace;
 mod position;
 mod second_look;
@@ -34,6 +35,7 @@ use crate::{
     telemetry::StateBoard,
 };
 
+pub use adopt::{Adopted, adopt};
 pub use position::{Place, era, newest, save_marks};
 
 /// Nothing is sent to the inbox's networks before its first sweep has ended, for at most so long: an elder reply may

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use bridge_api::{Fault, Inbound, Receipt, Report};
+use bridge_api::{BridgeState, Fault, Inbound, Receipt, Report};
 use deskbridge::{
+    clock,
     gateway::{InboxPlan, Late, WhenLate},
+    model::InboxName,
     sandbox::{CallbackFaults, RouteClass, RouteFault, RouteRule, SandboxSettings, Signing},
+    sweep,
 };
 
 use crate::world::World;
@@ -271,4 +274,51 @@ async fn a_mark_that_only_a_callback_failed_does_not_hide_what_became_of_a_messa
     told.await;
     world.wait_for_rest().await;
     assert_eq!(world.network.texts("a:ada"), [""; 0]);
+}
+
+#[tokio::test]
+async fn an_inbox_that_is_another_one_is_stopped_and_no_stranger_reads_anything() {
+    let world = acquainted(often).await.moved("bob").await;
+    world
+        .until("the inbox to be seen as another one", || {
+            let state = world.gateway.board().inboxes()["support"].state.clone();
+            matches!(state, BridgeState::Down { reason } if reason.contains("inbox adopt")).then_some(())
+        })
+        .await;
+    world.write("ada", "2", "for us alone").await;
+    let reply = world.sandbox.reply(1, "for bob").unwrap();
+    let reason = world.wait_for_status(reply, "failed").await;
+    assert_eq!(reason.as_deref(), Some("503 Service Unavailable"), "callbacks are refused");
+    assert_eq!(world.texts(1, 0), vec!["mine"; 9]);
+    assert_eq!(world.network.texts("a:ada"), [""; 0]);
+    assert_eq!(world.store.depth().await.unwrap().waiting, 1, "what ada wrote is kept");
+
+    // The operator takes it as it is.
+    let world = world
+        .between(async |store| {
+            let adopted = sweep::adopt(store, &InboxName::new("support"), clock::now_millis()).await.unwrap();
+            assert_eq!(adopted, sweep::Adopted { kept: 1, dropped: 0 });
+        })
+        .await;
+    assert_eq!(world.wait_for_incoming(2, 1).await, ["for us alone"]);
+    let reply = world.sandbox.reply(2, "welcome back").unwrap();
+    world.wait_for_status(reply, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["welcome back"]);
+    assert_eq!(world.texts(1, 0), vec!["mine"; 9]);
+}
+
+#[tokio::test]
+async fn where_all_conversations_are_gone_none_is_believed_and_people_are_found_again() {
+    let world = acquainted(often).await;
+    let world = world
+        .away(|sandbox| {
+            sandbox.delete_conversation(1).unwrap();
+        })
+        .await;
+    world.write("ada", "2", "hello again").await;
+    assert_eq!(world.wait_for_incoming(2, 1).await, ["hello again"]);
+    let reply = world.sandbox.reply(2, "welcome back").unwrap();
+    world.wait_for_status(reply, "delivered").await;
+    assert_eq!(world.network.texts("a:ada"), ["welcome back"]);
+    assert_eq!(world.sandbox.state()["contacts"].as_array().unwrap().len(), 1);
 }

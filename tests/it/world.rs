@@ -200,6 +200,37 @@ impl World {
         Self { network, gateway, ..self }
     }
 
+    /// Something is done to the store while no gateway runs.
+    pub(crate) async fn between(self, done: impl AsyncFnOnce(&dyn Store)) -> Self {
+        self.gateway.stop().await;
+        self.memory.allow();
+        done(&*self.store).await;
+        let (network, gateway) = start(&self.sandbox, &self.store, self.data.path(), self.adjust).await;
+        Self { network, gateway, ..self }
+    }
+
+    /// The inbox is replaced: behind its address stands another installation, in which others have talked already.
+    pub(crate) async fn moved(self, peer: &str) -> Self {
+        self.gateway.stop().await;
+        self.memory.allow();
+        let listen = self.sandbox.address();
+        self.sandbox.stop().await;
+        let settings = SandboxSettings { callback_secret: Some(SECRET.into()), listen, ..SandboxSettings::default() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let others: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (network, gateway) = start(&sandbox, &others, self.data.path(), |_| {}).await;
+        for n in 0..9 {
+            let host = network.host().await;
+            host.accept(vec![message(peer, &format!("{peer}-{n}"), "mine")], Vec::new()).await.unwrap();
+        }
+        while others.depth().await.unwrap().waiting > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gateway.stop().await;
+        let (network, gateway) = start(&sandbox, &self.store, self.data.path(), self.adjust).await;
+        Self { sandbox, network, gateway, ..self }
+    }
+
     /// Stops the gateway and starts another on this store.
     pub(crate) async fn restart_on(self, store: Arc<dyn Store>) -> Self {
         self.gateway.stop().await;
