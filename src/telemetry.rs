@@ -2,7 +2,7 @@
 //! written by those who know.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _},
     sync::{
         Mutex, MutexGuard,
@@ -48,6 +48,8 @@ where
 pub struct StateBoard {
     bridges: Mutex<BTreeMap<String, Stated>>,
     inboxes: Mutex<BTreeMap<String, Stated>>,
+    /// Inboxes of which nothing else is believed.
+    silenced: Mutex<BTreeSet<String>>,
     stopping: AtomicBool,
 }
 
@@ -65,7 +67,21 @@ impl StateBoard {
         set(&self.bridges, name, state);
     }
     pub fn inbox(&self, name: &str, state: BridgeState) {
+        if !self.is_silenced(name) {
+            set(&self.inboxes, name, state);
+        }
+    }
+    /// This state stays, whatever else is told of the inbox, until it [may speak](Self::inbox_may_speak) again.
+    pub fn inbox_silenced(&self, name: &str, state: BridgeState) {
+        self.silenced.lock().expect("nothing panics while it holds the board").insert(name.to_owned());
         set(&self.inboxes, name, state);
+    }
+    pub fn inbox_may_speak(&self, name: &str, state: BridgeState) {
+        self.silenced.lock().expect("nothing panics while it holds the board").remove(name);
+        set(&self.inboxes, name, state);
+    }
+    fn is_silenced(&self, name: &str) -> bool {
+        self.silenced.lock().expect("nothing panics while it holds the board").contains(name)
     }
     pub fn bridges(&self) -> BTreeMap<String, Stated> {
         lock(&self.bridges).clone()

@@ -20,11 +20,11 @@ use std::{
 use bridge_api::{BridgeName, BridgeState, SettingsFault};
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{desk::Desk, host::BridgeHost, typing::AgentsTyping};
+use self::{desk::Desk, host::BridgeHost, typing::AgentsTyping, upkeep::Marked};
 use crate::{
     chatwoot::Client,
     clock::Clock,
@@ -35,10 +35,11 @@ use crate::{
     sessions::Sessions,
     sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
     store::{Store, StoreError},
+    sweep::{self, Sweep, SweepParts},
     telemetry::StateBoard,
 };
 
-pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX, place_of};
+pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, place_of};
 pub use serve::{ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.
@@ -88,6 +89,10 @@ struct InboxParts {
     sink: Arc<InboxSink>,
     desk: Arc<Desk>,
     secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
+    door: intake::Door,
+    missed: Arc<Notify>,
+    sweep_every: Duration,
+    sweep_requests_per_minute: u32,
 }
 
 impl Gateway {
@@ -106,8 +111,10 @@ impl Gateway {
         let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
         let bridges: Arc<Bridges> = Arc::new(bridges.collect());
         for inbox in &plan.inboxes {
-            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, (&board, &bridges))?;
-            parts.sink.saw(upkeep::newest(&*store, &inbox.name).await?);
+            let era = sweep::era(&*store, &inbox.name).await?;
+            let (parts, door) = build_inbox(inbox, (plan.inboxes.len(), era), &store, (&board, &bridges))?;
+            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+            parts.sink.saw(sweep::newest(&*store, place).await?);
             sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
@@ -145,6 +152,7 @@ impl Gateway {
             control,
         };
         gateway.open(listener, Arc::new(front));
+        gateway.sweep(&inboxes, &intake, clock).await;
         gateway.run_pump(pump, fail);
         gateway.run_bridges(plan.bridges, &inboxes, &intake, agents_typing);
         gateway.keep_up(inboxes, plan.retention);
@@ -204,6 +212,28 @@ impl Gateway {
         }
     }
 
+    /// Before the pump: what waits for a network must not overtake a reply that nobody heard of.
+    async fn sweep(&self, inboxes: &[(InboxName, InboxParts)], intake: &Arc<Intake>, clock: Clock) {
+        for (_, parts) in inboxes {
+            let sweep = Sweep::new(
+                SweepParts {
+                    client: parts.client.clone(),
+                    intake: intake.clone(),
+                    store: self.store.clone(),
+                    sessions: parts.sessions.clone(),
+                    board: self.board.clone(),
+                    door: parts.door.clone(),
+                    clock,
+                    every: parts.sweep_every,
+                    requests_per_minute: parts.sweep_requests_per_minute,
+                },
+                parts.missed.clone(),
+            );
+            sweep.hold_back().await;
+            self.upkeep.spawn(|stop| sweep.run(stop));
+        }
+    }
+
     fn run_pump(&self, pump: Pump, fail: mpsc::Sender<String>) {
         self.pump.spawn(|stop| async move {
             if let Err(error) = pump.run(stop).await {
@@ -246,7 +276,7 @@ impl Gateway {
     }
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
-        let marks = inboxes.iter().map(|(name, parts)| (name.clone(), parts.sink.clone())).collect();
+        let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
         let store = self.store.clone();
         self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, stop));
         for (name, parts) in inboxes {
@@ -270,13 +300,13 @@ impl Task {
 
 fn build_inbox(
     plan: &InboxPlan,
-    count: usize,
+    (count, era): (usize, i64),
     store: &Arc<dyn Store>,
     (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
-    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), SESSIONS_MAX / count.max(1)));
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), SESSIONS_MAX / count.max(1), era));
     let sink = Arc::new(InboxSink::new(InboxSinkParts {
         name: plan.name.clone(),
         client: client.clone(),
@@ -303,9 +333,22 @@ fn build_inbox(
         inbox_id: client.inbox_id(),
         send_templates: plan.send_templates,
         grace_millis: plan.callback_grace.as_millis() as i64,
+        late: plan.late,
     };
     let desk = Arc::new(Desk::new(client.clone(), plan.attachment_bytes_max));
-    Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))
+    let missed = Arc::new(Notify::new());
+    let parts = InboxParts {
+        client,
+        sessions,
+        sink,
+        desk,
+        secrets,
+        door: door.clone(),
+        missed: missed.clone(),
+        sweep_every: plan.sweep_every,
+        sweep_requests_per_minute: plan.sweep_requests_per_minute,
+    };
+    Ok((parts, Door { door, proof, missed }))
 }
 
 /// The routes, and for each bridge in its order where it hears of agents who type.
