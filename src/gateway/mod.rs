@@ -119,7 +119,7 @@ impl Gateway {
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
         }
-        let (routes, agents_typing) = build_routes(&plan, &store, &mut sinks)?;
+        let (routes, agents_typing) = build_routes(&plan, &store, clock, &mut sinks)?;
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
@@ -355,6 +355,7 @@ fn build_inbox(
 fn build_routes(
     plan: &Plan,
     store: &Arc<dyn Store>,
+    clock: Clock,
     sinks: &mut HashMap<SinkName, Arc<dyn Sink>>,
 ) -> Result<(HashMap<BridgeName, Route>, Vec<AgentsTyping>), StartError> {
     let (mut routes, mut agents_typing) = (HashMap::new(), Vec::new());
@@ -363,7 +364,8 @@ fn build_routes(
             let (bridge, inbox) = (bridge.name.to_string(), bridge.inbox.to_string());
             return Err(StartError::NoInbox { bridge, inbox });
         }
-        let sink = NetworkSink::new(bridge.name.clone(), bridge.bridge.clone(), store.clone(), bridge.when_in_doubt);
+        let (name, doubt) = (bridge.name.clone(), bridge.when_in_doubt);
+        let sink = NetworkSink::new(name, bridge.bridge.clone(), store.clone(), doubt, clock);
         sinks.insert(SinkName::bridge(&bridge.name), Arc::new(sink));
         let (tell, told) = typing::queue();
         let route = Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone(), typing: tell };
