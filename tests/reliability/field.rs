@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Whether the gateway asks the inbox for answers whose callback was lost. Then every answer has to arrive.
-const SWEPT: bool = false;
+const SWEPT: bool = true;
 
 /// Between two bursts of what everybody says and writes.
 const PAUSE: Duration = Duration::from_millis(10);

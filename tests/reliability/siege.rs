@@ -34,7 +34,7 @@ enum Death {
 }
 
 /// Calls between a message and its next safe place: written, synced, sent, read.
-const CALLS: [&str; 6] = ["fdatasync", "pwrite64", "sendto", "recvfrom", "writev", "epoll_wait"];
+const CALLS: [&str; 6] = ["fsync", "pwrite64", "sendto", "recvfrom", "writev", "epoll_wait"];
 const CALLS_MAX: u64 = 200;
 /// What the log says once nothing of the store may be believed any more.
 const BROKEN: &str = "the store is broken";
@@ -146,7 +146,7 @@ impl Siege {
                 self.field.mark_death();
             }
             Death::SyncFails => {
-                match self.live_under("fdatasync", "error=EIO") {
+                match self.live_under("fsync", "error=EIO") {
                     Some(status) if status.code().is_some_and(|code| code != 0) => outcome.struck += 1,
                     Some(status) => outcome.complaints.push(format!("after a sync that failed: {status}")),
                     // The call never came.
@@ -183,9 +183,12 @@ impl Siege {
             self.field.gateway.kill();
             self.field.mark_death();
         }
+        // The lives of one field share a log.
+        let logged = self.field.gateway.log().len();
         self.field.gateway.spawn_by(&tracer(call, &format!("{what}:when={when}")));
         self.field.talk(LIFE_UNDER_TRACE);
-        let ends = !self.field.gateway.is_running() || self.field.gateway.log().contains(BROKEN);
+        let broken = self.field.gateway.log().get(logged..).is_some_and(|text| text.contains(BROKEN));
+        let ends = broken || !self.field.gateway.is_running();
         if ends {
             return Some(self.field.gateway.wait());
         }
