@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::{
     callbacks::Callbacks,
     gateway::Gateway,
-    nets::{Kind, Net, Wires, called},
+    nets::{Between, Kind, Net, called},
     oracle::{Fate, Promise, Talk, Tally, Token, Way},
     peers,
     sandbox::{Desk, Message, Sandbox},
@@ -62,9 +62,9 @@ pub(crate) struct Layout<'a> {
     pub(crate) seed: u64,
     pub(crate) swept: bool,
     /// Between the gateway and the inbox, given the inbox's address.
-    pub(crate) before_inbox: Option<&'a dyn Fn(&str) -> String>,
+    pub(crate) before_inbox: Option<Between<'a>>,
     /// The same before the stand-in homeserver.
-    pub(crate) before_homeserver: Option<&'a dyn Fn(&str) -> String>,
+    pub(crate) before_homeserver: Option<Between<'a>>,
 }
 
 impl<'a> Layout<'a> {
@@ -77,10 +77,9 @@ impl Field {
     /// Everybody is there, and nobody was started: [`Field::open`] does.
     pub(crate) fn lay_out(layout: &Layout<'_>) -> Self {
         let folder = peers::folder();
-        let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
-        let wires = Wires { homeserver: layout.before_homeserver.map(|before| before(&sandbox.url)) };
+        let sandbox = Sandbox::start(folder.path());
         let kinds = layout.kinds.iter();
-        let nets: Vec<_> = kinds.map(|(kind, people)| kind.start(*people, &sandbox.url, &wires)).collect();
+        let nets: Vec<_> = kinds.map(|(kind, people)| kind.start(*people, layout.before_homeserver)).collect();
         let mut inbox = format!("{}settle_seconds = 1\nconcurrency = 16\n", sandbox.settings());
         if let Some(before) = layout.before_inbox {
             inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
@@ -140,14 +139,23 @@ impl Field {
     }
 
     pub(crate) fn until_up(&self) {
+        until_within(PATIENCE * 2, "every bridge to be up", || self.look_whether_up());
+    }
+
+    /// The same for a gateway that is expected to end.
+    pub(crate) fn until_up_or_gone(&mut self) {
         until_within(PATIENCE * 2, "every bridge to be up", || {
-            let seen = self.gateway.ready()?.json();
-            let up = |net: &Box<dyn Net>| {
-                let state = &seen["bridges"][net.name()]["state"];
-                state == "up" || state["state"] == "up"
-            };
-            if self.nets.iter().all(up) { Ok(()) } else { Err(seen["bridges"].to_string()) }
+            if self.gateway.is_running() { self.look_whether_up() } else { Ok(()) }
         });
+    }
+
+    fn look_whether_up(&self) -> Result<(), String> {
+        let seen = self.gateway.ready()?.json();
+        let up = |net: &Box<dyn Net>| {
+            let state = &seen["bridges"][net.name()]["state"];
+            state == "up" || state["state"] == "up"
+        };
+        if self.nets.iter().all(up) { Ok(()) } else { Err(seen["bridges"].to_string()) }
     }
 
     /// Everybody talks for so long, or until the gateway is gone.

@@ -68,7 +68,7 @@ const ROWS: [Row; 17] = [
     },
     Row { name: "power", fault: "the power is cut: only what had reached the disk is there", run: siege::power },
     Row { name: "disk-full", fault: "the disk is full for a while", run: trouble::disk_full },
-    Row { name: "clock", fault: "the clock jumps by 90 s, an hour, ten days, and back", run: trouble::clock },
+    Row { name: "clock", fault: "the clock jumps by 90 s, an hour, eight hours, and back", run: trouble::clock },
     Row { name: "inbox", fault: "the inbox lies, hangs, is slow, refuses, is away", run: trouble::inbox },
     Row { name: "networks", fault: "a network goes away, or hangs", run: trouble::networks },
     Row { name: "cut-inbox-request", fault: "the request to the inbox is cut at a byte", run: bytes::inbox_request },

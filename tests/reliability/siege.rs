@@ -186,6 +186,9 @@ impl Siege {
         // The lives of one field share a log.
         let logged = self.field.gateway.log().len();
         self.field.gateway.spawn_by(&tracer(call, &format!("{what}:when={when}")));
+        if self.field.rng.bool() {
+            self.field.until_up_or_gone();
+        }
         self.field.talk(LIFE_UNDER_TRACE);
         let broken = self.field.gateway.log().get(logged..).is_some_and(|text| text.contains(BROKEN));
         let ends = broken || !self.field.gateway.is_running();

@@ -11,11 +11,12 @@ use serde_json::json;
 
 use crate::{
     field::{Field, Layout},
+    http,
     nets::{Kind, Trouble},
     row::{Effort, Outcome},
     siege::MIXED,
     small_disk::SmallDisk,
-    wait::PATIENCE,
+    wait::{PATIENCE, until},
 };
 
 /// More than the gateway wants to be free before it takes mail.
@@ -70,8 +71,8 @@ fn faketime() -> Option<PathBuf> {
     folders.into_iter().find(|path| path.is_file())
 }
 
-/// Seconds.
-const JUMPS: [i64; 6] = [3_600, -3_600, 90, -90, 864_000, -864_000];
+/// Seconds. By more than half a day everybody on IRC who is not logged in has become somebody new, as set.
+const JUMPS: [i64; 6] = [3_600, -3_600, 90, -90, 28_800, -28_800];
 
 pub(crate) fn clock(effort: &Effort) -> Option<Outcome> {
     let Some(library) = faketime() else {
@@ -171,6 +172,8 @@ pub(crate) fn inbox(effort: &Effort) -> Option<Outcome> {
     }
     field.sandbox.faults(&json!({}));
     field.sandbox.down(3);
+    let state = format!("{}/sandbox/state", field.sandbox.url);
+    until("the sandbox to be down", || http::get(&state).map_or(Ok(()), |_| Err("it answers".to_owned())));
     outcome.runs += 1;
     outcome.struck += 1;
     // Agents cannot write while their inbox is away.
@@ -179,9 +182,7 @@ pub(crate) fn inbox(effort: &Effort) -> Option<Outcome> {
         field.say_somewhere();
         std::thread::sleep(Duration::from_millis(10));
     }
-    crate::wait::until("the sandbox to be back", || {
-        crate::http::get(&format!("{}/sandbox/state", field.sandbox.url)).map(drop)
-    });
+    until("the sandbox to be back", || http::get(&state).map(drop));
     let desk = field.drain();
     outcome.add(field.judge(&desk));
     Some(outcome)

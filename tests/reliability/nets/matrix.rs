@@ -2,12 +2,17 @@
 
 use reqwest::Method;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 
-use super::{Net, Trouble, called};
+use super::{Between, Net, Trouble, called};
 use crate::{
     http,
     oracle::{Ordered, Promise},
-    peers::synapse::{self, Appservice, SERVER_NAME, Synapse, escape},
+    peers::{
+        self,
+        synapse::{self, Appservice, SERVER_NAME, Synapse, escape},
+    },
+    sandbox::Sandbox,
     wait::until,
 };
 
@@ -28,9 +33,11 @@ enum Server {
         process: Box<Synapse>,
         service: Appservice,
     },
-    /// In the sandbox's process. `calls` is where the gateway's own calls go.
+    /// A sandbox whose inbox nobody uses. `calls` is where the gateway's own calls go.
     StandIn {
+        _sandbox: Sandbox,
         calls: String,
+        _folder: TempDir,
     },
 }
 
@@ -47,9 +54,12 @@ impl Matrix {
         Self::new(Server::Synapse { process, service }, url, count)
     }
 
-    pub(crate) fn stand_in(count: usize, sandbox: &str, calls: Option<&str>) -> Self {
-        let calls = calls.unwrap_or(sandbox).to_owned();
-        Self::new(Server::StandIn { calls }, sandbox.to_owned(), count)
+    pub(crate) fn stand_in(count: usize, before: Option<Between<'_>>) -> Self {
+        let folder = peers::folder();
+        let sandbox = Sandbox::start_with(folder.path(), &["--homeserver"]);
+        let url = sandbox.url.clone();
+        let calls = before.map_or_else(|| url.clone(), |before| before(&url));
+        Self::new(Server::StandIn { _sandbox: sandbox, calls, _folder: folder }, url, count)
     }
 
     fn new(server: Server, url: String, count: usize) -> Self {
@@ -125,7 +135,7 @@ impl Net for Matrix {
                     self.url
                 )
             }
-            Server::StandIn { calls } => format!(
+            Server::StandIn { calls, .. } => format!(
                 "kind = \"matrix\"\nmode = \"websocket\"\nserver_name = \"sandbox.test\"\nhomeserver_url = \"{calls}\"\n\
                  websocket_url = \"{}\"\nas_token = \"sandbox-as-token\"\nuser = \"_desk_support\"\nnamespace = \"_desk_\"\n",
                 self.url.replacen("http", "ws", 1)

@@ -75,11 +75,11 @@ impl Kind {
         }
     }
 
-    /// Everything of it runs when this returns, but for what the inbox's own process brings.
-    pub(crate) fn start(self, people: usize, sandbox: &str, wires: &Wires) -> Box<dyn Net> {
+    /// Everything of it runs when this returns. `before_homeserver` says where calls to the stand-in at this address go.
+    pub(crate) fn start(self, people: usize, before_homeserver: Option<Between<'_>>) -> Box<dyn Net> {
         match self {
             Self::Irc => Box::new(Irc::start(people)),
-            Self::MatrixStandIn => Box::new(Matrix::stand_in(people, sandbox, wires.homeserver.as_deref())),
+            Self::MatrixStandIn => Box::new(Matrix::stand_in(people, before_homeserver)),
             Self::Synapse => Box::new(Matrix::synapse(people)),
             Self::Postfix => Box::new(Mail::start(people, Front::Postfix)),
             Self::MailDirect => Box::new(Mail::start(people, Front::Direct)),
@@ -87,9 +87,5 @@ impl Kind {
     }
 }
 
-/// Addresses of what stands between the gateway and somebody.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Wires {
-    /// Where the calls to the stand-in homeserver go.
-    pub(crate) homeserver: Option<String>,
-}
+/// Puts something before a server, given the server's address; returns its own.
+pub(crate) type Between<'a> = &'a dyn Fn(&str) -> String;
