@@ -11,8 +11,6 @@ use crate::{
     wait::{PATIENCE, until_within},
 };
 
-/// In the short form, from the first byte.
-const STRIDE_SHORT: usize = 29;
 const PEOPLE: usize = 60;
 
 /// What posts a message to the inbox.
@@ -66,10 +64,9 @@ fn cut_everywhere(effort: &Effort, way: Way, side: Side) -> Option<Outcome> {
         }
     });
     let length = scissors.longest();
-    let stride = if effort.large { 1 } else { STRIDE_SHORT };
     let mut outcome = Outcome::default();
-    for (number, cut) in (0..=length).step_by(stride).enumerate() {
-        let who = number % field.crowd();
+    for cut in 0..=length {
+        let who = cut % field.crowd();
         scissors.cut(field.next_text(way, who), cut);
         field.send_next(way, who);
         outcome.runs += 1;
@@ -80,7 +77,6 @@ fn cut_everywhere(effort: &Effort, way: Way, side: Side) -> Option<Outcome> {
         outcome.complaints.push(format!("only {} of {} were cut", outcome.struck, outcome.runs));
     }
     outcome.add(field.judge(&desk));
-    let each = if stride == 1 { "each of".to_owned() } else { format!("one in {stride} of") };
-    outcome.notes.push(format!("Cut after {each} the {length} bytes of {}.", side.words()));
+    outcome.notes.push(format!("Cut before the first and after each of the {length} bytes of {}.", side.words()));
     Some(outcome)
 }

@@ -142,6 +142,9 @@ fn take(row: &Row, effort: &Effort) -> Option<Entry> {
         row.name,
         begun.elapsed().as_secs()
     );
+    for note in &outcome.notes {
+        eprintln!("  {note}");
+    }
     Some(Entry { name: row.name, fault: row.fault, outcome })
 }
 

@@ -53,7 +53,7 @@ impl Outcome {
     pub(crate) fn faults(&self) -> Vec<String> {
         let mut faults = self.complaints.clone();
         for Verdict { net, way, tally } in &self.verdicts {
-            let wrong = [("lost", tally.lost), ("out of order", tally.disordered), ("astray", tally.strayed)];
+            let wrong = [("lost", tally.lost), ("astray", tally.strayed)];
             let wrong = wrong.into_iter().filter(|(_, count)| *count > 0);
             faults.extend(wrong.map(|(word, count)| format!("{net} {}: {count} {word}", way.words())));
             faults.extend(tally.complaints.iter().map(|text| format!("{net} {}: {text}", way.words())));

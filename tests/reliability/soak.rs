@@ -24,7 +24,8 @@ const WARM_UP: f64 = 0.4;
 const GROWTH_MAX: f64 = 0.05;
 /// Below which a difference says nothing: a cache, a batch, an arena of the allocator.
 const KIB_NOISE: f64 = 8.0 * 1024.0;
-const DESCRIPTORS_NOISE: f64 = 24.0;
+/// What the pools of connections may hold at one time and not at another.
+const DESCRIPTORS_NOISE: f64 = 64.0;
 /// Pace of the whole crowd together.
 const PAUSE: Duration = Duration::from_millis(25);
 

@@ -36,7 +36,7 @@ impl Net for Irc {
     }
 
     fn promise(&self) -> Promise {
-        Promise { keeps: false, askable: false, ordered: Ordered::BothWays }
+        Promise { keeps: false, askable: false, forgets: false, ordered: Ordered::BothWays }
     }
 
     fn table(&self) -> String {

@@ -92,7 +92,7 @@ impl Net for Mail {
             Behind::Postfix(_) => Ordered::No,
             Behind::Relay { .. } => Ordered::BothWays,
         };
-        Promise { keeps: true, askable: false, ordered }
+        Promise { keeps: true, askable: false, forgets: false, ordered }
     }
 
     fn table(&self) -> String {

@@ -24,6 +24,7 @@ pub(crate) struct Matrix {
     people: Vec<Guest>,
     transactions: u64,
     trouble: Option<Trouble>,
+    was_stopped: bool,
     /// What people's clients keep while there is trouble.
     kept: Vec<(usize, String)>,
 }
@@ -63,7 +64,16 @@ impl Matrix {
     }
 
     fn new(server: Server, url: String, count: usize) -> Self {
-        Self { server, url, count, people: Vec::new(), transactions: 0, trouble: None, kept: Vec::new() }
+        Self {
+            server,
+            url,
+            count,
+            people: Vec::new(),
+            transactions: 0,
+            trouble: None,
+            was_stopped: false,
+            kept: Vec::new(),
+        }
     }
 
     /// Whom people write to.
@@ -121,7 +131,7 @@ impl Net for Matrix {
     }
 
     fn promise(&self) -> Promise {
-        Promise { keeps: true, askable: true, ordered: Ordered::BothWays }
+        Promise { keeps: true, askable: true, forgets: self.was_stopped, ordered: Ordered::BothWays }
     }
 
     fn table(&self) -> String {
@@ -185,7 +195,10 @@ impl Net for Matrix {
     fn suffer(&mut self, trouble: Trouble) {
         let Server::Synapse { process, .. } = &mut self.server else { return };
         match trouble {
-            Trouble::Away => process.stop(),
+            Trouble::Away => {
+                process.stop();
+                self.was_stopped = true;
+            }
             Trouble::Hanging => process.hang(),
         }
         self.trouble = Some(trouble);
