@@ -80,7 +80,7 @@ impl Field {
         let sandbox = Sandbox::start(folder.path());
         let kinds = layout.kinds.iter();
         let nets: Vec<_> = kinds.map(|(kind, people)| kind.start(*people, layout.before_homeserver)).collect();
-        let mut inbox = format!("{}settle_seconds = 1\nconcurrency = 16\n", sandbox.settings());
+        let mut inbox = format!("{}settle_seconds = 1\nsweep_seconds = 5\nconcurrency = 16\n", sandbox.settings());
         if let Some(before) = layout.before_inbox {
             inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
         }
@@ -298,7 +298,9 @@ impl Field {
                 kept.retain(|token| !lines.iter().flatten().any(|line| line == *token));
                 inward.add(&judge_person(person, net.name(), net.promise(), desk, &lines));
                 let heard = net.heard(person.talk.person);
-                let shown: Vec<_> = heard.iter().skip(1).map(|text| Token::find(Way::Out, text)).collect();
+                let mut shown: Vec<_> = heard.iter().map(|text| Token::find(Way::Out, text)).collect();
+                // The greeting, which a mailbox may show behind what came later.
+                shown.iter().position(Option::is_none).map(|greeting| shown.remove(greeting));
                 let replies = person.talk.replies.iter();
                 let fates: Vec<_> = replies.map(|id| self.fate(desk.message(*id), *id)).collect();
                 outward.add(&person.talk.judge_out(&shown, &fates, net.promise()));

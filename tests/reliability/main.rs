@@ -86,7 +86,7 @@ const ROWS: [Row; 17] = [
     Row { name: "soak", fault: "a long time, a fault each half minute, a kill each two", run: soak::soak },
 ];
 
-const SOAK_SHORT: Duration = Duration::from_secs(45);
+const SOAK_SHORT: Duration = Duration::from_secs(36);
 const SOAK_LARGE: Duration = Duration::from_mins(10);
 const SEED: u64 = 4711;
 

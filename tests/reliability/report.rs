@@ -26,10 +26,10 @@ const HEAD: &str = "| row | fault | struck | network | direction | messages | lo
 
 const WORDS: &str = "\
 **Struck:** attempts at the fault that hit something, of all attempts. A kill counts when messages were under way; a row that strikes nothing fails. \
-**Messages:** those that the gateway had taken (a callback answered 200, a mail answered 250, a Matrix transaction acknowledged or still kept by its homeserver, an IRC line in the store or at \
+**Messages:** those that the gateway had taken (an answer that the inbox shows, whether or not its callback reached anybody; a mail answered 250, a Matrix transaction acknowledged or still kept by its homeserver, an IRC line in the store or at \
 the inbox), and that so had to arrive. **Lost:** of these, absent at the end. **Doubled:** copies too many, contacts and conversations too. **Out of order:** within one conversation, among those whose \
 callback was answered. **Astray:** with a person, or in a conversation, that is not its own. **Not taken:** absent, and never acknowledged to anybody: an IRC line that was said to nobody or lay unread in \
-the socket, a callback that no gateway answered; the inbox shows the agent that it failed. **In doubt, told:** absent or not, nobody can say; the agent reads \"it may have been delivered\".
+the socket. **In doubt, told:** absent or not, nobody can say; the agent reads \"it may have been delivered\".
 
 At the end of each row the faults stop, everybody says one more line, and everything has to arrive. Each message is a text of its own, so that it is known wherever it turns up. Before a run the judge is \
 shown one message of each kind of wrong and has to see it.
@@ -46,7 +46,7 @@ back, within five minutes, behind what was said since (*out of order*, only wher
 in the room first |
 | mail | Nothing remains: whoever sends keeps a mail until it hears 250, and a second copy is recognised. A queue such as Postfix keeps no order | Between the final dot and the relay's 250 nobody can be asked: where that link broke, at most the one \
 mail of each conversation that was under way may come twice, with the same Message-ID |
-| inbox | - | Chatwoot calls once. A callback that nobody answered is *not taken*: the inbox shows the message as failed, and the agent's Retry sends it |
+| inbox | - | Chatwoot calls once. What a callback that nobody answered would have told is asked for (the sweep), and comes behind what was written since |
 
 Copies too many are allowed in these two places only (IRC and mail, to the person), and only so many in a conversation as its link broke; anywhere else, or more, and the run fails.
 ";

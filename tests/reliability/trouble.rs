@@ -109,8 +109,7 @@ pub(crate) fn clock(effort: &Effort) -> Option<Outcome> {
     }
     field.talk(SPELL / 2);
     outcome.notes.push(format!(
-        "{} callbacks were refused since their signatures seemed to be of another time; the inbox shows these answers as \
-         failed.",
+        "{} callbacks were refused since their signatures seemed to be of another time; the gateway asked for them later.",
         field.callbacks.refused()
     ));
     let desk = field.drain();
