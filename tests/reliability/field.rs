@@ -84,8 +84,8 @@ impl Field {
         if let Some(before) = layout.before_inbox {
             inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
         }
-        let table = |net: &Box<dyn Net>| format!("[bridges.{}]\ninbox = \"desk\"\n{}\n", net.name(), net.table());
-        let tables: String = nets.iter().map(table).collect();
+        let table = |net: &dyn Net| format!("[bridges.{}]\ninbox = \"desk\"\n{}\n", net.name(), net.table());
+        let tables: String = nets.iter().map(|net| table(&**net)).collect();
         let gateway = Gateway::with_bridges(folder.path(), &inbox, &tables);
         let callbacks = Callbacks::to(gateway.url(""));
         sandbox.call_back(&callbacks.url("/callbacks/desk"));
@@ -151,11 +151,11 @@ impl Field {
 
     fn look_whether_up(&self) -> Result<(), String> {
         let seen = self.gateway.ready()?.json();
-        let up = |net: &Box<dyn Net>| {
+        let up = |net: &dyn Net| {
             let state = &seen["bridges"][net.name()]["state"];
             state == "up" || state["state"] == "up"
         };
-        if self.nets.iter().all(up) { Ok(()) } else { Err(seen["bridges"].to_string()) }
+        if self.nets.iter().all(|net| up(&**net)) { Ok(()) } else { Err(seen["bridges"].to_string()) }
     }
 
     /// Everybody talks for so long, or until the gateway is gone.

@@ -36,8 +36,8 @@ impl Disk {
         // All is laid out at once, so that nothing but the gateway writes later.
         let mut make = Command::new("mkfs.ext4");
         make.args(["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard", "-J", "size=8"]).arg(&image);
-        let made = is_root() && run(make).code == Some(0);
-        if made && disk.try_mount() {
+        let is_made = is_root() && run(make).code == Some(0);
+        if is_made && disk.try_mount() {
             return Some(disk);
         }
         let text = "a power cut needs the right to mount a loop device";

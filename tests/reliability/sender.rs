@@ -93,21 +93,21 @@ fn send(mut link: BufReader<TcpStream>, mail: &Outgoing, number: usize) -> io::R
     Ok(link)
 }
 
-fn order(link: &mut BufReader<TcpStream>, line: &str, class: char) -> io::Result<()> {
-    link.get_mut().write_all(format!("{line}\r\n").as_bytes())?;
+fn order(link: &mut BufReader<TcpStream>, words: &str, class: char) -> io::Result<()> {
+    link.get_mut().write_all(format!("{words}\r\n").as_bytes())?;
     expect(link, class)
 }
 
 /// Whatever answers otherwise is an error of the kind `Other`.
 fn expect(link: &mut BufReader<TcpStream>, class: char) -> io::Result<()> {
     loop {
-        let mut line = String::new();
-        if link.read_line(&mut line)? == 0 {
+        let mut answer = String::new();
+        if link.read_line(&mut answer)? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if line.as_bytes().get(3) == Some(&b'-') {
+        if answer.as_bytes().get(3) == Some(&b'-') {
             continue;
         }
-        return if line.starts_with(class) { Ok(()) } else { Err(io::Error::other(line)) };
+        return if answer.starts_with(class) { Ok(()) } else { Err(io::Error::other(answer)) };
     }
 }

@@ -28,7 +28,7 @@ pub(crate) fn disk_full(effort: &Effort) -> Option<Outcome> {
         return None;
     }
     let mut field = Field::lay_out(&Layout::of(&MIXED, effort.seed));
-    let Some(disk) = SmallDisk::mount(field.gateway.data_dir(), DISK_MIB) else {
+    let Some(small) = SmallDisk::mount(field.gateway.data_dir(), DISK_MIB) else {
         let text = "a full disk needs the right to mount one";
         assert!(std::env::var_os("CI").is_none(), "{text}");
         eprintln!("\n*** SKIPPED: {text} ***\n");
@@ -40,7 +40,7 @@ pub(crate) fn disk_full(effort: &Effort) -> Option<Outcome> {
         outcome.runs += 1;
         field.talk(SPELL);
         let before = field.callbacks.refused();
-        disk.fill();
+        small.fill();
         // There is room in files that exist already.
         let end = Instant::now() + PATIENCE;
         while field.callbacks.refused() == before && Instant::now() < end {
@@ -52,7 +52,7 @@ pub(crate) fn disk_full(effort: &Effort) -> Option<Outcome> {
             outcome.complaints.push("it ended for want of room".to_owned());
             field.mark_death();
         }
-        disk.free();
+        small.free();
         field.gateway.until_ready();
         field.until_up();
     }
@@ -60,7 +60,7 @@ pub(crate) fn disk_full(effort: &Effort) -> Option<Outcome> {
     let desk = field.drain();
     outcome.add(field.judge(&desk));
     field.gateway.kill();
-    drop(disk);
+    drop(small);
     Some(outcome)
 }
 

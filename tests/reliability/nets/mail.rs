@@ -6,7 +6,7 @@ use crate::{
     mail_world::{HELP, lines},
     oracle::{Ordered, Promise},
     peers::{
-        postfix::{HandIn, Postfix, THEIRS},
+        postfix::{HandIn, Letter, Postfix, THEIRS},
         proxy::Proxy,
         relay::Relay,
     },
@@ -61,7 +61,7 @@ impl Mail {
     fn letters(&self, person: usize) -> Vec<String> {
         match &self.behind {
             Behind::Postfix(postfix) => {
-                postfix.mailbox(&format!("p{person}")).letters().iter().map(|letter| letter.raw()).collect()
+                postfix.mailbox(&format!("p{person}")).letters().iter().map(Letter::raw).collect()
             }
             Behind::Relay { relay, .. } => {
                 let address = Self::address(person);
@@ -123,7 +123,7 @@ impl Net for Mail {
                     kept.map(|mail| mail.letter).collect()
                 }
             };
-            letters.first().map(|letter| letter.answer_to()).ok_or_else(|| "none".to_owned())
+            letters.first().map(Letter::answer_to).ok_or_else(|| "none".to_owned())
         });
     }
 
