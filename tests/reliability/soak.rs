@@ -60,12 +60,8 @@ pub(crate) fn soak(effort: &Effort) -> Option<Outcome> {
     judge(&lives, &mut outcome);
     let desk = field.drain();
     outcome.add(field.judge(&desk));
-    let minutes = effort.soak.as_secs_f64() / 60.0;
-    outcome.notes.push(format!(
-        "{minutes:.0} min, {} lives of the process, {} messages sent.",
-        lives.len(),
-        field.sent()
-    ));
+    let (seconds, sent) = (effort.soak.as_secs(), field.sent());
+    outcome.notes.push(format!("{seconds} s, {} lives of the process, {sent} messages sent.", lives.len()));
     Some(outcome)
 }
 
