@@ -40,15 +40,15 @@ const CALLS_MAX: u64 = 200;
 const BROKEN: &str = "the store is broken";
 
 pub(crate) fn irc(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(10, 400), effort.seed)
+    besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(10, 250), effort.seed)
 }
 
 pub(crate) fn matrix(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::MatrixStandIn, 60)], Death::AnyTime, effort.runs(10, 300), effort.seed)
+    besiege(&[(Kind::MatrixStandIn, 60)], Death::AnyTime, effort.runs(10, 250), effort.seed)
 }
 
 pub(crate) fn synapse(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::Synapse, 8)], Death::AnyTime, effort.runs(8, 100), effort.seed)
+    besiege(&[(Kind::Synapse, 8)], Death::AnyTime, effort.runs(8, 80), effort.seed)
 }
 
 pub(crate) fn mail(effort: &Effort) -> Option<Outcome> {
@@ -56,7 +56,7 @@ pub(crate) fn mail(effort: &Effort) -> Option<Outcome> {
 }
 
 pub(crate) fn postfix(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::Postfix, 30)], Death::AnyTime, effort.runs(8, 100), effort.seed)
+    besiege(&[(Kind::Postfix, 30)], Death::AnyTime, effort.runs(8, 80), effort.seed)
 }
 
 /// All three kinds of bridge in one gateway.
@@ -66,18 +66,18 @@ pub(crate) fn calls(effort: &Effort) -> Option<Outcome> {
     if !peers::have(&["strace"]) {
         return None;
     }
-    besiege(&MIXED, Death::AtCall, effort.runs(18, 400), effort.seed)
+    besiege(&MIXED, Death::AtCall, effort.runs(18, 240), effort.seed)
 }
 
 pub(crate) fn sync_fails(effort: &Effort) -> Option<Outcome> {
     if !peers::have(&["strace"]) {
         return None;
     }
-    besiege(&MIXED, Death::SyncFails, effort.runs(4, 60), effort.seed)
+    besiege(&MIXED, Death::SyncFails, effort.runs(4, 30), effort.seed)
 }
 
 pub(crate) fn power(effort: &Effort) -> Option<Outcome> {
-    besiege(&MIXED, Death::PowerCut, effort.runs(5, 60), effort.seed)
+    besiege(&MIXED, Death::PowerCut, effort.runs(5, 50), effort.seed)
 }
 
 fn besiege(kinds: &[(Kind, usize)], death: Death, runs: usize, seed: u64) -> Option<Outcome> {
