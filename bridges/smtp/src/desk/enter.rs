@@ -3,17 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Peer, Receipt, Report, ThreadId};
+use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Peer, Report, ThreadId};
 use sha2::{Digest, Sha256};
 
 use super::{
     examine::{Content, Examined},
     report::{Told, answers_elsewhere},
+    returned::{is_same, news},
 };
 use crate::{
     address::Address,
     automatic::{self, Breaker, Flow, Origin, Signs},
-    bounce::{self, Action},
+    bounce,
     clock::now_millis,
     envelope::{Envelope, SPOOL},
     mail::{Mail, MessageId},
@@ -167,7 +168,6 @@ impl Clerk {
             thread: sent.thread.clone(),
             report,
         };
-        let receipt = |receipt| Report::Receipt { key: sent.key.clone(), receipt };
         match report.kind {
             bounce::Kind::Receipt => return Ok(None),
             bounce::Kind::Complaint => {
@@ -180,20 +180,17 @@ impl Clerk {
             }
             bounce::Kind::Status | bounce::Kind::Words => {}
         }
-        let find = |wanted: &[Action]| report.recipients.iter().find(|one| wanted.contains(&one.action));
-        if let Some(failed) = find(&[Action::Failed]) {
-            return Ok(Some(vec![inbound("", receipt(Receipt::Failed(failed.sentence())))]));
+        let Some(news) = news(&report.recipients, sent) else { return Ok(None) };
+        if !news.unreached.is_empty()
+            && let Some(mut thread) = memory.thread(&sent.thread).await?
+        {
+            thread.cc.retain(|copy| !news.unreached.iter().any(|gone| is_same(gone, copy)));
+            memory.keep_thread(&self.key, &sent.thread, &thread);
         }
-        if let Some(delayed) = find(&[Action::Delayed]) {
-            let text = format!(
-                "A mail to {} is still on its way: {}",
-                delayed.address.as_ref().map_or("the recipient", Address::as_str),
-                delayed.sentence()
-            );
-            return Ok(Some(vec![inbound("", Report::Note { text, see: None })]));
-        }
-        Ok(find(&[Action::Delivered, Action::Relayed, Action::Expanded])
-            .map(|_| vec![inbound("", receipt(Receipt::Delivered))]))
+        let receipt = news.receipt.map(|receipt| Report::Receipt { key: sent.key.clone(), receipt });
+        let note = (!news.notes.is_empty()).then(|| Report::Note { text: news.notes.join("\n"), see: None });
+        let receipt = receipt.map(|receipt| inbound("", receipt));
+        Ok(Some(receipt.into_iter().chain(note.map(|note| inbound("/note", note))).collect()))
     }
 
     async fn of_a_person(

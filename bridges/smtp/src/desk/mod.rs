@@ -6,6 +6,7 @@ mod examine;
 mod letter;
 mod queue;
 mod report;
+mod returned;
 #[cfg(test)]
 mod tests;
 mod upkeep;

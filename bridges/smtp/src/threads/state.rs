@@ -142,6 +142,12 @@ pub(crate) struct SentMail {
     pub(crate) thread: ThreadId,
     /// Of its first attempt: the date that it bears at each.
     pub(crate) at: i64,
+    /// Whom it is for. `None`: it went out before this was remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<Address>,
+    /// Who got copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cc: Vec<Address>,
 }
 
 /// Whether two subjects are about the same thing: without `Re:` and its like, in any case.

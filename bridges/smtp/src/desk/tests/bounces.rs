@@ -40,6 +40,25 @@ async fn a_bounce_finds_the_mail_that_it_speaks_of_by_each_of_its_names() {
 }
 
 #[tokio::test]
+async fn a_copy_that_reaches_nobody_fails_no_mail_and_is_sent_to_them_no_more() {
+    let mut rig = Rig::new("");
+    let first = from_ada("Message-ID: <1@cust.test>\nSubject: Lamp\nCc: bob@cust.test, eve@cust.test", "It hums.");
+    let thread = rig.mail(&first).await[0].thread.clone();
+    let (_, addressed) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
+    let sender = addressed.sender.unwrap();
+    let of_bob = bounce("<gone@x.test>", "failed", "5.1.1").replace("ada@cust.test", "bob@cust.test");
+    let events = rig.enter("", sender.as_str(), Level::Unverified, &of_bob).await;
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((note(event).0, &event.thread), ("No copy reached bob@cust.test: 5.1.1 User unknown", &thread));
+    let of_ada = bounce("<gone@x.test>", "failed", "5.1.2");
+    let events = rig.enter("", sender.as_str(), Level::Unverified, &of_ada).await;
+    assert!(matches!(&events[0].report, Report::Receipt { receipt: Receipt::Failed(_), .. }), "{events:?}");
+    let (_, again) = rig.letter(&thread, "support:2/2/0", Some("Grace")).await.unwrap();
+    let copies: Vec<_> = again.copies.iter().map(ToString::to_string).collect();
+    assert_eq!((again.recipients[0].as_str(), copies), ("ada@cust.test", vec!["eve@cust.test".to_owned()]));
+}
+
+#[tokio::test]
 async fn a_forged_bounce_changes_nothing_and_is_shown_as_what_it_is() {
     let mut rig = Rig::new("");
     let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
