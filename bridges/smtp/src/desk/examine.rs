@@ -19,7 +19,7 @@ use crate::{
     address::Address,
     bounce,
     envelope::Envelope,
-    mail::{self, Mail},
+    mail::{self, Mail, mime},
     verdict::{Judge, Verdict},
 };
 
@@ -129,6 +129,7 @@ pub(super) fn digest(mail: &Mail, raw: &[u8]) -> String {
     }
     hash.update(&mail.subject);
     hash.update([0]);
-    hash.update(raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(&b""[..], |at| &raw[at + 4..]));
+    // Where those who read it see the body begin: some senders forget the blank line.
+    hash.update(&raw[mime::head(raw, 0).body..]);
     hex::encode(&hash.finalize()[..8])
 }

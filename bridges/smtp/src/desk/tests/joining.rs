@@ -34,6 +34,15 @@ async fn the_same_mail_twice_is_one_and_another_under_its_name_is_another() {
 }
 
 #[tokio::test]
+async fn mails_without_a_blank_line_are_told_apart() {
+    let mut rig = Rig::new("");
+    for (text, is_new) in [("It hums", true), ("It is dark", true), ("It hums", false)] {
+        let raw = from_ada("Subject: Lamp", text).replace("\n\n", "\n");
+        assert_eq!(!rig.mail(&raw).await.is_empty(), is_new, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_forged_copy_that_comes_first_takes_no_real_mails_place() {
     let mut rig = Rig::new("");
     let raw = from_ada(FIRST, "It hums.");
