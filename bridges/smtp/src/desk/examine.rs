@@ -20,7 +20,7 @@ use crate::{
     bounce,
     envelope::Envelope,
     mail::{self, Mail, mime},
-    verdict::{Judge, Verdict},
+    verdict::{Case, Judge, Verdict},
 };
 
 /// Larger ones are read on threads that may block, and not many at once: each is in memory while it is read.
@@ -71,53 +71,64 @@ impl Examiner {
     }
 
     async fn content(&self, id: &KeptId, envelope: &Envelope) -> Option<Content> {
-        // Held until it is judged, so that few large mails are in memory at once.
-        let _turn = if envelope.bytes >= LARGE_BYTES {
-            Some(self.large.acquire().await.expect("the turns are never closed"))
-        } else {
-            None
-        };
-        let raw = loop {
-            match self.host.kept(id).await {
-                Ok(found) => break found?,
-                Err(error) => {
-                    tracing::warn!(error = error.to_string(), "a mail in the spool cannot be read; it is tried again");
-                    sleep(PAUSE).await;
-                }
-            }
-        };
-        let (mail, digest, bounce) = self.read(raw.clone()).await;
-        let mut verdict = self.judge.judge(&raw, envelope, &mail.from, mail.from_fields).await;
+        let Read { mail, digest, bounce, case } = self.read(id, envelope).await?;
+        let mut verdict = self.judge.judge(&case, envelope, &mail.from).await;
         for pause in PATIENCE {
             if !verdict.retry {
                 break;
             }
             sleep(pause).await;
-            verdict = self.judge.judge(&raw, envelope, &mail.from, mail.from_fields).await;
+            verdict = self.judge.judge(&case, envelope, &mail.from).await;
         }
         Some(Content { mail, digest, verdict, bounce })
     }
 
-    async fn read(&self, raw: Bytes) -> (Mail, String, Option<bounce::Report>) {
-        if (raw.len() as u64) < LARGE_BYTES {
-            return read(&raw);
+    async fn read(&self, id: &KeptId, envelope: &Envelope) -> Option<Read> {
+        if envelope.bytes < LARGE_BYTES {
+            return Some(read(&self.kept(id).await?, envelope, &self.judge));
         }
-        let whole = raw.clone();
-        let read_there = tokio::task::spawn_blocking(move || read(&whole)).await;
+        // Held until it is read, so that few large mails are in memory at once; not until it is judged, or a few senders
+        // with slow DNS would stop all others.
+        let _turn = self.large.acquire().await.expect("the turns are never closed");
+        let raw = self.kept(id).await?;
+        let (whole, its, judge) = (raw.clone(), envelope.clone(), self.judge.clone());
+        let read_there = tokio::task::spawn_blocking(move || read(&whole, &its, &judge)).await;
         // Only a runtime that ends refuses; then nobody asks for the answer.
-        read_there.unwrap_or_else(|_| read(&raw))
+        Some(read_there.unwrap_or_else(|_| read(&raw, envelope, &self.judge)))
+    }
+
+    /// The bytes of a mail, as soon as the store gives them.
+    async fn kept(&self, id: &KeptId) -> Option<Bytes> {
+        loop {
+            match self.host.kept(id).await {
+                Ok(found) => return found,
+                Err(error) => {
+                    tracing::warn!(error = error.to_string(), "a mail in the spool cannot be read; it is tried again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
     }
 }
 
+/// What is known of a mail without asking anybody.
+struct Read {
+    mail: Mail,
+    digest: String,
+    bounce: Option<bounce::Report>,
+    case: Case,
+}
+
 /// Neither reader panics on what we know of; should one do so all the same, the mail is shown without it.
-fn read(raw: &[u8]) -> (Mail, String, Option<bounce::Report>) {
+fn read(raw: &[u8], envelope: &Envelope, judge: &Judge) -> Read {
     let bounce = catch_unwind(AssertUnwindSafe(|| bounce::read(raw))).unwrap_or_else(|_| {
         tracing::error!(bytes = raw.len(), "a mail made the reader of bounces panic");
         None
     });
     let mail = mail::read(raw);
     let digest = digest(&mail, raw);
-    (mail, digest, bounce)
+    let case = judge.case(raw, envelope, &mail.from, mail.from_fields);
+    Read { mail, digest, bounce, case }
 }
 
 /// Of the author, the subject and the body: servers on the way add other fields.
@@ -132,4 +143,45 @@ pub(super) fn digest(mail: &Mail, raw: &[u8]) -> String {
     // Where those who read it see the body begin: some senders forget the blank line.
     hash.update(&raw[mime::head(raw, 0).body..]);
     hex::encode(&hash.finalize()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, time::Duration};
+
+    use bridge_api::{Cursor, kit::RecordingHost};
+    use futures_util::future::join_all;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::desk::tests::{envelope, settings};
+
+    #[tokio::test]
+    async fn senders_whose_dns_is_silent_stop_no_other_large_mail() {
+        // Takes every question, and answers none.
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let settings = settings(&format!(r#", "dns_servers": ["{}"]"#, silent.local_addr().unwrap()));
+        let recording = RecordingHost::new();
+        let examiner = Examiner::new(recording.host("mail"), Arc::new(Judge::new(&settings).unwrap()));
+        let mut mails = Vec::new();
+        // The last one names no author, so that nobody has to be asked.
+        for from in (0..LARGE_AT_ONCE).map(|number| format!("From: ada@cust{number}.test\r\n")).chain([String::new()]) {
+            let body = "x\r\n".repeat(LARGE_BYTES as usize / 3 + 1);
+            let raw = format!("{from}Subject: Lamp\r\n\r\n{body}");
+            let bytes = raw.len() as u64;
+            let id = recording.host("mail").keep(raw.into(), |id| vec![Cursor::set(id.as_str(), "")]).await.unwrap();
+            mails.push((id, Envelope { bytes, ..envelope("ada@cust.test", "support@acme.test", 1) }));
+        }
+        let last = mails[LARGE_AT_ONCE].0.clone();
+        let (results, mut done) = mpsc::channel(LARGE_AT_ONCE + 1);
+        let all = join_all(mails.into_iter().map(|mail| examiner.examine(vec![mail], &results)));
+        let first = async {
+            tokio::select! {
+                _ = all => None,
+                first = done.recv() => first,
+            }
+        };
+        let first = timeout(Duration::from_mins(2), first).await.expect("one of them is examined");
+        assert_eq!(first.map(|first| first.id), Some(last));
+    }
 }

@@ -15,7 +15,7 @@ mod signed;
 mod tests;
 mod weigh;
 
-pub(crate) use judge::Judge;
+pub(crate) use judge::{Case, Judge};
 
 /// How far a sender is proved. Later ones are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
