@@ -91,6 +91,27 @@ fn a_subject_needs_a_second_sign() {
 }
 
 #[test]
+fn every_sign_is_kept_when_a_mail_is_read() {
+    let read = |field: &str, subject: &str| {
+        let raw = format!("From: ada@cust.test\r\nSubject: {subject}\r\n{field}\r\n\r\nHi\r\n");
+        let mail = crate::mail::read(raw.as_bytes());
+        let sender = Address::parse("ada@cust.test");
+        let signs =
+            Signs { fields: &mail.fields, sender: sender.as_ref(), from: &mail.from, subject: &mail.subject };
+        classify(signs, |value| value == "ours")
+    };
+    for name in SECOND_SIGNS {
+        assert!(!is_automatic(&read(&format!("{name}: x"), "Help")), "{name}");
+        assert!(is_automatic(&read(&format!("{name}: x"), "Out of office")), "{name}");
+    }
+    for name in SAYS_REPLY.iter().chain(&OF_A_LIST).chain(&["feedback-id", "list-id", "auto-submitted"]) {
+        assert!(is_automatic(&read(&format!("{name}: yes"), "Help")), "{name}");
+    }
+    assert!(is_automatic(&read("Precedence: bulk", "Help")));
+    assert!(is_automatic(&read("Content-Type: multipart/report; report-type=disposition-notification", "Help")));
+}
+
+#[test]
 fn a_list_is_named() {
     for (name, value, expected) in [
         ("list-id", "Users of it <users.it.test>", "users.it.test"),
