@@ -24,8 +24,7 @@ const SECOND_SIGNS: [&str; 5] = [
     "x-mailer-autoreply",
     "x-vacation",
 ];
-const OTHER_SIGNS: [&str; 6] =
-    [LOOP_FIELD, "auto-submitted", "content-type", "feedback-id", "list-id", "precedence"];
+const OTHER_SIGNS: [&str; 6] = [LOOP_FIELD, "auto-submitted", "content-type", "feedback-id", "list-id", "precedence"];
 
 /// Whether a field, its name in lower case, is one of those that are looked at here: the others need not be kept.
 pub(crate) fn looks_at(name: &str) -> bool {

@@ -96,8 +96,7 @@ fn every_sign_is_kept_when_a_mail_is_read() {
         let raw = format!("From: ada@cust.test\r\nSubject: {subject}\r\n{field}\r\n\r\nHi\r\n");
         let mail = crate::mail::read(raw.as_bytes());
         let sender = Address::parse("ada@cust.test");
-        let signs =
-            Signs { fields: &mail.fields, sender: sender.as_ref(), from: &mail.from, subject: &mail.subject };
+        let signs = Signs { fields: &mail.fields, sender: sender.as_ref(), from: &mail.from, subject: &mail.subject };
         classify(signs, |value| value == "ours")
     };
     for name in SECOND_SIGNS {

@@ -14,7 +14,6 @@ mod text;
 
 /// Of one report.
 const RECIPIENTS_MAX: usize = 100;
-const IDS_MAX: usize = 50;
 /// Characters.
 const DIAGNOSTIC_MAX: usize = 500;
 const NAME_MAX: usize = 255;
@@ -67,8 +66,6 @@ pub(crate) struct Report {
     pub(crate) original_envelope_id: Option<String>,
     /// Of the mail that came back.
     pub(crate) returned_message_id: Option<MessageId>,
-    /// All that the head of the returned mail names, its own first, each once.
-    pub(crate) ids: Vec<MessageId>,
 }
 
 /// `None` when this is no report, as most mails are.
@@ -76,13 +73,8 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
     let raw = without_mbox_line(raw);
     let leaves = part::leaves(raw);
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
-    let mut report = Report {
-        kind: Kind::Status,
-        recipients: vec![],
-        original_envelope_id: None,
-        returned_message_id: None,
-        ids: vec![],
-    };
+    let mut report =
+        Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None };
     if let Some(kind) = kind {
         report.kind = kind;
         for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
@@ -97,7 +89,7 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         let words = text::read(raw, &leaves)?;
         report.kind = Kind::Words;
         report.recipients = words.recipients;
-        add_ids(&mut report, &words.returned);
+        add_id(&mut report, &words.returned);
     }
     let mut told = Vec::new();
     report.recipients.retain(|one| {
@@ -108,7 +100,7 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         news
     });
     for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
-        add_ids(&mut report, &part.decoded(PART_BYTES_MAX));
+        add_id(&mut report, &part.decoded(PART_BYTES_MAX));
     }
     Some(report)
 }
@@ -144,19 +136,10 @@ fn is_returned(media_type: &str) -> bool {
     matches!(media_type, "message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers")
 }
 
-/// The ids in the head of the mail that came back.
-fn add_ids(report: &mut Report, returned: &[u8]) {
-    let own = header::value(returned, b"message-id").and_then(|value| MessageId::parse(&value));
+/// The id of the mail that came back. What that one refers to are other mails, which may well have arrived.
+fn add_id(report: &mut Report, returned: &[u8]) {
     if report.returned_message_id.is_none() {
-        report.returned_message_id.clone_from(&own);
-    }
-    let others = header::fields(returned)
-        .filter(|field| field.is(b"message-id") || field.is(b"in-reply-to") || field.is(b"references"))
-        .flat_map(|field| field.value().split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    for id in own.into_iter().chain(others.filter_map(|text| MessageId::parse(&text))) {
-        if report.ids.len() < IDS_MAX && !report.ids.contains(&id) {
-            report.ids.push(id);
-        }
+        report.returned_message_id = header::value(returned, b"message-id").and_then(|value| MessageId::parse(&value));
     }
 }
 

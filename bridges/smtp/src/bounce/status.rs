@@ -40,7 +40,6 @@ pub(super) fn read(block: &[u8], report: &mut Report) {
             }
             if field.is(b"original-message-id") && report.returned_message_id.is_none() {
                 report.returned_message_id = MessageId::parse(&field.value());
-                report.ids.extend(report.returned_message_id.clone());
             }
             if field.is(b"original-envelope-id") && report.original_envelope_id.is_none() {
                 report.original_envelope_id = Some(one_line(&field.value(), NAME_MAX)).filter(|id| !id.is_empty());

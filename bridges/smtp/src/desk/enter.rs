@@ -126,26 +126,35 @@ impl Clerk {
             }
         }
         let Some(report) = &content.bounce else { return Ok(None) };
-        let Some(sent) = self.returned(memory, report, details).await? else { return Ok(None) };
+        let Some(sent) = self.returned(memory, report, details, envelope).await? else { return Ok(None) };
         let events = self.news(memory, report, &sent, envelope, event).await?;
         Ok(events.map(|events| (sent.thread, events)))
     }
 
-    /// The mail of ours that a report speaks of. Words without a form are believed only at an address that was given to
-    /// nobody but the servers on the way.
+    /// The mail of ours that a report speaks of, where the report is to be believed: it came to an address that was given
+    /// to nobody but the servers on the way, or as servers send them, with the null sender and one of our names for the
+    /// mail in it. What the mail refers to is another's. Words without a form have to come in both ways.
     async fn returned(
         &self,
         memory: &Memory<'_>,
         report: &bounce::Report,
         details: &[String],
+        envelope: &Envelope,
     ) -> Result<Option<SentMail>, AcceptError> {
-        let ids = report.returned_message_id.iter().chain(&report.ids).map(|id| id.halves().0.to_owned());
-        let mut tokens = details.to_vec();
-        if report.kind != bounce::Kind::Words {
-            tokens.extend(report.original_envelope_id.iter().cloned());
-            tokens.extend(ids);
+        let is_words = report.kind == bounce::Kind::Words;
+        if is_words && envelope.sender.is_some() {
+            return Ok(None);
         }
-        for token in tokens.iter().filter(|text| crate::token::looks_like_token(text)) {
+        for detail in details {
+            if let Some(sent) = memory.sent(&self.key, detail).await? {
+                return Ok(Some(sent));
+            }
+        }
+        if is_words || envelope.sender.is_some() {
+            return Ok(None);
+        }
+        let own = report.returned_message_id.as_ref().map(|id| id.halves().0);
+        for token in report.original_envelope_id.as_deref().into_iter().chain(own) {
             if let Some(sent) = memory.sent(&self.key, token).await? {
                 return Ok(Some(sent));
             }

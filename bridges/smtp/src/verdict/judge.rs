@@ -82,7 +82,10 @@ pub(crate) struct Case(Stage);
 enum Stage {
     /// Nobody has to be asked.
     Decided(Box<Verdict>),
-    Open { mail: Hashed, domain: String },
+    Open {
+        mail: Hashed,
+        domain: String,
+    },
 }
 
 impl Case {

@@ -70,6 +70,37 @@ async fn a_forged_bounce_changes_nothing_and_is_shown_as_what_it_is() {
 }
 
 #[tokio::test]
+async fn a_report_is_believed_only_from_servers_and_only_of_the_mail_that_came_back() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
+    let (letter, addressed) = rig.letter(&thread, "support:1/2/0", Some("Grace")).await.unwrap();
+    let (ours, back) = (letter.message_id.as_str(), addressed.sender.unwrap());
+    let referring = |status: &str| {
+        bounce("<other@cust.test>", "failed", status)
+            .replace("<other@cust.test>", &format!("<other@cust.test>\nIn-Reply-To: {ours}\nReferences: {ours}"))
+    };
+    let words = |number: u32| {
+        format!(
+            "From: MAILER-DAEMON@relay.test\nSubject: Undelivered Mail\nMessage-ID: <w{number}@relay.test>\n\n\
+             <ada@cust.test>: 550 5.1.1 no such user\n"
+        )
+    };
+    for (name, sender, recipient, raw, is_believed) in [
+        ("a server's", "", "support@acme.test", bounce(ours, "failed", "5.1.1"), true),
+        ("anybody's", "eve@evil.test", "support@acme.test", bounce(ours, "failed", "5.1.2"), false),
+        ("anybody's who knows where", "eve@evil.test", back.as_str(), bounce(ours, "failed", "5.1.3"), true),
+        ("of an answer to ours", "", "support@acme.test", referring("5.1.4"), false),
+        ("words to anybody", "", "support@acme.test", words(1), false),
+        ("words of anybody", "eve@evil.test", back.as_str(), words(2), false),
+        ("words of a server to where they belong", "", back.as_str(), words(3), true),
+    ] {
+        let events = rig.enter(sender, recipient, Level::Unverified, &raw).await;
+        let failed = |event: &bridge_api::Inbound| matches!(&event.report, Report::Receipt { .. });
+        assert_eq!(events.iter().any(failed), is_believed, "{name}: {events:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_absence_is_a_note_and_changes_no_address() {
     let mut rig = Rig::new("");
     let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
