@@ -23,13 +23,15 @@ pub(super) struct Queue {
     working: HashSet<String>,
     /// Those that are not entered yet, wherever they are.
     known: HashSet<KeptId>,
+    /// Those that the last look through the spool has found: they may be told of once more.
+    found: HashSet<KeptId>,
 }
 
 impl Queue {
     /// For addresses whose details stand behind this separator.
     pub(super) fn new(separator: char) -> Self {
-        let (senders, turns, working, known) = Default::default();
-        Self { separator, senders, turns, working, known }
+        let (senders, turns, working, known, found) = Default::default();
+        Self { separator, senders, turns, working, known, found }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -40,9 +42,18 @@ impl Queue {
         self.known.len() < MAILS_MAX / 4
     }
 
+    pub(super) fn begin_look(&mut self) {
+        self.found.clear();
+    }
+    /// A mail that is in the spool.
+    pub(super) fn find(&mut self, id: KeptId, envelope: Envelope) {
+        self.push(id.clone(), envelope);
+        self.found.insert(id);
+    }
+
     /// One that is here already is not taken twice.
     pub(super) fn push(&mut self, id: KeptId, envelope: Envelope) {
-        if !self.known.insert(id.clone()) {
+        if self.found.contains(&id) || !self.known.insert(id.clone()) {
             return;
         }
         let sender = self.order_of(&envelope);
@@ -142,6 +153,19 @@ mod tests {
             queue.push(id.into(), Envelope { recipients, ..envelope(sender) });
         }
         assert_eq!(ids(&queue.next().unwrap().1), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_mail_that_was_found_is_not_taken_again_when_it_is_told_of() {
+        let mut queue = Queue::new('+');
+        queue.begin_look();
+        queue.find("1".into(), envelope("ada@x.test"));
+        let (ada, mails) = queue.next().unwrap();
+        assert_eq!(ids(&mails), ["1"]);
+        queue.done(&ada);
+        queue.forget(&["1".into()]);
+        queue.push("1".into(), envelope("ada@x.test"));
+        assert!(queue.next().is_none());
     }
 
     #[test]
