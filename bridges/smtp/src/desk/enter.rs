@@ -271,7 +271,9 @@ impl Clerk {
         if level == Level::Verified && proved.is_none_or(|last| at - last > PROVED_AGAIN_MILLIS) {
             memory.keep_proved(&address, at);
         }
-        Ok(Author { address, level, was_proved: proved.is_some() })
+        // Where nobody is proved any more, nobody can be asked to be so again.
+        let was_proved = proved.is_some() && self.settings.verify != Verify::Off;
+        Ok(Author { address, level, was_proved })
     }
 
     /// Why a program must have written it.

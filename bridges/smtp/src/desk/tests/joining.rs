@@ -139,6 +139,17 @@ async fn nothing_else_joins_and_each_says_what_it_speaks_of() {
 }
 
 #[tokio::test]
+async fn who_was_proved_goes_on_when_proofs_are_no_longer_asked_for() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada(FIRST, "It hums.")).await[0].thread.clone();
+    rig.turn(r#", "verify": "off""#);
+    let raw = from_ada("Message-ID: <2@cust.test>\nSubject: Re: Broken lamp", "Still.");
+    let events = rig.enter("ada@cust.test", &rig.reply_address(&thread), Level::Unverified, &raw).await;
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&event.thread, message(event).text.as_str()), (&thread, "Still."));
+}
+
+#[tokio::test]
 async fn who_is_not_proved_is_another_person_and_the_agent_is_told() {
     let mut rig = Rig::new("");
     let raw = from_ada(FIRST, "It hums.");
