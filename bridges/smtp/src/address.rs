@@ -46,15 +46,13 @@ impl Address {
     pub(crate) fn folded(&self) -> String {
         self.text.to_lowercase()
     }
-    /// `support+token@d` as `support@d` and `token`, for this separator.
+    /// `support+token@d` as `support@d` and `token`, for this separator. What is no address without its detail has none.
     pub(crate) fn split_detail(&self, separator: char) -> (Self, Option<&str>) {
-        match self.local().split_once(separator) {
-            Some((base, detail)) if !base.is_empty() => {
-                let text = format!("{base}@{}", self.domain());
-                (Self { text: text.into(), at: base.len() }, Some(detail))
-            }
-            Some(_) | None => (self.clone(), None),
-        }
+        let split = self.local().match_indices(separator).find_map(|(at, sign)| {
+            let base = Self::parse(&format!("{}@{}", &self.local()[..at], self.domain()))?;
+            Some((base, Some(&self.local()[at + sign.len()..])))
+        });
+        split.unwrap_or_else(|| (self.clone(), None))
     }
     /// The other way round. `None` when it gets too long.
     pub(crate) fn with_detail(&self, separator: char, detail: &str) -> Option<Self> {
@@ -199,5 +197,32 @@ mod tests {
         assert_eq!(base.with_detail('+', "abc"), Some(address));
         assert_eq!(Address::parse("+abc@acme.test").unwrap().split_detail('+').1, None);
         assert_eq!(base.with_detail('+', &"a".repeat(60)), None);
+        for (text, expected) in [
+            ("a.+x@acme.test", ("a.+x@acme.test", None)),
+            ("a.+x+y+z@acme.test", ("a.+x@acme.test", Some("y+z"))),
+            ("a+@acme.test", ("a@acme.test", Some(""))),
+        ] {
+            let address = Address::parse(text).unwrap();
+            let (base, detail) = address.split_detail('+');
+            assert_eq!((base.as_str(), detail), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_left_without_a_detail_is_read_back(
+            text in "[a-zß.+=_-]{1,20}@[a-zß-]{1,10}", separator in "[-+=_.]"
+        ) {
+            let separator = separator.chars().next().unwrap();
+            if let Some(address) = Address::parse(&text) {
+                let (base, _) = address.split_detail(separator);
+                let json = serde_json::to_string(&base).unwrap();
+                let again: Address = serde_json::from_str(&json).unwrap();
+                proptest::prop_assert_eq!(again.as_str(), base.as_str());
+                if let Some(signed) = base.with_detail(separator, "token") {
+                    proptest::prop_assert!(signed.split_detail(separator).1.is_some());
+                }
+            }
+        }
     }
 }
