@@ -92,7 +92,7 @@ impl DeskParts {
     }
 }
 
-/// Brings mails from the spool to the examiners, each sender's one after another.
+/// Brings mails from the spool to the examiners, each sender's and each thread's one after another.
 async fn take_in(
     host: &Host,
     (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
@@ -110,12 +110,12 @@ async fn take_in(
             fresh = refill(host, &mut arrivals, &mut queue).await;
         }
         while working.len() < SENDERS_MAX
-            && let Some((sender, mails)) = queue.next()
+            && let Some((portion, mails)) = queue.next()
         {
             let (examiner, results) = (examiner.clone(), results.clone());
             working.spawn(async move {
                 examiner.examine(mails, &results).await;
-                sender
+                portion
             });
         }
         tokio::select! {
@@ -125,7 +125,7 @@ async fn take_in(
                 None => return,
             },
             Some(done) = working.join_next() => match done {
-                Ok(sender) => queue.done(&sender),
+                Ok(portion) => queue.done(&portion),
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
