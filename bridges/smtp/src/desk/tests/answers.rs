@@ -99,3 +99,20 @@ async fn an_answer_to_nobody_says_so() {
     let fault = rig.letter(&ThreadId::from("gone"), "support:1/2/0", Some("Grace")).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Refused);
 }
+
+#[tokio::test]
+async fn a_name_of_this_server_is_refused_when_no_message_id_has_room_for_it() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
+    for length in [215, 216, 255] {
+        let mut settings = super::settings("");
+        settings.hostname = "a".repeat(length);
+        if let Err(fault) = settings.check() {
+            assert_eq!((length > 215, fault.key.as_str()), (true, "hostname"), "{fault}");
+            continue;
+        }
+        rig.settings = settings.into();
+        let (letter, _) = rig.letter(&thread, &format!("support:{length}/2/0"), Some("Grace")).await.unwrap();
+        assert_eq!(letter.message_id.as_str().len(), 250);
+    }
+}
