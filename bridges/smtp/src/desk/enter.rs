@@ -342,6 +342,7 @@ impl Clerk {
             to: author.address.clone(),
             to_name: String::new(),
             cc: Vec::new(),
+            elsewhere: Vec::new(),
             people: vec![author.address.clone()],
             desk: self.desk(envelope),
             last: None,
