@@ -1,12 +1,18 @@
 //! Delivery status notifications: which of our mails they speak of, and what became of it. Pure, linear, bounded.
 //! Says what a mail claims; whether it is about a mail of ours at all is for the caller to prove by its tokens.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
-use crate::{address::Address, mail::MessageId};
+use crate::{
+    address::Address,
+    mail::{
+        MessageId,
+        mime::{Part, head, transferred, walk},
+    },
+};
 
-pub(crate) mod header;
-mod part;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -70,23 +76,20 @@ pub(crate) struct Report {
 
 /// `None` when this is no report, as most mails are.
 pub(crate) fn read(raw: &[u8]) -> Option<Report> {
-    let raw = without_mbox_line(raw);
-    let leaves = part::leaves(raw);
+    let tree = walk(raw);
+    let leaves: Vec<&Part<'_>> = tree.parts.iter().filter(|part| !part.is_multipart).collect();
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
     let mut report =
         Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None };
     if let Some(kind) = kind {
         report.kind = kind;
         for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
-            let mut block = part.head.to_vec();
-            block.extend(b"\n");
-            block.extend(part.decoded(PART_BYTES_MAX));
-            status::read(&block, &mut report);
+            status::read(part, &mut report);
         }
     }
     if report.recipients.is_empty() && matches!(kind, None | Some(Kind::Status)) {
         // A status part without a recipient is as good as none.
-        let words = text::read(raw, &leaves)?;
+        let words = text::read(&tree.parts[0].head, &leaves)?;
         report.kind = Kind::Words;
         report.recipients = words.recipients;
         add_id(&mut report, &words.returned);
@@ -100,7 +103,7 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         news
     });
     for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
-        add_id(&mut report, &part.decoded(PART_BYTES_MAX));
+        add_id(&mut report, &decoded(part));
     }
     Some(report)
 }
@@ -115,12 +118,9 @@ impl RecipientReport {
     }
 }
 
-/// Some programs store a mail with a line before its head, and hand it on so.
-fn without_mbox_line(raw: &[u8]) -> &[u8] {
-    if !raw.starts_with(b"From ") && !raw.starts_with(b">From ") {
-        return raw;
-    }
-    raw.iter().position(|byte| *byte == b'\n').map_or(raw, |end| &raw[end + 1..])
+/// The beginning of a part, or a little less.
+fn decoded<'x>(part: &Part<'x>) -> Cow<'x, [u8]> {
+    transferred(&part.encoding, &part.body[..part.body.len().min(PART_BYTES_MAX)]).0
 }
 
 fn kind(media_type: &str) -> Option<Kind> {
@@ -139,7 +139,7 @@ fn is_returned(media_type: &str) -> bool {
 /// The id of the mail that came back. What that one refers to are other mails, which may well have arrived.
 fn add_id(report: &mut Report, returned: &[u8]) {
     if report.returned_message_id.is_none() {
-        report.returned_message_id = header::value(returned, b"message-id").and_then(|value| MessageId::parse(&value));
+        report.returned_message_id = head(returned, 0).first("message-id").and_then(|value| MessageId::parse(&value));
     }
 }
 
