@@ -9,7 +9,7 @@ mod tests;
 pub(crate) use breaker::{Breaker, Flow};
 
 /// Field by which our own mails know each other. Its value is for the caller to check.
-pub(crate) const LOOP_FIELD: &str = "x-deskbridge-loop";
+pub(crate) const LOOP_FIELD: &str = "X-Deskbridge-Loop";
 
 /// What answering programs say of themselves.
 const SAYS_REPLY: [&str; 5] = ["x-autoreply", "x-autorespond", "x-auto-reply", "x-autoresponder", "x-autoresponse"];
@@ -26,10 +26,10 @@ const SECOND_SIGNS: [&str; 5] = [
 ];
 const OTHER_SIGNS: [&str; 6] = [LOOP_FIELD, "auto-submitted", "content-type", "feedback-id", "list-id", "precedence"];
 
-/// Whether a field, its name in lower case, is one of those that are looked at here: the others need not be kept.
+/// Whether a field, by its name in any case, is one of those that are looked at here: the others need not be kept.
 pub(crate) fn looks_at(name: &str) -> bool {
     let all = OTHER_SIGNS.iter().chain(&SAYS_REPLY).chain(&OF_A_LIST).chain(&SECOND_SIGNS);
-    all.into_iter().any(|known| *known == name)
+    all.into_iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Characters of a list's name.
@@ -76,7 +76,7 @@ pub(crate) fn classify(signs: Signs<'_>, is_ours: impl Fn(&str) -> bool) -> Clas
 impl<'x> Signs<'x> {
     fn values(&self, name: &'static str) -> impl Iterator<Item = &'x str> {
         debug_assert!(looks_at(name), "{name} is not kept");
-        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        self.fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn automatic(&self, is_list: bool) -> Option<&'static str> {

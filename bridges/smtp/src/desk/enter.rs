@@ -119,7 +119,9 @@ impl Clerk {
         details: &[String],
         event: &str,
     ) -> Result<Option<(ThreadId, Vec<Inbound>)>, AcceptError> {
-        for (_, token) in content.mail.fields.iter().filter(|(name, _)| name == automatic::LOOP_FIELD) {
+        for (_, token) in
+            content.mail.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(automatic::LOOP_FIELD))
+        {
             if let Some(sent) = memory.sent(&self.key, token.trim()).await? {
                 tracing::info!(key = sent.key.as_str(), "a mail of ours came back to us; it is not shown");
                 return Ok(Some((sent.thread, Vec::new())));

@@ -45,11 +45,8 @@ pub(crate) fn subject(head: &Head<'_>) -> String {
 }
 
 fn all_mailboxes(head: &Head<'_>, name: &'static str) -> Vec<Mailbox> {
-    head.values(name).flat_map(|field| addresses::mailboxes(&field)).take(MAILBOXES_MAX).collect()
+    head.values(name).flat_map(|field| addresses::mailboxes(&field)).take(addresses::MAILBOXES_MAX).collect()
 }
-
-/// Of all fields of one name together.
-const MAILBOXES_MAX: usize = 500;
 
 /// The newest ones. A lone id without brackets is taken for one.
 fn ids(field: &str) -> Vec<MessageId> {
