@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::characters::{is_blank, is_hidden};
+
 /// Octets of a local part and of a domain (RFC 5321, 4.5.3.1).
 const LOCAL_BYTES_MAX: usize = 64;
 const DOMAIN_BYTES_MAX: usize = 255;
@@ -132,10 +134,7 @@ fn is_domain(domain: &str) -> bool {
 
 /// A letter or sign beyond ASCII that one can see.
 fn is_foreign(c: char) -> bool {
-    !c.is_ascii()
-        && !c.is_control()
-        && !c.is_whitespace()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    !c.is_ascii() && !is_blank(c) && !is_hidden(c)
 }
 
 #[cfg(test)]
@@ -165,6 +164,10 @@ mod tests {
             ("ada\r\n@cust.test", None),
             ("ad\0a@cust.test", None),
             ("ad\u{202e}a@cust.test", None),
+            ("ad\u{ad}a@cust.test", None),
+            ("ad\u{fe0f}a@cust.test", None),
+            ("ada@cu\u{3164}st.test", None),
+            ("ada@cu\u{2800}st.test", None),
             ("ada <x@cust.test", None),
         ] {
             assert_eq!(Address::parse(text).as_ref().map(Address::as_str), expected, "{text:?}");

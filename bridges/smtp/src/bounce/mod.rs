@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     address::Address,
+    characters::{is_blank, is_hidden},
     mail::{
         MessageId,
         mime::{Part, head, transferred, walk},
@@ -147,9 +148,7 @@ fn add_id(report: &mut Report, returned: &[u8]) {
 fn one_line(text: &str, characters: usize) -> String {
     let mut line = String::new();
     let mut kept = 0;
-    for word in
-        text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty())
-    {
+    for word in text.split(|c: char| is_blank(c) || is_hidden(c)).filter(|word| !word.is_empty()) {
         for c in (kept > 0).then_some(' ').into_iter().chain(word.chars()) {
             if kept == characters {
                 return line.trim_end().to_owned();
@@ -159,11 +158,6 @@ fn one_line(text: &str, characters: usize) -> String {
         }
     }
     line
-}
-
-/// Turns the direction of text around or takes no room: nothing that a server's answer needs.
-fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `550 5.1.1 no such user` as `no such user`: the status is shown before it.

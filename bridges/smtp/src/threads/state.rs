@@ -170,30 +170,6 @@ pub(crate) struct SentMail {
     pub(crate) cc: Vec<Address>,
 }
 
-/// Whether two subjects are about the same thing: without `Re:` and its like, in any case.
-pub(crate) fn same_subject(one: &str, other: &str) -> bool {
-    let (one, other) = (bare(one), bare(other));
-    !one.is_empty() && one.eq_ignore_ascii_case(other)
-}
-
-/// A subject without what programs put before it.
-fn bare(subject: &str) -> &str {
-    const PREFIXES: [&str; 20] = [
-        "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "odp", "pd", "rif", "r", "res", "enc", "rv", "tr",
-        "ynt", "ilt", "回复",
-    ];
-    let mut rest = subject.trim();
-    while let Some((before, behind)) = rest.split_once(':') {
-        // `Re[2]:` counts the answers.
-        let word = before.split(['[', '(']).next().unwrap_or_default().trim();
-        if !PREFIXES.iter().any(|prefix| word.eq_ignore_ascii_case(prefix)) {
-            break;
-        }
-        rest = behind.trim_start();
-    }
-    rest.trim_end()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,19 +267,5 @@ mod tests {
         }
         thread.copy_in(&Address::parse("P0@cust.test").unwrap(), true);
         assert_eq!((thread.people.len(), thread.cc.len()), (PEOPLE_MAX, PEOPLE_MAX - 1));
-    }
-
-    #[test]
-    fn subjects_are_compared_without_what_programs_put_before_them() {
-        for (one, other, same) in [
-            ("Help", "Re: help", true),
-            ("AW: WG: Help", "Re[2]: Help ", true),
-            ("Help", "Help me", false),
-            ("", "Re: ", false),
-            ("[#12] Help", "Re: [#12] Help", true),
-            ("Order: late", "late", false),
-        ] {
-            assert_eq!(same_subject(one, other), same, "{one:?} {other:?}");
-        }
     }
 }
