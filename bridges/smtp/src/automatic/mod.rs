@@ -35,18 +35,10 @@ pub(crate) fn looks_at(name: &str) -> bool {
 /// Characters of a list's name.
 const LIST_MAX: usize = 255;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Human,
-    /// With the sign that gave it away.
-    Automatic(&'static str),
-    /// A mail of ours that came back.
-    Own,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
-    pub(crate) origin: Origin,
+    /// The sign that gave a robot away.
+    pub(crate) robot: Option<&'static str>,
     /// The mailing list that it came by: its id, else its address.
     pub(crate) list: Option<String>,
 }
@@ -62,15 +54,9 @@ pub(crate) struct Signs<'x> {
     pub(crate) subject: &'x str,
 }
 
-/// `is_ours` says whether the value of a loop field was made by us.
-pub(crate) fn classify(signs: Signs<'_>, is_ours: impl Fn(&str) -> bool) -> Class {
+pub(crate) fn classify(signs: Signs<'_>) -> Class {
     let list = list(&signs);
-    let origin = if signs.values(LOOP_FIELD).any(|value| is_ours(value.trim())) {
-        Origin::Own
-    } else {
-        signs.automatic(list.is_some()).map_or(Origin::Human, Origin::Automatic)
-    };
-    Class { origin, list }
+    Class { robot: signs.automatic(list.is_some()), list }
 }
 
 impl<'x> Signs<'x> {

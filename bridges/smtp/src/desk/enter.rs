@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     address::Address,
-    automatic::{self, Breaker, Flow, Origin, Signs},
+    automatic::{self, Breaker, Flow, Signs},
     bounce,
     clock::now_millis,
     envelope::{Envelope, SPOOL},
@@ -222,11 +222,13 @@ impl Clerk {
             return Ok(None);
         }
         let author = self.author(memory, envelope, mail, verdict.level).await?;
-        let class = automatic::classify(
-            Signs { fields: &mail.fields, sender: envelope.sender.as_ref(), from: &mail.from, subject: &mail.subject },
-            |_| false,
-        );
-        let robot = self.robot(&author.address, &class.origin);
+        let class = automatic::classify(Signs {
+            fields: &mail.fields,
+            sender: envelope.sender.as_ref(),
+            from: &mail.from,
+            subject: &mail.subject,
+        });
+        let robot = self.robot(&author.address, class.robot);
         let claims = claims(mail, details, &self.settings.hostname);
         let place = resolve(memory, &self.key, &author, &claims, &mail.subject).await?;
         let (thread_id, before, about) = match place {
@@ -279,13 +281,9 @@ impl Clerk {
     }
 
     /// Why a program must have written it.
-    fn robot(&self, author: &Address, origin: &Origin) -> Option<String> {
-        match origin {
-            Origin::Automatic(sign) => Some((*sign).to_owned()),
-            Origin::Own => Some("it is a mail of ours".to_owned()),
-            Origin::Human if self.ours.is_ours(author) => Some("it comes from an address of ours".to_owned()),
-            Origin::Human => None,
-        }
+    fn robot(&self, author: &Address, sign: Option<&str>) -> Option<String> {
+        let is_ours = || self.ours.is_ours(author).then_some("it comes from an address of ours");
+        sign.or_else(is_ours).map(str::to_owned)
     }
 
     /// Why nothing answers automatically for now, whoever writes: two programs may have met that do not say what they are.

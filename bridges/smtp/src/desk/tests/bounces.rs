@@ -136,5 +136,7 @@ async fn our_own_mail_that_comes_back_is_not_shown() {
         from_ada(&fields, token)
     };
     assert_eq!(rig.mail(&back(&letter.loop_token)).await.len(), 0);
+    let both = back(" theirs").replace("\n\n", &format!("\nX-DESKBRIDGE-LOOP : {} \n\n", letter.loop_token));
+    assert_eq!(rig.mail(&both).await.len(), 0, "beside another's");
     assert_ne!(rig.mail(&back("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa")).await.len(), 0, "somebody else's token");
 }
