@@ -3,8 +3,6 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
-
 use crate::{
     address::Address,
     characters::{is_blank, is_hidden},
@@ -27,8 +25,7 @@ const NAME_MAX: usize = 255;
 /// Octets of a part that are read.
 const PART_BYTES_MAX: usize = 256 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Failed,
     Delayed,
@@ -38,8 +35,7 @@ pub(crate) enum Action {
 }
 
 /// What kind of report it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// RFC 3464 or RFC 6533.
     Status,
@@ -62,8 +58,6 @@ pub(crate) struct RecipientReport {
     pub(crate) diagnostic: String,
     /// The server that said so.
     pub(crate) remote: Option<String>,
-    /// Unix milliseconds.
-    pub(crate) will_retry_until: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

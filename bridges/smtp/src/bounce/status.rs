@@ -18,7 +18,6 @@ struct Group {
     status: Option<String>,
     diagnostic: Option<String>,
     remote: Option<String>,
-    will_retry_until: Option<i64>,
 }
 
 /// Adds what a part says to `report`. Recipients are told apart by empty lines and, where those are missing, by the fields
@@ -86,8 +85,6 @@ impl Group {
         } else if field.is("remote-mta") {
             let name = value();
             self.remote = Some(one_line(behind_type(&name), NAME_MAX)).filter(|name| !name.is_empty());
-        } else if field.is("will-retry-until") {
-            self.will_retry_until = date(&value());
         }
     }
 
@@ -107,7 +104,6 @@ impl Group {
             status: status.unwrap_or_else(|| general(action).to_owned()),
             diagnostic,
             remote: self.remote,
-            will_retry_until: self.will_retry_until,
         })
     }
 }
@@ -219,12 +215,6 @@ fn unicode(text: &str) -> String {
         rest = after;
     }
     plain + rest
-}
-
-fn date(value: &str) -> Option<i64> {
-    let value = value.split('(').next().unwrap_or_default().trim();
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(zoned.as_millisecond())
 }
 
 #[cfg(test)]

@@ -150,7 +150,6 @@ impl Found {
             status,
             diagnostic: self.diagnostic,
             remote: None,
-            will_retry_until: None,
         }
     }
 }

@@ -71,7 +71,6 @@ mod tests {
             status: "5.1.1".to_owned(),
             diagnostic: "no".to_owned(),
             remote: None,
-            will_retry_until: None,
         }
     }
 

@@ -272,6 +272,7 @@ fn facts_are_words() {
         ]
     );
     assert_eq!(verdict.contact_facts()["mail_auth"], "unverified");
-    let text = serde_json::to_string(&verdict).unwrap();
-    assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+    // What is remembered of a verdict.
+    let text = serde_json::to_string(&verdict.level).unwrap();
+    assert_eq!((text.as_str(), serde_json::from_str(&text).ok()), ("\"unverified\"", Some(verdict.level)));
 }
