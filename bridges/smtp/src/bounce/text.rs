@@ -144,13 +144,7 @@ impl Found {
             Some(b'4') if !gave_up => Action::Delayed,
             Some(_) | None => Action::Failed,
         };
-        RecipientReport {
-            address: Some(self.address),
-            action,
-            status,
-            diagnostic: self.diagnostic,
-            remote: None,
-        }
+        RecipientReport { address: Some(self.address), action, status, diagnostic: self.diagnostic, remote: None }
     }
 }
 

@@ -57,9 +57,11 @@ pub(crate) async fn letter(
     }
     host.save_cursors(memory.into_cursors()).await.map_err(unreadable)?;
     let separator = desk.settings.separator;
-    let sender = thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone());
+    // Nothing may come back to what no person wrote, or two programs would tell each other of it for ever.
+    let sender =
+        (!by_itself).then(|| thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone()));
     let (recipients, envelope_id) = (vec![to], Some(token.clone()));
-    let addressed = Addressed { sender: Some(sender), recipients, copies, envelope_id, bytes: None };
+    let addressed = Addressed { sender, recipients, copies, envelope_id, bytes: None };
     Ok((written(desk, out, &thread, &sent, &addressed, (text, attachments)), addressed))
 }
 

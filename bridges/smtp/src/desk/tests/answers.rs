@@ -73,6 +73,7 @@ async fn what_programs_write_goes_to_the_proved_author_alone() {
             rig.letter(&events[0].thread, &format!("support:{agent:?}/2/0"), agent).await.unwrap();
         assert_eq!((addressed.recipients[0].as_str(), addressed.copies.len()), ("ada@cust.test", 0), "{agent:?}");
         assert!(letter.auto_submitted && letter.cc.is_empty(), "{agent:?}");
+        assert_eq!(addressed.sender, None, "{agent:?}: nothing comes back to a program");
     }
     rig.letter(&events[0].thread, "support:9/2/0", Some("Bot")).await.expect("a bot may go on talking");
     let robot = from_ada("Message-ID: <2@cust.test>\nSubject: s\nPrecedence: bulk", "Buy.").replace("ada@", "shop@");
