@@ -19,7 +19,7 @@ use crate::{
     address::Address,
     bounce,
     envelope::Envelope,
-    mail::{self, Mail, mime},
+    mail::{self, Mail, Mailbox, mime},
     verdict::{Case, Judge, Verdict},
 };
 
@@ -71,30 +71,43 @@ impl Examiner {
     }
 
     async fn content(&self, id: &KeptId, envelope: &Envelope) -> Option<Content> {
-        let Read { mail, digest, bounce, case } = self.read(id, envelope).await?;
-        let mut verdict = self.judge.judge(&case, envelope, &mail.from).await;
+        let small = if envelope.bytes < LARGE_BYTES { Some(self.kept(id).await?) } else { None };
+        // A large mail is read twice, so that only its head is in memory while strangers' DNS is slow.
+        let (its, judge) = (envelope.clone(), self.judge.clone());
+        let opened = self.read(id, small.as_ref(), move |raw| open(raw, &its, &judge)).await?;
+        let mut verdict = self.judge.judge(&opened.case, envelope, &opened.from).await;
         for pause in PATIENCE {
             if !verdict.retry {
                 break;
             }
             sleep(pause).await;
-            verdict = self.judge.judge(&case, envelope, &mail.from).await;
+            verdict = self.judge.judge(&opened.case, envelope, &opened.from).await;
+        }
+        let (mail, digest, bounce) = self.read(id, small.as_ref(), read).await?;
+        if mail.from != opened.from {
+            // Its reader gave up. Whoever is shown then is not the one who was asked about.
+            verdict = Verdict::unverified(None, "This mail could not be read.");
         }
         Some(Content { mail, digest, verdict, bounce })
     }
 
-    async fn read(&self, id: &KeptId, envelope: &Envelope) -> Option<Read> {
-        if envelope.bytes < LARGE_BYTES {
-            return Some(read(&self.kept(id).await?, envelope, &self.judge));
+    /// Reads a large mail in its turn, so that few are in memory at once, and where that keeps nobody waiting. Nobody else
+    /// is waited for meanwhile, or a few senders with slow DNS would stop all others.
+    async fn read<T: Send + 'static>(
+        &self,
+        id: &KeptId,
+        small: Option<&Bytes>,
+        read: impl Fn(&[u8]) -> T + Clone + Send + 'static,
+    ) -> Option<T> {
+        if let Some(raw) = small {
+            return Some(read(raw));
         }
-        // Held until it is read, so that few large mails are in memory at once; not until it is judged, or a few senders
-        // with slow DNS would stop all others.
         let _turn = self.large.acquire().await.expect("the turns are never closed");
         let raw = self.kept(id).await?;
-        let (whole, its, judge) = (raw.clone(), envelope.clone(), self.judge.clone());
-        let read_there = tokio::task::spawn_blocking(move || read(&whole, &its, &judge)).await;
+        let (whole, there) = (raw.clone(), read.clone());
+        let read_there = tokio::task::spawn_blocking(move || there(&whole)).await;
         // Only a runtime that ends refuses; then nobody asks for the answer.
-        Some(read_there.unwrap_or_else(|_| read(&raw, envelope, &self.judge)))
+        Some(read_there.unwrap_or_else(|_| read(&raw)))
     }
 
     /// The bytes of a mail, as soon as the store gives them.
@@ -111,24 +124,27 @@ impl Examiner {
     }
 }
 
-/// What is known of a mail without asking anybody.
-struct Read {
-    mail: Mail,
-    digest: String,
-    bounce: Option<bounce::Report>,
+/// What there is to ask about a mail, and about whom.
+struct Opened {
+    from: Vec<Mailbox>,
     case: Case,
 }
 
+fn open(raw: &[u8], envelope: &Envelope, judge: &Judge) -> Opened {
+    let head = mail::read_head(raw);
+    let case = judge.case(raw, envelope, &head.from, head.from_fields);
+    Opened { from: head.from, case }
+}
+
 /// Neither reader panics on what we know of; should one do so all the same, the mail is shown without it.
-fn read(raw: &[u8], envelope: &Envelope, judge: &Judge) -> Read {
+fn read(raw: &[u8]) -> (Mail, String, Option<bounce::Report>) {
     let bounce = catch_unwind(AssertUnwindSafe(|| bounce::read(raw))).unwrap_or_else(|_| {
         tracing::error!(bytes = raw.len(), "a mail made the reader of bounces panic");
         None
     });
     let mail = mail::read(raw);
     let digest = digest(&mail, raw);
-    let case = judge.case(raw, envelope, &mail.from, mail.from_fields);
-    Read { mail, digest, bounce, case }
+    (mail, digest, bounce)
 }
 
 /// Of the author, the subject and the body: servers on the way add other fields.
@@ -147,7 +163,7 @@ pub(super) fn digest(mail: &Mail, raw: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::UdpSocket, time::Duration};
+    use std::{net::UdpSocket, pin::pin, time::Duration};
 
     use bridge_api::{Cursor, kit::RecordingHost};
     use futures_util::future::join_all;
@@ -174,14 +190,20 @@ mod tests {
         }
         let last = mails[LARGE_AT_ONCE].0.clone();
         let (results, mut done) = mpsc::channel(LARGE_AT_ONCE + 1);
-        let all = join_all(mails.into_iter().map(|mail| examiner.examine(vec![mail], &results)));
-        let first = async {
-            tokio::select! {
-                _ = all => None,
+        let mut all = pin!(join_all(mails.into_iter().map(|mail| examiner.examine(vec![mail], &results))));
+        let watched = async {
+            let first = tokio::select! {
+                _ = &mut all => None,
                 first = done.recv() => first,
+            };
+            assert_eq!(first.map(|first| first.id), Some(last));
+            while !recording.recorded().kept.values().all(Bytes::is_unique) {
+                tokio::select! {
+                    _ = &mut all => panic!("large mails were in memory while DNS was silent"),
+                    () = sleep(Duration::from_millis(1)) => {}
+                }
             }
         };
-        let first = timeout(Duration::from_mins(2), first).await.expect("one of them is examined");
-        assert_eq!(first.map(|first| first.id), Some(last));
+        timeout(Duration::from_mins(2), watched).await.expect("one of them is examined");
     }
 }

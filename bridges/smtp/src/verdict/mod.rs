@@ -103,7 +103,7 @@ impl fmt::Display for Level {
 
 impl Verdict {
     /// A sender for whom nothing was found out.
-    fn unverified(domain: Option<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn unverified(domain: Option<String>, reason: impl Into<String>) -> Self {
         Self {
             level: Level::Unverified,
             spf: Outcome::None,
