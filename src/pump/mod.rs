@@ -236,7 +236,7 @@ impl Pump {
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
         let safe_millis = self.started_millis + sink.rules().settle_millis;
-        match envelope.doubt {
+        match &envelope.doubt {
             Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
                 self.lanes.again(taken, safe_millis);
                 let reason = "the process ended during the attempt".to_owned();
@@ -248,7 +248,7 @@ impl Pump {
     }
 
     /// By its stamp: from before our start, or from a clock that was ahead of ours.
-    fn is_of_an_earlier_process(&self, open: OpenAttempt) -> bool {
+    fn is_of_an_earlier_process(&self, open: &OpenAttempt) -> bool {
         open.started_millis <= self.started_millis || open.started_millis > self.clock.now()
     }
 

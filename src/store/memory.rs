@@ -270,6 +270,11 @@ impl Model {
                 row.state = EnvelopeState::Waiting { due_millis };
                 Vec::new()
             }
+            Settled::Repeat { due_millis, reason } => {
+                row.end("doubt", Some(reason), now_millis);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
             Settled::Doubt { due_millis, reason } => {
                 row.doubt(reason);
                 row.state = EnvelopeState::Waiting { due_millis };
@@ -311,6 +316,7 @@ impl Model {
             rank: row.new.rank,
             accepted_millis: row.accepted_millis,
             attempts: row.attempts,
+            repeats: row.repeats(),
             doubt,
             order: row.new.order.clone(),
         })
@@ -398,7 +404,13 @@ impl Row {
 
     fn open(&self) -> Option<OpenAttempt> {
         let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
-        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark })
+        let reason = last.reason.clone();
+        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark, reason })
+    }
+    fn repeats(&self) -> u32 {
+        let of_this_life = self.tried.iter().rev().take_while(|one| one.outcome.as_deref() != Some("dead"));
+        let repeated = |one: &&Attempt| one.outcome.as_deref() == Some("doubt") && one.ended_millis.is_some();
+        of_this_life.filter(repeated).count() as u32
     }
     /// Ends the open attempt, if there is one.
     fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
