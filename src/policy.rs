@@ -55,7 +55,7 @@ pub enum Grave {
 
 /// Waits between attempts, in seconds, before jitter. The last one repeats.
 const BACKOFF_SECONDS: [i64; 8] = [0, 2, 10, 60, 300, 1800, 7200, 14400];
-/// After this long an envelope that still fails is given up in public.
+/// After this long, and once every wait has been gone through, an envelope that still fails is given up in public.
 const AGE_MAX_MILLIS: i64 = 72 * 3600 * 1000;
 /// Repeats at a network that cannot be asked. Attempts that surely failed are none.
 const RISKY_REPEATS_MAX: u32 = 1;
@@ -103,8 +103,9 @@ fn may_repeat(tried: Tried, rules: Rules) -> bool {
     rules.when_in_doubt == WhenInDoubt::Repeat && tried.repeats < RISKY_REPEATS_MAX
 }
 
+/// Age alone is no trying: a far side may have been down for all of it, and an operator may put back an old letter.
 fn is_too_old(tried: Tried, now_millis: i64) -> bool {
-    now_millis - tried.accepted_millis >= AGE_MAX_MILLIS
+    now_millis - tried.accepted_millis >= AGE_MAX_MILLIS && tried.attempts as usize > BACKOFF_SECONDS.len()
 }
 
 fn backoff_millis(attempts: u32, jitter: f64) -> i64 {
@@ -253,6 +254,18 @@ mod tests {
         let old = Tried { accepted_millis: NOW - AGE_MAX_MILLIS, ..tried(20, false) };
         let rules = rules(Resend::Askable, WhenInDoubt::Repeat);
         assert_eq!(next(old, FaultKind::Retry { after: None }, rules, NOW, 0.5), Next::Bury(Grave::TooOld));
+        let in_doubt = Tried { repeats: 1, ..old };
+        assert_eq!(next(in_doubt, FaultKind::Retry { after: None }, rules, NOW, 0.5), Next::Bury(Grave::InDoubt));
+    }
+
+    #[test]
+    fn an_old_envelope_is_tried_with_every_wait_before_it_is_given_up() {
+        let rules = rules(Resend::Askable, WhenInDoubt::Repeat);
+        for attempts in 1..=9 {
+            let old = Tried { accepted_millis: NOW - 2 * AGE_MAX_MILLIS, ..tried(attempts, false) };
+            let what_next = next(old, FaultKind::Retry { after: None }, rules, NOW, 0.5);
+            assert_eq!(what_next == Next::Bury(Grave::TooOld), attempts > 8, "{attempts}: {what_next:?}");
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Pump {
             }
             Next::Bury(grave) => {
                 self.back_after(taken.sink);
-                self.bury(taken, &envelope, words(grave, fault), now)
+                self.bury(taken, &envelope, words(grave, envelope.attempts, fault), now)
             }
         }
     }
@@ -151,10 +151,10 @@ fn later_ranks(order: &Order, rank: i64) -> Option<std::ops::RangeInclusive<i64>
     matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 2)
 }
 
-fn words(grave: Grave, fault: &Fault) -> String {
+fn words(grave: Grave, attempts: u32, fault: &Fault) -> String {
     match grave {
         Grave::Refused => fault.reason.clone(),
-        Grave::TooOld => format!("given up after three days of trying: {}", fault.reason),
+        Grave::TooOld => format!("given up after {attempts} tries and more than three days: {}", fault.reason),
         Grave::InDoubt => format!("it may have been delivered, but nobody can say: {}", fault.reason),
     }
 }
