@@ -128,9 +128,9 @@ impl Pump {
             for waiting in &rows {
                 self.push(waiting);
             }
-            // The first heads need not wait for the scan's end.
+            // The feed has a bound, so it must flow. But nothing begins before all is here: a row further on may belong
+            // before those that are.
             self.drain();
-            self.turn(Begins::Yes).await?;
         }
         tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
         Ok(())

@@ -269,6 +269,19 @@ async fn an_attempt_cut_short_by_the_end_of_the_process_is_asked_about_first() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_begins_before_the_whole_outbox_is_loaded() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    // As much as one step of the scan holds, and then what belongs before all of it.
+    for message in (1..=SCAN_ROWS as i64 + 1).rev() {
+        rig.reply(message, 1).await;
+    }
+    rig.pump = start(&rig.store, &rig.network, &rig.inbox, rig.clock).await;
+    rig.pump.rebuild().await.unwrap();
+    rig.pump.step().await.unwrap();
+    assert_eq!(rig.network.log(), ["deliver support:1/1/0"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_far_side_that_is_down_costs_no_attempt_and_is_tried_with_one_head() {
     let mut rig = Rig::new(Resend::Askable).await;
     for _ in 0..5 {
