@@ -422,11 +422,12 @@ impl Sink for InboxSink {
         Ok(found)
     }
 
-    fn buried(&self, envelope: &Envelope, reason: &str, _now_millis: i64) -> Vec<Group> {
-        // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
+    fn buried(&self, envelope: &Envelope, reason: &str, now_millis: i64) -> Vec<Group> {
+        // The network has its acknowledgement. An operator finds the message in the dead letters; an agent is told there
+        // is one.
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
         self.landed(envelope, || Landing::Dead(reason.to_owned()));
-        Vec::new()
+        orders::unshown(&self.name, &envelope.key, &envelope.order, reason, now_millis).into_iter().collect()
     }
 
     fn held(&self, reason: Option<&str>) {

@@ -202,6 +202,13 @@ async fn a_bridge_is_told_where_its_messages_landed() {
     assert_eq!(words, [("found by asking", true), ("too long", false), ("at once", true)]);
     let Landing::Dead(reason) = &landed[1].1 else { panic!("it cannot be there") };
     assert!(reason.contains("150000"), "{reason}");
+    // The agents are told as well, once.
+    world.wait_for_rest().await;
+    let rows: Vec<_> = (0..3).map(|place| world.row(1, place)).collect();
+    let notes: Vec<_> = rows.iter().filter(|row| row["private"] == true).collect();
+    assert_eq!((notes.len(), world.row(1, 3)), (1, Value::Null), "{rows:?}");
+    let text = notes[0]["content"].as_str().unwrap();
+    assert!(text.contains("too long") && text.contains("150000"), "{text}");
 }
 
 fn with_picture(event: Inbound, url: &str) -> Inbound {
