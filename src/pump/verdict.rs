@@ -108,7 +108,7 @@ impl Pump {
         );
         let ranks = later_ranks(&envelope.order, envelope.rank);
         let also = ranks.map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks));
-        self.lanes.remove(taken.lane, &also);
+        self.lanes.remove(taken, &also);
         self.lanes.finish(taken);
         let follow = self.slot(taken.sink).sink.buried(envelope, &reason, now_millis);
         Settled::Dead { at_millis: now_millis, reason, also, follow }
