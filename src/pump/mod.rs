@@ -24,6 +24,8 @@ const FEED_MAX: usize = 4096;
 const SCAN_ROWS: usize = 10_000;
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// Tries to write down how the last attempts ended, before a process that stops leaves them in doubt.
+const STOP_TRIES_MAX: usize = 20;
 
 /// How others reach the pump.
 pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
@@ -86,7 +88,9 @@ impl Pump {
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         self.rebuild().await?;
         loop {
-            let due = self.lanes.next_due().map(|due| self.clock.instant(due));
+            // What the store did not take is due at once: the pause was made when it was refused.
+            let due = if self.settle.is_empty() { self.lanes.next_due() } else { Some(i64::MIN) };
+            let due = due.map(|due| self.clock.instant(due));
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(feed) = self.feed.recv() => self.fed(feed),
@@ -99,6 +103,15 @@ impl Pump {
         while let Some(finished) = self.attempts.join_next().await {
             self.conclude(finished);
             self.turn(Begins::No).await?;
+        }
+        for _ in 0..STOP_TRIES_MAX {
+            self.turn(Begins::No).await?;
+        }
+        if !self.settle.is_empty() {
+            tracing::warn!(
+                attempts = self.settle.len(),
+                "ended attempts could not be written down; they will be asked about"
+            );
         }
         self.store.release(&self.lease).await
     }

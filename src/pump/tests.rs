@@ -28,11 +28,13 @@ struct Script {
 struct Scripted {
     resend: Resend,
     script: Mutex<Script>,
+    /// Cannot be written any more once the next attempt is under way.
+    fills: Mutex<Option<Arc<MemoryStore>>>,
 }
 
 impl Scripted {
     fn new(resend: Resend) -> Arc<Self> {
-        Arc::new(Self { resend, script: Mutex::default() })
+        Arc::new(Self { resend, script: Mutex::default(), fills: Mutex::default() })
     }
     fn will(&self, outcome: Result<(), Fault>) {
         self.script.lock().unwrap().deliver.push_back(outcome);
@@ -60,6 +62,9 @@ impl Sink for Scripted {
         77
     }
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
+        if let Some(store) = self.fills.lock().unwrap().take() {
+            store.refuse(StoreError::Unwritable("disk full".into()));
+        }
         let mut script = self.script.lock().unwrap();
         script.log.push(format!("deliver {}", envelope.key));
         script.deliver.pop_front().unwrap_or(Ok(()))?;
@@ -379,6 +384,43 @@ async fn a_store_that_cannot_be_written_delays_and_loses_nothing() {
     rig.store.allow();
     rig.settle().await;
     assert_eq!(rig.network.log(), ["deliver support:9/1/0"]);
+}
+
+/// Runs over a disk that is full when the first attempt ends and has room again a second later. Says what was written
+/// before the stop, too.
+async fn run_over_a_full_disk(stop_after: Duration) -> (Rig, EnvelopeState) {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.reply(9, 1).await;
+    *rig.network.fills.lock().unwrap() = Some(rig.store.clone());
+    let pump = std::mem::replace(&mut rig.pump, start(&rig.store, &rig.network, &rig.inbox, rig.clock).await);
+    let lease = rig.store.lease("test", rig.clock.now()).await.unwrap();
+    let stop = CancellationToken::new();
+    let (ran, (), before) = tokio::join!(
+        Pump { lease, ..pump }.run(stop.clone()),
+        async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            rig.store.allow();
+        },
+        async {
+            tokio::time::sleep(stop_after).await;
+            let before = rig.state("support:9/1/0").await;
+            stop.cancel();
+            before
+        }
+    );
+    ran.unwrap();
+    (rig, before)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_full_disk_did_not_take_is_written_down_as_soon_as_it_can_be() {
+    // Long after nothing else happens, and in the middle of it.
+    for stop_after in [Duration::from_secs(5), Duration::from_millis(10)] {
+        let (rig, before) = run_over_a_full_disk(stop_after).await;
+        assert_eq!(matches!(before, EnvelopeState::Done { .. }), stop_after.as_secs() == 5);
+        assert_eq!(rig.network.log(), ["deliver support:9/1/0"]);
+        assert!(matches!(rig.state("support:9/1/0").await, EnvelopeState::Done { .. }), "{stop_after:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
