@@ -19,6 +19,15 @@ const HOLD_MAX_MILLIS: i64 = 30_000;
 /// Of an attempt whose end was not definite, after asking.
 const NO_EFFECT: &str = "it took no effect";
 
+/// Where a fault comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    ByAttempt,
+    ByQuestion,
+    /// It is what an absence means. Some absences are known without asking, so it is no sign of a far side at work.
+    ByNobody,
+}
+
 impl Pump {
     pub(super) fn conclude(&mut self, finished: Result<Finished, JoinError>) {
         // An attempt catches its own panics; a cancelled one belongs to a pump that is dropped.
@@ -27,10 +36,10 @@ impl Pump {
         let id = envelope.id;
         let outcome = match outcome {
             Ok(Some(done)) => self.done(taken, &envelope, done),
-            Ok(None) => self.absent(taken, envelope),
+            Ok(None) => self.absent(taken, &envelope),
             Err(fault) => {
-                let was_probe = envelope.doubt.is_some();
-                self.failed(taken, envelope, &fault, was_probe)
+                let said = if envelope.doubt.is_some() { Said::ByQuestion } else { Said::ByAttempt };
+                self.failed(taken, &envelope, &fault, said)
             }
         };
         self.settle.push(Settle { id, outcome });
@@ -45,13 +54,14 @@ impl Pump {
 
     /// The far side was asked and does not have it: now it is an attempt that surely failed, like any other. At once
     /// the first time, and not for ever: some orders never get a definite answer.
-    fn absent(&mut self, taken: Taken, envelope: Envelope) -> Settled {
+    fn absent(&mut self, taken: Taken, envelope: &Envelope) -> Settled {
         let why = envelope.doubt.as_ref().and_then(|open| open.reason.as_deref());
         let reason = why.map_or_else(|| NO_EFFECT.to_owned(), |why| format!("{NO_EFFECT}: {why}"));
-        self.failed(taken, envelope, &Fault::retry(reason), false)
+        self.failed(taken, envelope, &Fault::retry(reason), Said::ByNobody)
     }
 
-    fn failed(&mut self, taken: Taken, envelope: Envelope, fault: &Fault, was_probe: bool) -> Settled {
+    fn failed(&mut self, taken: Taken, envelope: &Envelope, fault: &Fault, said: Said) -> Settled {
+        let was_probe = said == Said::ByQuestion;
         let tried = Tried {
             attempts: envelope.attempts,
             accepted_millis: envelope.accepted_millis,
@@ -69,7 +79,9 @@ impl Pump {
         );
         match policy::next(tried, fault.kind, self.slot(taken.sink).sink.rules(), now, self.rng.f64()) {
             Next::RetryAt { due_millis, spent } => {
-                self.back_after(taken.sink);
+                if said != Said::ByNobody {
+                    self.back_after(taken.sink);
+                }
                 self.lanes.again(taken, due_millis);
                 Settled::Again { due_millis, spent, reason }
             }
@@ -91,8 +103,10 @@ impl Pump {
                 }
             }
             Next::Bury(grave) => {
-                self.back_after(taken.sink);
-                self.bury(taken, &envelope, words(grave, envelope.attempts, fault), now)
+                if said != Said::ByNobody {
+                    self.back_after(taken.sink);
+                }
+                self.bury(taken, envelope, words(grave, envelope.attempts, fault), now)
             }
         }
     }
