@@ -211,6 +211,24 @@ async fn a_bridge_is_told_where_its_messages_landed() {
     assert!(text.contains("too long") && text.contains("150000"), "{text}");
 }
 
+#[tokio::test]
+async fn a_person_whose_mail_address_the_inbox_refuses_is_shown_without_it() {
+    let world = World::new().await;
+    for (event, thread) in [("1", "ada"), ("2", "ada/another thread")] {
+        let Inbound { report: Report::Message(mut message), .. } = message("ada", event, "hello") else {
+            panic!("a message")
+        };
+        message.peer.email = Some("ada@@example.org".into());
+        let event =
+            Inbound { thread: thread.into(), report: Report::Message(message), ..self::message("ada", event, "") };
+        accept(&world, event).await;
+    }
+    world.wait_for_incoming(1, 1).await;
+    world.wait_for_incoming(2, 1).await;
+    let contacts = world.sandbox.state()["contacts"].as_array().unwrap().clone();
+    assert_eq!((contacts.len(), &contacts[0]["email"]), (1, &Value::Null), "{contacts:?}");
+}
+
 fn with_picture(event: Inbound, url: &str) -> Inbound {
     let Report::Message(mut message) = event.report else { panic!("a message") };
     message.peer.picture = Some(Attachment { url: url.into(), ..picture("ada.png") });
