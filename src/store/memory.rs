@@ -342,13 +342,16 @@ impl Model {
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
-        let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
+        let oldest = self.rows.values().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
+        let dead = self.rows.values().filter(|row| row.death().is_some());
+        let dead: Vec<_> = dead.map(|row| serde_json::to_string(&row.new.order).unwrap_or_default()).collect();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         let first_kept = BlobNames::first_of(blobs_before);
         let cursors = &self.cursors;
         self.blobs.retain(|id, (_, held_by)| {
             let number = BlobId(id.clone()).number();
             number >= Some(first_kept)
+                || dead.iter().any(|order| order.contains(id.as_str()))
                 || held_by.as_ref().is_some_and(|(scope, name)| {
                     let held = (scope.clone(), format!("held/{id}"));
                     cursors.contains_key(&(scope.clone(), name.clone())) || cursors.contains_key(&held)
