@@ -174,6 +174,28 @@ async fn a_message_with_a_file_whose_post_ended_in_doubt_is_there_once() {
 }
 
 #[tokio::test]
+async fn messages_whose_files_are_slow_keep_nobody_elses_words_waiting() {
+    let world = World::new().await;
+    // More than there are attempts at once; the first files never come to their ends.
+    for _ in 0..2 {
+        world.network.will_open(Ok(File::new(None, Some(9), futures_util::stream::pending())));
+    }
+    for person in 0..24 {
+        let event = message(&format!("person {person}"), &format!("file {person}"), "look");
+        accept(&world, with_files(event, &["cat.png"])).await;
+    }
+    world.write("grace", "1", "hello").await;
+    world
+        .until("what grace wrote", || {
+            let conversations = world.conversations();
+            let of_grace = |c: &&Value| c["messages"][0]["content"] == "hello";
+            conversations.iter().find(of_grace).map(drop)
+        })
+        .await;
+    assert_eq!(world.store.depth().await.unwrap().dead, 0);
+}
+
+#[tokio::test]
 async fn what_stands_before_the_inbox_may_take_no_file_of_this_size_and_the_words_go_all_the_same() {
     let world = World::new().await;
     // Just what is allowed, and with the form around it more than the far side's whole body may be.
