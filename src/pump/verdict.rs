@@ -22,10 +22,10 @@ const NO_EFFECT: &str = "it took no effect";
 /// Where a fault comes from.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Said {
-    ByAttempt,
-    ByQuestion,
+    Attempt,
+    Question,
     /// It is what an absence means. Some absences are known without asking, so it is no sign of a far side at work.
-    ByNobody,
+    Nobody,
 }
 
 impl Pump {
@@ -38,7 +38,7 @@ impl Pump {
             Ok(Some(done)) => self.done(taken, &envelope, done),
             Ok(None) => self.absent(taken, &envelope),
             Err(fault) => {
-                let said = if envelope.doubt.is_some() { Said::ByQuestion } else { Said::ByAttempt };
+                let said = if envelope.doubt.is_some() { Said::Question } else { Said::Attempt };
                 self.failed(taken, &envelope, &fault, said)
             }
         };
@@ -57,11 +57,11 @@ impl Pump {
     fn absent(&mut self, taken: Taken, envelope: &Envelope) -> Settled {
         let why = envelope.doubt.as_ref().and_then(|open| open.reason.as_deref());
         let reason = why.map_or_else(|| NO_EFFECT.to_owned(), |why| format!("{NO_EFFECT}: {why}"));
-        self.failed(taken, envelope, &Fault::retry(reason), Said::ByNobody)
+        self.failed(taken, envelope, &Fault::retry(reason), Said::Nobody)
     }
 
     fn failed(&mut self, taken: Taken, envelope: &Envelope, fault: &Fault, said: Said) -> Settled {
-        let was_probe = said == Said::ByQuestion;
+        let was_probe = said == Said::Question;
         let tried = Tried {
             attempts: envelope.attempts,
             accepted_millis: envelope.accepted_millis,
@@ -79,7 +79,7 @@ impl Pump {
         );
         match policy::next(tried, fault.kind, self.slot(taken.sink).sink.rules(), now, self.rng.f64()) {
             Next::RetryAt { due_millis, spent } => {
-                if said != Said::ByNobody {
+                if said != Said::Nobody {
                     self.back_after(taken.sink);
                 }
                 self.lanes.again(taken, due_millis);
@@ -103,7 +103,7 @@ impl Pump {
                 }
             }
             Next::Bury(grave) => {
-                if said != Said::ByNobody {
+                if said != Said::Nobody {
                     self.back_after(taken.sink);
                 }
                 self.bury(taken, envelope, words(grave, envelope.attempts, fault), now)
