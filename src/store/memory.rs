@@ -270,6 +270,11 @@ impl Model {
                 row.state = EnvelopeState::Waiting { due_millis };
                 Vec::new()
             }
+            Settled::Repeat { due_millis, reason } => {
+                row.end("doubt", Some(reason), now_millis);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
             Settled::Doubt { due_millis, reason } => {
                 row.doubt(reason);
                 row.state = EnvelopeState::Waiting { due_millis };
@@ -311,6 +316,7 @@ impl Model {
             rank: row.new.rank,
             accepted_millis: row.accepted_millis,
             attempts: row.attempts,
+            repeats: row.repeats(),
             doubt,
             order: row.new.order.clone(),
         })
@@ -336,13 +342,16 @@ impl Model {
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
-        let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
+        let oldest = self.rows.values().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
+        let dead = self.rows.values().filter(|row| row.death().is_some());
+        let dead: Vec<_> = dead.map(|row| serde_json::to_string(&row.new.order).unwrap_or_default()).collect();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         let first_kept = BlobNames::first_of(blobs_before);
         let cursors = &self.cursors;
         self.blobs.retain(|id, (_, held_by)| {
             let number = BlobId(id.clone()).number();
             number >= Some(first_kept)
+                || dead.iter().any(|order| order.contains(id.as_str()))
                 || held_by.as_ref().is_some_and(|(scope, name)| {
                     let held = (scope.clone(), format!("held/{id}"));
                     cursors.contains_key(&(scope.clone(), name.clone())) || cursors.contains_key(&held)
@@ -398,7 +407,13 @@ impl Row {
 
     fn open(&self) -> Option<OpenAttempt> {
         let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
-        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark })
+        let reason = last.reason.clone();
+        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark, reason })
+    }
+    fn repeats(&self) -> u32 {
+        let of_this_life = self.tried.iter().rev().take_while(|one| one.outcome.as_deref() != Some("dead"));
+        let repeated = |one: &&Attempt| one.outcome.as_deref() == Some("doubt") && one.ended_millis.is_some();
+        of_this_life.filter(repeated).count() as u32
     }
     /// Ends the open attempt, if there is one.
     fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
