@@ -1,6 +1,8 @@
 //! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
+mod row;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,11 +12,12 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
+use self::row::Row;
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
     Held, History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
 };
-use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
+use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
 /// A store in memory. What outlives a "crash" in a simulation is this value, or a clone: all see the same.
 #[derive(Clone, Debug, Default)]
@@ -193,18 +196,6 @@ struct Model {
     blobs: BTreeMap<String, (Bytes, Option<(String, String)>)>,
 }
 
-#[derive(Debug)]
-struct Row {
-    id: EnvelopeId,
-    new: NewEnvelope,
-    accepted_millis: i64,
-    /// Those that count.
-    attempts: u32,
-    /// All of them.
-    tried: Vec<Attempt>,
-    state: EnvelopeState,
-}
-
 impl Model {
     fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
         if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
@@ -379,92 +370,5 @@ impl Fill for Filling {
         let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
         let blobs = vec![Blob { id, bytes: bytes.into(), held_by }];
         store.accept(Batch { cursors, blobs, ..Batch::default() }, 0).await.map(drop)
-    }
-}
-
-impl Row {
-    fn lives(&self) -> bool {
-        matches!(self.state, EnvelopeState::Waiting { .. })
-    }
-    fn death(&self) -> Option<(i64, &str)> {
-        match &self.state {
-            EnvelopeState::Dead { at_millis, reason } => Some((*at_millis, reason)),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Done { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-    fn finished(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Done { at_millis, .. } | EnvelopeState::Discarded { at_millis } => Some(at_millis),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } => None,
-        }
-    }
-    fn due_millis(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Waiting { due_millis } => Some(due_millis),
-            EnvelopeState::Done { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-
-    fn open(&self) -> Option<OpenAttempt> {
-        let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
-        let reason = last.reason.clone();
-        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark, reason })
-    }
-    fn repeats(&self) -> u32 {
-        let of_this_life = self.tried.iter().rev().take_while(|one| one.outcome.as_deref() != Some("dead"));
-        let repeated = |one: &&Attempt| one.outcome.as_deref() == Some("doubt") && one.ended_millis.is_some();
-        of_this_life.filter(repeated).count() as u32
-    }
-    /// Ends the open attempt, if there is one.
-    fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
-        if let Some(last) = self.tried.last_mut().filter(|last| last.ended_millis.is_none()) {
-            last.ended_millis = Some(now_millis);
-            last.outcome = Some(outcome.to_owned());
-            last.reason = reason;
-        }
-    }
-    fn doubt(&mut self, reason: String) {
-        if let Some(last) = self.tried.last_mut() {
-            last.outcome = Some("doubt".to_owned());
-            last.reason = Some(reason);
-        }
-    }
-
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            id: self.id,
-            lane: self.new.lane.clone(),
-            rank: self.new.rank,
-            due_millis: self.due_millis().unwrap_or_default(),
-        }
-    }
-    fn dead_letter(&self, died_millis: i64, reason: &str) -> DeadLetter {
-        DeadLetter {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            died_millis,
-            attempts: self.attempts,
-            reason: reason.to_owned(),
-        }
-    }
-    fn listed(&self) -> Option<Listed> {
-        Some(Listed {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            due_millis: self.due_millis()?,
-            attempts: self.attempts,
-            open: self.open().is_some(),
-            reason: self.tried.iter().rev().find_map(|attempt| attempt.reason.clone()),
-        })
-    }
-    fn history(&self) -> History {
-        History {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            state: self.state.clone(),
-            attempts: self.tried.clone(),
-        }
     }
 }
