@@ -16,7 +16,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
-    clock,
+    clock::Clock,
     settings::{Log, LogFormat},
 };
 
@@ -44,8 +44,9 @@ where
     if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StateBoard {
+    clock: Clock,
     bridges: Mutex<BTreeMap<String, Stated>>,
     inboxes: Mutex<BTreeMap<String, Stated>>,
     stopping: AtomicBool,
@@ -61,11 +62,15 @@ pub struct Stated {
 }
 
 impl StateBoard {
+    pub fn new(clock: Clock) -> Self {
+        let (bridges, inboxes, stopping) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        Self { clock, bridges, inboxes, stopping }
+    }
     pub fn bridge(&self, name: &str, state: BridgeState) {
-        set(&self.bridges, name, state);
+        set(&self.bridges, name, state, self.clock);
     }
     pub fn inbox(&self, name: &str, state: BridgeState) {
-        set(&self.inboxes, name, state);
+        set(&self.inboxes, name, state, self.clock);
     }
     pub fn bridges(&self) -> BTreeMap<String, Stated> {
         lock(&self.bridges).clone()
@@ -83,12 +88,12 @@ impl StateBoard {
 }
 
 /// The moment stays when only the wording is repeated.
-fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState) {
+fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState, clock: Clock) {
     let mut board = lock(board);
     match board.get(name) {
         Some(stated) if stated.state == state => {}
         Some(_) | None => {
-            board.insert(name.to_owned(), Stated { state, since_millis: clock::now_millis() });
+            board.insert(name.to_owned(), Stated { state, since_millis: clock.of_day() });
         }
     }
 }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     chatwoot::{CallFault, Client},
-    clock,
+    clock::Clock,
     model::InboxName,
     sinks::{InboxSink, Sink},
     store::{Batch, Store, StoreError},
@@ -45,6 +45,7 @@ pub(super) async fn keep_up(
     store: Arc<dyn Store>,
     sinks: Vec<(InboxName, Arc<InboxSink>)>,
     retention: Duration,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let mut marks = tokio::time::interval(MARKS_EVERY);
@@ -52,19 +53,21 @@ pub(super) async fn keep_up(
     let mut saved = vec![0; sinks.len()];
     loop {
         tokio::select! {
+            // In this order, so that a simulation can be played again.
+            biased;
             () = stop.cancelled() => break,
-            _ = marks.tick() => save_marks(&*store, &sinks, &mut saved).await,
-            _ = prune.tick() => forget_old(&*store, retention).await,
+            _ = marks.tick() => save_marks(&*store, &sinks, &mut saved, clock).await,
+            _ = prune.tick() => forget_old(&*store, retention, clock).await,
         }
     }
-    save_marks(&*store, &sinks, &mut saved).await;
+    save_marks(&*store, &sinks, &mut saved, clock).await;
 }
 
-async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], saved: &mut [i64]) {
+async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], saved: &mut [i64], clock: Clock) {
     for ((name, sink), saved) in sinks.iter().zip(saved) {
         let mark = sink.mark();
         if mark > *saved {
-            match save(store, Cursor::set(mark_name(name), mark.to_string()), clock::now_millis()).await {
+            match save(store, Cursor::set(mark_name(name), mark.to_string()), clock.now()).await {
                 Ok(()) => *saved = mark,
                 Err(error) => {
                     tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
@@ -74,8 +77,8 @@ async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], sa
     }
 }
 
-async fn forget_old(store: &dyn Store, retention: Duration) {
-    match store.prune(clock::now_millis() - retention.as_millis() as i64).await {
+async fn forget_old(store: &dyn Store, retention: Duration, clock: Clock) {
+    match store.prune(clock.now() - retention.as_millis() as i64).await {
         Ok(0) => {}
         Ok(rows) => tracing::info!(rows, "old history is forgotten"),
         Err(error) => tracing::warn!(error = error.to_string(), "old history could not be forgotten"),
@@ -105,6 +108,7 @@ pub(super) async fn watch_inbox(
         again = if state == BridgeState::Up { LOOK_AGAIN_FIRST } else { (again * 2).min(LOOK_AGAIN_MAX) };
         board.inbox(name.as_str(), state);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }

@@ -85,6 +85,8 @@ impl Pump {
         loop {
             let due = self.lanes.next_due().map(|due| self.clock.instant(due));
             tokio::select! {
+                // In this order, so that a simulation can be played again; what is ready is drained below in any case.
+                biased;
                 () = stop.cancelled() => break,
                 Some(feed) = self.feed.recv() => self.fed(feed),
                 Some(finished) = self.attempts.join_next() => self.conclude(finished),

@@ -27,9 +27,10 @@ use crate::{
         self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType,
         NewMessage, Posted,
     },
+    clock::Clock,
     model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, orders},
     policy::{Rules, WhenInDoubt},
-    sessions::{Ensured, Sessions, into_fault},
+    sessions::{Ensured, Sessions},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
@@ -54,6 +55,7 @@ pub struct InboxSinkParts {
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
     pub bridges: Arc<Bridges>,
+    pub clock: Clock,
     /// Requests to the inbox at once.
     pub concurrency: usize,
     /// How long the inbox may still work on a request that nobody waits for.
@@ -85,6 +87,10 @@ impl InboxSink {
     /// A message with this id exists.
     pub fn saw(&self, message: i64) {
         self.newest.fetch_max(message, Ordering::Relaxed);
+    }
+
+    fn fault(&self, fault: CallFault) -> Fault {
+        fault.into_fault(self.clock.of_day())
     }
 
     async fn post(
@@ -153,7 +159,7 @@ impl InboxSink {
     async fn show_picture(&self, session: Session, picture: &Attachment) {
         let Some(bridge) = self.bridges.get(&session.bridge) else { return };
         let contact = ContactId(session.contact);
-        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture)).await;
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture, self.clock)).await;
         let (reason, again) = match shown {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
@@ -248,9 +254,9 @@ impl InboxSink {
             }
             Err(fault @ CallFault::NotFound { .. }) => {
                 self.sessions.forget(bridge, thread).await?;
-                Err(into_fault(fault))
+                Err(self.fault(fault))
             }
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
@@ -264,7 +270,7 @@ impl InboxSink {
         match self.client.set_message_status(conversation, id, status, reason).await {
             // A message that is gone needs no status.
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
@@ -279,7 +285,7 @@ impl InboxSink {
         let (Some(session), Ok(id)) = (session, id.parse()) else { return Ok(Done::default()) };
         match self.client.delete_message(ConversationId(session.conversation), MessageId(id)).await {
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
@@ -303,7 +309,7 @@ impl InboxSink {
                 Ok(rows) => rows,
                 // A conversation that is gone holds nothing of ours.
                 Err(CallFault::NotFound { .. }) => return Ok(None),
-                Err(fault) => return Err(into_fault(fault)),
+                Err(fault) => return Err(self.fault(fault)),
             };
             if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
                 self.saw(row.id.0);
