@@ -11,7 +11,7 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
     multipart::Form,
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -256,7 +256,12 @@ impl Request<'_> {
         self.send().await?.accept(call)?.parse(call)
     }
 
-    /// Sends; any 2xx will do.
+    /// Sends; a record of any shape will do. A login page with status 200 says that nothing was done.
+    pub(super) async fn recorded(self) -> Result<(), CallFault> {
+        self.read::<IgnoredAny>().await.map(drop)
+    }
+
+    /// Sends; any 2xx will do, since the call answers with nothing.
     pub(super) async fn done(self) -> Result<(), CallFault> {
         let call = self.call;
         self.send().await?.accept(call).map(drop)

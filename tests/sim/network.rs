@@ -221,6 +221,11 @@ impl Played {
         let cursors = host.cursors("taken").await.map_err(|error| Fault::retry(error.0))?;
         let taken = cursors.first().and_then(|cursor| cursor.value.as_ref());
         let mut from: usize = taken.and_then(|value| value.parse().ok()).unwrap_or(0);
+        {
+            // What was kept without our hearing of it is behind the cursor.
+            let mut state = lock(&self.network.state);
+            state.taken = state.taken.max(from);
+        }
         host.state(BridgeState::Up);
         while !stop.is_cancelled() {
             let news = self.network.news.notified();
@@ -274,7 +279,7 @@ impl Bridge for Played {
                 self.connection.store(0, Ordering::Relaxed);
             }
             host.state(BridgeState::Connecting);
-            drop(stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(700))).await);
+            stop.run_until_cancelled(tokio::time::sleep(Duration::from_millis(700))).await;
         }
         Ok(())
     }
@@ -286,6 +291,9 @@ impl Bridge for Played {
             return Err(Fault::down("no connection"));
         }
         let ending = network.ending(out);
+        if ending != Ending::Good {
+            network.weather.say(&format!("{}: {} will end {ending:?}", network.name, out.key));
+        }
         tokio::time::sleep(network.weather.between(1, 25)).await;
         self.process.touch(Strike::CrashInSend).await;
         // A line that was cut meanwhile carries nothing more.

@@ -42,7 +42,7 @@ async fn live(seed: u64, broken: Broken) -> Ended {
     world.calm_down();
     if world.weather.struck().contains_key(&Strike::LeaseLost) {
         // What two processes took in at once, one of them knows of only from its start on.
-        drop(tell.send(Order::Restart).await);
+        tell.send(Order::Restart).await.expect("somebody takes orders until they end");
     }
     world.until_quiet().await;
     Oracle::ask(&world).await.told();

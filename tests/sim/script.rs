@@ -231,7 +231,9 @@ impl Script {
 
     async fn order(&self, order: Order) {
         // Between two lives nobody takes orders.
-        drop(self.orders.send_timeout(order, Duration::from_secs(5)).await);
+        if self.orders.send_timeout(order, Duration::from_secs(5)).await.is_err() {
+            self.world.weather.say("nobody takes orders now");
+        }
     }
 
     async fn time_passes(&self) {
