@@ -7,8 +7,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod bites;
 mod canary;
+mod chaos;
 mod inbox;
+mod isolation;
 mod network;
 mod oracle;
 mod process;

@@ -27,6 +27,8 @@ use crate::{
 const BATCH: usize = 5;
 /// Short, so that a hang costs little.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(90);
+/// How long a connection that was taken over keeps away.
+const CONFLICT: Duration = Duration::from_secs(45);
 /// Of an effect that was said to happen and ended otherwise.
 const SCRIPTED: &str = "scripted";
 
@@ -230,9 +232,9 @@ impl Played {
         while !stop.is_cancelled() {
             let news = self.network.news.notified();
             if !self.speaks() {
-                // Another process speaks now; it is not fought.
+                // Another process speaks now; it is not fought, and looked for again in a while.
                 host.state(BridgeState::Down { reason: "another connection took over".into() });
-                stop.cancelled().await;
+                stop.run_until_cancelled(tokio::time::sleep(CONFLICT)).await;
                 return Ok(());
             }
             if weather.strikes(Strike::Disconnected) {

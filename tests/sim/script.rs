@@ -52,6 +52,18 @@ impl Script {
         }
     }
 
+    /// Each thread of each network has its conversation after that.
+    pub(crate) async fn everybody_writes(&mut self) {
+        for at in 0..self.world.networks.len() {
+            let network = self.world.networks[at].clone();
+            for thread in 0..THREADS {
+                let message = self.message(at, &network, thread);
+                self.happen(&network, thread, Report::Message(message));
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+    }
+
     fn network(&self) -> (usize, Arc<Network>) {
         let at = self.world.weather.below(self.world.networks.len());
         (at, self.world.networks[at].clone())
