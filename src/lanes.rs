@@ -55,6 +55,8 @@ struct SinkState {
     limit: usize,
     under_way: usize,
     held: Option<Hold>,
+    /// Nothing before then.
+    paused_until_millis: i64,
     /// Heads that are due, the oldest first: what was written together is read together.
     ready: BTreeSet<(EnvelopeId, LaneId)>,
     later: BTreeSet<(i64, LaneId)>,
@@ -179,6 +181,17 @@ impl Lanes {
         self.sinks[sink].held.take().is_some()
     }
 
+    /// Nothing of this sink before that moment, whatever its far side is.
+    pub fn pause(&mut self, sink: &SinkName, until_millis: i64) {
+        let index = self.sink(sink);
+        self.sinks[index].paused_until_millis = until_millis;
+    }
+
+    pub fn resume(&mut self, sink: &SinkName) {
+        let index = self.sink(sink);
+        self.sinks[index].paused_until_millis = i64::MIN;
+    }
+
     pub fn find_sink(&self, name: &SinkName) -> Option<usize> {
         self.sink_index.get(name).copied()
     }
@@ -193,6 +206,7 @@ impl Lanes {
             limit: 1,
             under_way: 0,
             held: None,
+            paused_until_millis: i64::MIN,
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
         });
@@ -244,7 +258,8 @@ impl SinkState {
     }
 
     fn pop(&mut self, now_millis: i64) -> Option<(EnvelopeId, LaneId)> {
-        if self.room() == 0 || self.held.is_some_and(|hold| hold.until_millis > now_millis) {
+        let held = self.held.is_some_and(|hold| hold.until_millis > now_millis);
+        if self.room() == 0 || held || self.paused_until_millis > now_millis {
             return None;
         }
         let head = self.ready.pop_first()?;
@@ -257,7 +272,8 @@ impl SinkState {
             return None;
         }
         let head = if self.ready.is_empty() { self.later.first().map(|(due, _)| *due) } else { Some(i64::MIN) };
-        head.map(|due| self.held.map_or(due, |hold| hold.until_millis.max(due)))
+        let from = self.held.map_or(i64::MIN, |hold| hold.until_millis).max(self.paused_until_millis);
+        head.map(|due| due.max(from))
     }
 }
 
@@ -394,5 +410,23 @@ mod tests {
         lanes.remove(taken[0].lane, &also);
         lanes.finish(taken[0]);
         assert_eq!(ids(&lanes.take(0)), [3]);
+    }
+
+    #[test]
+    fn a_paused_sink_begins_nothing_until_it_is_resumed_or_its_time_has_come() {
+        let mut lanes = lanes(10);
+        lanes.pause(&sink(), 100);
+        lanes.push(&waiting(1, 2, 2, 0));
+        assert_eq!((ids(&lanes.take(99)), lanes.next_due()), (vec![], Some(100)));
+        // What belongs before it has come meanwhile.
+        lanes.push(&waiting(1, 3, 1, 0));
+        // Nor does the news that the far side is back end it.
+        lanes.release(0);
+        assert_eq!(ids(&lanes.take(99)), [0; 0]);
+        lanes.resume(&sink());
+        assert_eq!(ids(&lanes.take(99)), [3]);
+        lanes.pause(&sink(), 200);
+        lanes.push(&waiting(2, 4, 0, 0));
+        assert_eq!((ids(&lanes.take(199)), ids(&lanes.take(200))), (vec![], vec![4]));
     }
 }

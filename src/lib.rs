@@ -16,6 +16,7 @@ pub mod sessions;
 pub mod sinks;
 pub mod lanes;
 pub mod pump;
+pub mod sweep;
 pub mod http;
 pub mod bridges;
 pub mod gateway;

@@ -3,7 +3,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicI64, AtomicUsize, Ordering},
 };
 
 use bridge_api::{BridgeName, Fault, Message, Peer, ThreadId};
@@ -33,6 +33,9 @@ pub struct Sessions {
     cache: DashMap<Arc<str>, Cached>,
     count_max: usize,
     evicted: AtomicUsize,
+    /// How often this inbox turned out to be another one than it was.
+    era: AtomicI64,
+    home: AtomicI64,
     /// One contact is made by one task at a time, however many of its threads write together.
     making: DashMap<Box<str>, Arc<Mutex<()>>>,
 }
@@ -57,19 +60,38 @@ struct Cached {
 }
 
 impl Sessions {
-    /// Keeps at most `count_max` sessions in memory; the store has them all.
-    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, clock: Clock, count_max: usize) -> Self {
-        let (cache, making, evicted) = (DashMap::new(), DashMap::new(), AtomicUsize::new(0));
-        Self { store, client, clock, cache, count_max: count_max.max(EVICT_ONE_OF), evicted, making }
+    /// Keeps at most `count_max` sessions in memory; the store has them all. Those of another era are not believed.
+    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, clock: Clock, (count_max, era): (usize, i64)) -> Self {
+        let (cache, making) = (DashMap::new(), DashMap::new());
+        let (count_max, evicted) = (count_max.max(EVICT_ONE_OF), AtomicUsize::new(0));
+        let home = AtomicI64::new(home_of(&client, era));
+        Self { store, client, clock, cache, count_max, evicted, era: AtomicI64::new(era), home, making }
+    }
+
+    pub fn era(&self) -> i64 {
+        self.era.load(Ordering::Relaxed)
+    }
+
+    /// From now on no session from before is believed; each is found again by asking.
+    pub fn enter(&self, era: i64) {
+        self.era.store(era, Ordering::Relaxed);
+        self.home.store(home_of(&self.client, era), Ordering::Relaxed);
+        self.cache.clear();
+    }
+
+    /// Where the sessions of now lead to.
+    pub fn home(&self) -> i64 {
+        self.home.load(Ordering::Relaxed)
     }
 
     /// The session as we know it, without asking the inbox.
     pub async fn known(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
         let key = source_id_of(bridge, thread);
         if let Some(cached) = self.cache.get(&*key).map(|entry| entry.value().clone()) {
-            return Ok(Some(cached.into_session(bridge, thread, &key)));
+            return Ok(Some(cached.into_session(bridge, thread, &key, self.home())));
         }
-        let session = self.store.session(bridge, thread).await?;
+        let home = self.home();
+        let session = self.store.session(bridge, thread).await?.filter(|session| session.home == home);
         if let Some(session) = &session {
             self.remember(key, session);
         }
@@ -130,6 +152,10 @@ impl Sessions {
     }
 
     fn remember(&self, key: Arc<str>, session: &Session) {
+        // The inbox may have turned out to be another one while this was on its way.
+        if session.home != self.home() {
+            return;
+        }
         if self.cache.len() >= self.count_max {
             self.cache.retain(|_, _| !self.evicted.fetch_add(1, Ordering::Relaxed).is_multiple_of(EVICT_ONE_OF));
         }
@@ -185,6 +211,7 @@ impl Sessions {
             conversation: conversation.id.0,
             resolved: false,
             profile: profile_of(&message.peer),
+            home: self.home(),
         })
     }
 
@@ -288,7 +315,7 @@ impl Sessions {
 }
 
 impl Cached {
-    fn into_session(self, bridge: &BridgeName, thread: &ThreadId, key: &str) -> Session {
+    fn into_session(self, bridge: &BridgeName, thread: &ThreadId, key: &str, home: i64) -> Session {
         Session {
             bridge: bridge.clone(),
             thread: thread.clone(),
@@ -297,6 +324,7 @@ impl Cached {
             conversation: self.conversation,
             resolved: self.resolved,
             profile: self.profile,
+            home,
         }
     }
 }
@@ -304,6 +332,11 @@ impl Cached {
 /// Our stable name for a thread's link, unique in the installation as long as bridge names are.
 pub fn source_id_of(bridge: &BridgeName, thread: &ThreadId) -> Arc<str> {
     format!("{bridge}/{thread}").into()
+}
+
+/// Stands for one inbox of one installation, in one era.
+pub fn home_of(client: &Client, era: i64) -> i64 {
+    first_bytes(Sha256::new().chain_update(client.identity()).chain_update(era.to_le_bytes()))
 }
 
 fn profile_of(peer: &Peer) -> i64 {
@@ -320,6 +353,10 @@ fn profile_of(peer: &Peer) -> i64 {
         hash.update(u64::MAX.to_le_bytes());
         hash.update(&picture.url);
     }
+    first_bytes(hash)
+}
+
+fn first_bytes(hash: Sha256) -> i64 {
     let mut first = [0; 8];
     first.copy_from_slice(&hash.finalize()[..8]);
     i64::from_le_bytes(first)

@@ -2,7 +2,7 @@
 //! written by those who know.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{self, IsTerminal as _},
     sync::{
         Mutex, MutexGuard,
@@ -49,6 +49,8 @@ pub struct StateBoard {
     clock: Clock,
     bridges: Mutex<BTreeMap<String, Stated>>,
     inboxes: Mutex<BTreeMap<String, Stated>>,
+    /// Inboxes of which nothing else is believed.
+    silenced: Mutex<BTreeSet<String>>,
     stopping: AtomicBool,
 }
 
@@ -63,14 +65,28 @@ pub struct Stated {
 
 impl StateBoard {
     pub fn new(clock: Clock) -> Self {
-        let (bridges, inboxes, stopping) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Self { clock, bridges, inboxes, stopping }
+        let (bridges, inboxes, silenced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, bridges, inboxes, silenced, stopping: AtomicBool::new(false) }
     }
     pub fn bridge(&self, name: &str, state: BridgeState) {
         set(&self.bridges, name, state, self.clock);
     }
     pub fn inbox(&self, name: &str, state: BridgeState) {
+        if !self.is_silenced(name) {
+            set(&self.inboxes, name, state, self.clock);
+        }
+    }
+    /// This state stays, whatever else is told of the inbox, until it [may speak](Self::inbox_may_speak) again.
+    pub fn inbox_silenced(&self, name: &str, state: BridgeState) {
+        self.silenced.lock().expect("nothing panics while it holds the board").insert(name.to_owned());
         set(&self.inboxes, name, state, self.clock);
+    }
+    pub fn inbox_may_speak(&self, name: &str, state: BridgeState) {
+        self.silenced.lock().expect("nothing panics while it holds the board").remove(name);
+        set(&self.inboxes, name, state, self.clock);
+    }
+    fn is_silenced(&self, name: &str) -> bool {
+        self.silenced.lock().expect("nothing panics while it holds the board").contains(name)
     }
     pub fn bridges(&self) -> BTreeMap<String, Stated> {
         lock(&self.bridges).clone()

@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lanes", &["model"]),
     ("pump", &["clock", "model", "policy", "store", "lanes", "sinks"]),
     ("intake", &["clock", "telemetry", "model", "store", "chatwoot"]),
+    ("sweep", &["clock", "telemetry", "model", "store", "chatwoot", "intake", "sessions"]),
     ("http", &["clock", "telemetry", "model", "store", "chatwoot", "intake"]),
     ("bridges", &["settings"]),
     (
@@ -39,6 +40,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "lanes",
             "pump",
             "intake",
+            "sweep",
             "http",
             "bridges",
         ],
@@ -55,6 +57,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "store",
             "chatwoot",
             "gateway",
+            "sweep",
             "http",
             "bridges",
             "sandbox",

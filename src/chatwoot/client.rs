@@ -129,6 +129,11 @@ impl Client {
         self.inbox_id
     }
 
+    /// Which inbox this is among all of all installations, in words.
+    pub fn identity(&self) -> String {
+        format!("{} account {} inbox {}", self.base_url, self.account_id, self.inbox_id)
+    }
+
     /// A request below this inbox's account.
     pub(super) fn ask(&self, call: Call, method: Method, path: &str) -> Request<'_> {
         let account = self.account_id;

@@ -46,6 +46,15 @@ impl Client {
         Ok(self.ours(request.up_to(LIST_BYTES_MAX).read().await?))
     }
 
+    /// A page of 25 of our inbox's conversations, of any status, latest activity first; `page` from 1.
+    pub async fn conversations_by_activity(&self, page: usize) -> Result<Vec<Conversation>, CallFault> {
+        let inbox = self.inbox_id.to_string();
+        let request = self.ask(Call::FindConversations, Method::GET, "conversations");
+        let request = request.query("inbox_id", &inbox).query("status", "all");
+        let request = request.query("sort_by", "last_activity_at_desc").query("page", &page.to_string());
+        Ok(self.ours(request.up_to(LIST_BYTES_MAX).read().await?))
+    }
+
     /// One conversation.
     pub async fn conversation(&self, conversation: ConversationId) -> Result<Conversation, CallFault> {
         self.ask(Call::ReadConversation, Method::GET, &format!("conversations/{conversation}")).read().await

@@ -89,18 +89,26 @@ impl Client {
         conversation: ConversationId,
         after: MessageId,
     ) -> Result<Vec<MessageRow>, CallFault> {
-        self.list(conversation, Some(after)).await
+        self.list(conversation, Some(("after", after))).await
     }
 
-    /// The latest 20 messages, in the order of their ids.
-    pub async fn messages_latest(&self, conversation: ConversationId) -> Result<Vec<MessageRow>, CallFault> {
-        self.list(conversation, None).await
+    /// The latest 20 messages, or the latest 20 with an id below `before`, in the order of their ids.
+    pub async fn messages_before(
+        &self,
+        conversation: ConversationId,
+        before: Option<MessageId>,
+    ) -> Result<Vec<MessageRow>, CallFault> {
+        self.list(conversation, before.map(|before| ("before", before))).await
     }
 
-    async fn list(&self, conversation: ConversationId, after: Option<MessageId>) -> Result<Vec<MessageRow>, CallFault> {
+    async fn list(
+        &self,
+        conversation: ConversationId,
+        from: Option<(&str, MessageId)>,
+    ) -> Result<Vec<MessageRow>, CallFault> {
         let mut request = self.ask(Call::ListMessages, Method::GET, &format!("conversations/{conversation}/messages"));
-        if let Some(after) = after {
-            request = request.query("after", &after.to_string());
+        if let Some((side, id)) = from {
+            request = request.query(side, &id.to_string());
         }
         let mut rows = request.up_to(LIST_BYTES_MAX).read::<Payload<Vec<MessageRow>>>().await?.payload;
         rows.sort_by_key(|row| row.id);

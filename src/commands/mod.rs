@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod healthcheck;
+mod inbox;
 mod matrix;
 pub mod outbox;
 pub mod run;
@@ -52,6 +53,13 @@ enum Command {
         settings: SettingsArgs,
         #[command(flatten)]
         outbox: outbox::OutboxArgs,
+    },
+    /// For inboxes that were restored or replaced
+    Inbox {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(subcommand)]
+        command: inbox::InboxCommand,
     },
     /// For bridges to Matrix
     Matrix {
@@ -146,6 +154,7 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
             let settings = settings.load(registry)?;
             print(&wait_for(outbox::run(&outbox, &settings))?)
         }
+        Command::Inbox { settings, command } => print(&wait_for(inbox::run(&command, &settings.load(registry)?))?),
         Command::Matrix { settings, command } => print(&matrix::run(&command, &settings.load(registry)?)?),
         Command::Schema => print(&schema::run(registry)),
         Command::Healthcheck(args) => print(&wait_for(healthcheck::run(&args, registry))?),

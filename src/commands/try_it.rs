@@ -17,7 +17,7 @@ use super::Failure;
 use crate::{
     bridges::Registry,
     chatwoot::{AccountId, ClientSettings, InboxId},
-    gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
+    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan, until_told},
     model::InboxName,
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings, mail::PostSettings},
@@ -125,6 +125,9 @@ fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Pat
         send_templates: true,
         settle: Duration::from_secs(20),
         callback_grace: Duration::from_millis(250),
+        sweep_every: Duration::from_secs(60),
+        sweep_requests_per_minute: 600,
+        late: Late::default(),
         attachment_bytes_max: 40 << 20,
     };
     let bridges = bridges.into_iter().map(|(name, bridge)| BridgePlan {

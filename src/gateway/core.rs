@@ -4,7 +4,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use bridge_api::{BridgeName, BridgeState};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     host::BridgeHost,
     network,
     typing::{self, AgentsTyping},
-    upkeep,
+    upkeep::{self, Marked},
 };
 use crate::{
     chatwoot::Client,
@@ -25,6 +25,7 @@ use crate::{
     sessions::Sessions,
     sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
     store::Store,
+    sweep::{self, Sweep, SweepParts},
     telemetry::StateBoard,
 };
 
@@ -50,12 +51,16 @@ pub(super) struct Task {
 }
 
 /// One inbox, with what belongs to it.
-struct InboxParts {
+pub(super) struct InboxParts {
     client: Arc<Client>,
-    sessions: Arc<Sessions>,
-    sink: Arc<InboxSink>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) sink: Arc<InboxSink>,
     desk: Arc<Desk>,
     secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
+    door: intake::Door,
+    missed: Arc<Notify>,
+    sweep_every: Duration,
+    sweep_requests_per_minute: u32,
 }
 
 impl Core {
@@ -79,8 +84,11 @@ impl Core {
         let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
         let bridges: Arc<Bridges> = Arc::new(bridges.collect());
         for inbox in &plan.inboxes {
-            let (parts, door) = build_inbox(inbox, plan.inboxes.len(), &store, (&board, &bridges), clock)?;
-            parts.sink.saw(upkeep::newest(&*store, &inbox.name).await?);
+            let era = sweep::era(&*store, &inbox.name).await?;
+            let count = plan.inboxes.len();
+            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &bridges), clock)?;
+            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+            parts.sink.saw(sweep::newest(&*store, place).await?);
             sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
@@ -104,6 +112,7 @@ impl Core {
             accepts,
             failed,
         };
+        core.sweep(&inboxes, &intake).await;
         core.run_pump(pump, fail);
         core.run_bridges(plan.bridges, &inboxes, &intake, agents_typing, plan.data_dir.as_path().into());
         core.keep_up(inboxes, plan.retention);
@@ -145,6 +154,28 @@ impl Core {
         self.accepts.close();
         self.accepts.wait().await;
         self.front.store.close().await;
+    }
+
+    /// Before the pump: what waits for a network must not overtake a reply that nobody heard of.
+    async fn sweep(&self, inboxes: &[(InboxName, InboxParts)], intake: &Arc<Intake>) {
+        for (_, parts) in inboxes {
+            let sweep = Sweep::new(
+                SweepParts {
+                    client: parts.client.clone(),
+                    intake: intake.clone(),
+                    store: self.front.store.clone(),
+                    sessions: parts.sessions.clone(),
+                    board: self.front.board.clone(),
+                    door: parts.door.clone(),
+                    clock: self.clock,
+                    every: parts.sweep_every,
+                    requests_per_minute: parts.sweep_requests_per_minute,
+                },
+                parts.missed.clone(),
+            );
+            sweep.hold_back().await;
+            self.upkeep.spawn(|stop| sweep.run(stop));
+        }
     }
 
     fn run_pump(&self, pump: Pump, fail: mpsc::Sender<String>) {
@@ -190,7 +221,7 @@ impl Core {
     }
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
-        let marks = inboxes.iter().map(|(name, parts)| (name.clone(), parts.sink.clone())).collect();
+        let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
         let (store, clock) = (self.front.store.clone(), self.clock);
         self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clock, stop));
         for (name, parts) in inboxes {
@@ -214,14 +245,14 @@ impl Task {
 
 fn build_inbox(
     plan: &InboxPlan,
-    count: usize,
+    (count, era): (usize, i64),
     store: &Arc<dyn Store>,
     (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
     clock: Clock,
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
-    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, SESSIONS_MAX / count.max(1)));
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, (SESSIONS_MAX / count.max(1), era)));
     let sink = Arc::new(InboxSink::new(InboxSinkParts {
         name: plan.name.clone(),
         client: client.clone(),
@@ -249,9 +280,22 @@ fn build_inbox(
         inbox_id: client.inbox_id(),
         send_templates: plan.send_templates,
         grace_millis: plan.callback_grace.as_millis() as i64,
+        late: plan.late,
     };
     let desk = Arc::new(Desk::new(client.clone(), clock, plan.attachment_bytes_max));
-    Ok((InboxParts { client, sessions, sink, desk, secrets }, Door { door, proof }))
+    let missed = Arc::new(Notify::new());
+    let parts = InboxParts {
+        client,
+        sessions,
+        sink,
+        desk,
+        secrets,
+        door: door.clone(),
+        missed: missed.clone(),
+        sweep_every: plan.sweep_every,
+        sweep_requests_per_minute: plan.sweep_requests_per_minute,
+    };
+    Ok((parts, Door { door, proof, missed }))
 }
 
 /// The routes, and for each bridge in its order where it hears of agents who type.

@@ -28,7 +28,7 @@ use crate::{
 };
 
 pub use self::core::Core;
-pub use plan::{BridgePlan, InboxPlan, Plan, SESSIONS_MAX, place_of};
+pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, place_of};
 pub use serve::{ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.

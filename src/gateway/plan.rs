@@ -12,6 +12,8 @@ use crate::{
     store::Place,
 };
 
+pub use crate::intake::{Late, WhenLate};
+
 /// Sessions kept in memory, over all inboxes.
 pub const SESSIONS_MAX: usize = 100_000;
 
@@ -40,6 +42,10 @@ pub struct InboxPlan {
     pub settle: Duration,
     /// How long a fresh reply waits for an elder one.
     pub callback_grace: Duration,
+    /// How often the inbox is asked for what no callback told, and how many requests a minute that may take.
+    pub sweep_every: Duration,
+    pub sweep_requests_per_minute: u32,
+    pub late: Late,
     /// How large a file may be, and all files of one message together.
     pub attachment_bytes_max: u64,
 }
@@ -80,6 +86,15 @@ impl InboxPlan {
             send_templates: inbox.send_templates,
             settle: Duration::from_secs(inbox.settle_seconds),
             callback_grace: Duration::from_millis(inbox.callback_grace_millis),
+            sweep_every: Duration::from_secs(inbox.sweep_seconds),
+            sweep_requests_per_minute: inbox.sweep_requests_per_minute,
+            late: Late {
+                after_millis: inbox.late_reply_seconds as i64 * 1000,
+                then: match inbox.late_reply {
+                    settings::LateReply::Hold => WhenLate::Hold,
+                    settings::LateReply::Fail => WhenLate::Fail,
+                },
+            },
             attachment_bytes_max: inbox.attachment_bytes_max,
         }
     }

@@ -7,17 +7,18 @@ use bridge_api::{BridgeState, Cursor, Secret};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::core::InboxParts;
 use crate::{
     chatwoot::{CallFault, Client},
     clock::Clock,
-    model::InboxName,
+    model::{InboxName, OWN_SCOPE},
+    sessions::Sessions,
     sinks::{InboxSink, Sink},
     store::{Batch, Store, StoreError},
+    sweep,
     telemetry::StateBoard,
 };
 
-/// Scope of the gateway's own cursors; no bridge's name holds a dot.
-const SCOPE: &str = "gateway.own";
 const BORN: &str = "born";
 const MARKS_EVERY: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
@@ -28,51 +29,64 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 
 /// When this store was made, Unix milliseconds.
 pub(super) async fn born_millis(store: &dyn Store, now_millis: i64) -> Result<i64, StoreError> {
-    if let Some(born) = number(store, BORN).await? {
+    // One that lies ahead was taken from a clock that was wrong: it would make every reply one from before.
+    if let Some(born) = number(store, BORN).await?.filter(|born| *born <= now_millis) {
         return Ok(born);
     }
     save(store, Cursor::set(BORN, now_millis.to_string()), now_millis).await?;
     Ok(now_millis)
 }
 
-/// The newest message id that was known at the last save; 0 at first.
-pub(super) async fn newest(store: &dyn Store, inbox: &InboxName) -> Result<i64, StoreError> {
-    Ok(number(store, &mark_name(inbox)).await?.unwrap_or(0))
+/// An inbox of which is saved what is known.
+pub(super) struct Marked {
+    inbox: InboxName,
+    sink: Arc<InboxSink>,
+    sessions: Arc<Sessions>,
+    saved: i64,
+}
+
+impl Marked {
+    pub(super) fn new(inbox: InboxName, parts: &InboxParts) -> Self {
+        Self { inbox, sink: parts.sink.clone(), sessions: parts.sessions.clone(), saved: 0 }
+    }
+
+    async fn save(&mut self, store: &dyn Store, clock: Clock) -> Result<(), StoreError> {
+        let mark = self.sink.mark();
+        if mark > self.saved {
+            let place = sweep::Place { inbox: &self.inbox, home: self.sessions.home() };
+            sweep::save_marks(store, place, (mark, &self.sink.witnesses()), clock.now()).await?;
+            self.saved = mark;
+        }
+        Ok(())
+    }
 }
 
 /// Saves the marks and prunes until `stop`, and saves the marks once more.
 pub(super) async fn keep_up(
     store: Arc<dyn Store>,
-    sinks: Vec<(InboxName, Arc<InboxSink>)>,
+    mut inboxes: Vec<Marked>,
     retention: Duration,
     clock: Clock,
     stop: CancellationToken,
 ) {
     let mut marks = tokio::time::interval(MARKS_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
-    let mut saved = vec![0; sinks.len()];
     loop {
         tokio::select! {
             // In this order, so that a simulation can be played again.
             biased;
             () = stop.cancelled() => break,
-            _ = marks.tick() => save_marks(&*store, &sinks, &mut saved, clock).await,
+            _ = marks.tick() => save_marks(&*store, &mut inboxes, clock).await,
             _ = prune.tick() => forget_old(&*store, retention, clock).await,
         }
     }
-    save_marks(&*store, &sinks, &mut saved, clock).await;
+    save_marks(&*store, &mut inboxes, clock).await;
 }
 
-async fn save_marks(store: &dyn Store, sinks: &[(InboxName, Arc<InboxSink>)], saved: &mut [i64], clock: Clock) {
-    for ((name, sink), saved) in sinks.iter().zip(saved) {
-        let mark = sink.mark();
-        if mark > *saved {
-            match save(store, Cursor::set(mark_name(name), mark.to_string()), clock.now()).await {
-                Ok(()) => *saved = mark,
-                Err(error) => {
-                    tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
-                }
-            }
+async fn save_marks(store: &dyn Store, inboxes: &mut [Marked], clock: Clock) {
+    for inbox in inboxes {
+        if let Err(error) = inbox.save(store, clock).await {
+            tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
         }
     }
 }
@@ -139,15 +153,14 @@ fn degraded(reason: &str) -> BridgeState {
 }
 
 async fn number(store: &dyn Store, name: &str) -> Result<Option<i64>, StoreError> {
-    let cursors = store.cursors(SCOPE, name).await?;
+    let cursors = store.cursors(OWN_SCOPE, name).await?;
     let found = cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value);
     Ok(found.and_then(|value| value.parse().ok()))
 }
 
 async fn save(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store.accept(Batch { cursors: vec![(SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis).await.map(drop)
-}
-
-fn mark_name(inbox: &InboxName) -> String {
-    format!("newest/{inbox}")
+    store
+        .accept(Batch { cursors: vec![(OWN_SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis)
+        .await
+        .map(drop)
 }

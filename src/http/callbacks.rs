@@ -12,7 +12,7 @@ use axum::{
 use bridge_api::Secret;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::Front;
 use crate::{
@@ -28,6 +28,8 @@ const BODY_LIMIT: Duration = Duration::from_secs(30);
 /// Of a body that is too large, this much more is read and thrown away, for this long.
 const READ_AWAY_BYTES_MAX: usize = 16 << 20;
 const READ_AWAY_LIMIT: Duration = Duration::from_secs(2);
+/// For so long at most nothing is sent on after a callback that could not be stored, until the inbox was asked.
+const MISSED_LIMIT: Duration = Duration::from_mins(1);
 /// How long a callback waits for the inbox's secret to become known.
 const SECRET_LIMIT: Duration = Duration::from_secs(3);
 
@@ -35,6 +37,8 @@ const SECRET_LIMIT: Duration = Duration::from_secs(3);
 pub struct Door {
     pub door: intake::Door,
     pub proof: Proof,
+    /// Told of callbacks that were refused or lost.
+    pub missed: Arc<Notify>,
 }
 
 /// How a callback proves that it comes from the inbox.
@@ -75,25 +79,34 @@ async fn enter(
     let body = read(body).await?;
     prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
+        // Should it have been a true one, it is found by asking.
+        door.missed.notify_one();
     })?;
     let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
     match front.intake.callback(&door.door, &callback).await {
+        Ok(Taken::Refused(reason)) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))),
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
-            Ok(answer(outcome).into_response())
+            if outcome == Taken::LookAgain {
+                door.missed.notify_one();
+            }
+            Ok(answer(&outcome).into_response())
         }
         Err(error) => {
             tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");
+            // What comes later must not overtake it.
+            front.intake.pause_for(&door.door.inbox, MISSED_LIMIT);
+            door.missed.notify_one();
             Err((StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))
         }
     }
 }
 
-fn answer(taken: Taken) -> &'static str {
+fn answer(taken: &Taken) -> &'static str {
     match taken {
         Taken::Stored => "stored\n",
         Taken::Duplicate => "known\n",
-        Taken::Ignored(_) => "ignored\n",
+        Taken::Ignored(_) | Taken::LookAgain | Taken::Refused(_) => "ignored\n",
     }
 }
 

@@ -3,7 +3,10 @@
 
 mod to_its_end;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
 use bridge_api::{Agent, AgentId, Attachment, Bridge, BridgeName, Cursor, Holder, Inbound, Key, Reply, ThreadId};
 use bytes::Bytes;
@@ -14,17 +17,22 @@ use self::to_its_end::ToItsEnd;
 use crate::{
     chatwoot::{
         AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
-        callback::{Callback, CallbackFile, GateSettings, Occasion, PublicOutgoing, Verdict, gate},
+        callback::{Callback, CallbackFile, Event, GateSettings, Ignored, Occasion, PublicOutgoing, Verdict, gate},
     },
     clock::Clock,
-    model::{Feed, Group, InboxName, MessageRef, MessageStatus, OnDuplicate, SinkName, Waiting, orders},
-    store::{Accepted, Batch, Blob, BlobId, Fill, Store, StoreError},
+    model::{
+        Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, OnDuplicate, SinkName, Waiting,
+        orders,
+    },
+    store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError},
 };
 
 const NO_ADDRESS: &str =
     "this conversation was not started from a network that the gateway carries, so there is no address to send to";
 /// The inbox's clock may be behind ours by this much.
 const CLOCK_SKEW_MILLIS: i64 = 5 * 60 * 1000;
+/// What the store knows is forgotten by the second; a message's age is known by two clocks.
+const MEMORY_MARGIN_MILLIS: i64 = 10 * 60 * 1000;
 /// A message older than this is not sent because of an update alone: the update may be about anything.
 const UPDATE_AGE_MAX_MILLIS: i64 = 24 * 3600 * 1000;
 
@@ -35,6 +43,8 @@ pub struct Intake {
     tasks: TaskTracker,
     routes: HashMap<BridgeName, Route>,
     horizon: Horizon,
+    /// Inboxes for which nothing is done, and why.
+    shut: Mutex<HashMap<InboxName, String>>,
 }
 
 /// Which messages are too old to be orders.
@@ -64,14 +74,47 @@ pub struct Door {
     pub send_templates: bool,
     /// How long a fresh reply waits, so that an elder one whose callback is slower can still take its place.
     pub grace_millis: i64,
+    pub late: Late,
+}
+
+/// What becomes of a reply that was written long before it could be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Late {
+    pub after_millis: i64,
+    pub then: WhenLate,
+}
+
+impl Default for Late {
+    fn default() -> Self {
+        Self { after_millis: 24 * 3600 * 1000, then: WhenLate::Hold }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenLate {
+    /// Kept as a dead letter that an operator can send; the agent is told.
+    Hold,
+    /// The agent is told.
+    Fail,
 }
 
 /// What became of a callback, for the log and the counters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken {
     Stored,
     Duplicate,
     Ignored(&'static str),
+    /// What it means can only be seen by asking: a message is marked as failed, which is also done when a callback did not
+    /// reach us; or something moved at one that failed after it was sent, which may be the agent's Retry.
+    LookAgain,
+    /// Nothing is done for this inbox now.
+    Refused(String),
+}
+
+/// What a callback or a row orders.
+enum Judged {
+    Work(Group),
+    Held(Held),
 }
 
 impl Intake {
@@ -83,7 +126,7 @@ impl Intake {
         routes: HashMap<BridgeName, Route>,
         horizon: Horizon,
     ) -> Self {
-        Self { store, feed, clock, tasks, routes, horizon }
+        Self { store, feed, clock, tasks, routes, horizon, shut: Mutex::default() }
     }
 
     /// Keeps what a bridge reports, with its cursors.
@@ -95,8 +138,11 @@ impl Intake {
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Some(route) = self.routes.get(bridge) else { return Ok(()) };
-        let groups = events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
-        let cursors = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        let groups: Vec<_> =
+            events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
+        let mut cursors: Vec<_> = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
+        let late = groups.iter().filter_map(|group| orders::late_failure(group, now));
+        cursors.extend(late.map(|late| (OWN_SCOPE.to_owned(), late.into_cursor(&route.inbox))));
         self.accept(Batch { groups, cursors, ..Batch::default() }, now).await.map(drop)
     }
 
@@ -129,7 +175,85 @@ impl Intake {
 
     /// Judges a callback and keeps what it orders.
     pub async fn callback(&self, door: &Door, callback: &Callback<'_>) -> Result<Taken, StoreError> {
+        if let Some(reason) = lock(&self.shut).get(&door.inbox) {
+            return Ok(Taken::Refused(reason.clone()));
+        }
         let now = self.clock.now();
+        let batch = match self.judge(door, callback, now, now + door.grace_millis) {
+            Ok(Judged::Work(group)) => Batch { groups: vec![group], ..Batch::default() },
+            Ok(Judged::Held(held)) => Batch { held: vec![held], ..Batch::default() },
+            Err(Taken::Ignored(reason)) => return Ok(Taken::Ignored(reason)),
+            Err(taken) => return Ok(taken),
+        };
+        let accepted = self.accept(batch, now).await?;
+        if accepted != [Accepted::Duplicate] {
+            return Ok(Taken::Stored);
+        }
+        let updated = callback.message_id.filter(|_| callback.event == Event::MessageUpdated);
+        if let Some(message) = updated
+            && !self.store.cursors(OWN_SCOPE, &LateFailure::name(&door.inbox, message.0)).await?.is_empty()
+        {
+            return Ok(Taken::LookAgain);
+        }
+        Ok(Taken::Duplicate)
+    }
+
+    /// Judges rows that a sweep listed, all of one conversation and in the order of their ids, and keeps what they order,
+    /// together. Says of each whether it was news.
+    pub async fn listed(&self, door: &Door, rows: &[Callback<'_>]) -> Result<Vec<bool>, StoreError> {
+        let now = self.clock.now();
+        let mut batch = Batch::default();
+        let (mut worked, mut held) = (Vec::new(), Vec::new());
+        for (place, row) in rows.iter().enumerate() {
+            match self.judge(door, row, now, now) {
+                Ok(Judged::Work(group)) => {
+                    batch.groups.push(group);
+                    worked.push(place);
+                }
+                Ok(Judged::Held(kept)) => {
+                    batch.held.push(kept);
+                    held.push(place);
+                }
+                Err(_) => {}
+            }
+        }
+        let mut news = vec![false; rows.len()];
+        if worked.is_empty() && held.is_empty() {
+            return Ok(news);
+        }
+        let accepted = self.accept(batch, now).await?;
+        for (place, accepted) in worked.into_iter().chain(held).zip(accepted) {
+            news[place] = accepted != Accepted::Duplicate;
+        }
+        Ok(news)
+    }
+
+    /// Tells the agent once more what became of a message, since something else is shown.
+    pub async fn tell_status(
+        &self,
+        message: &MessageRef,
+        status: MessageStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let groups = vec![orders::status(message, status, reason, now)];
+        self.accept(Batch { groups, ..Batch::default() }, now).await.map(drop)
+    }
+
+    /// An agent asks again for a message that failed after it had been sent. `retry` is its row, as an update.
+    pub async fn send_again(&self, door: &Door, retry: &Callback<'_>, late: &LateFailure) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let Ok(Judged::Work(mut group)) = self.judge(door, retry, now, now) else { return Ok(()) };
+        // Sent once more is another effect, with a key of its own; the same failure is made good once.
+        for envelope in &mut group.envelopes {
+            envelope.key = Key::new(format!("{}~{}", envelope.key, late.at_millis));
+        }
+        let gone = Cursor::remove(LateFailure::name(&door.inbox, late.message));
+        let cursors = vec![(OWN_SCOPE.to_owned(), gone)];
+        self.accept(Batch { groups: vec![group], cursors, ..Batch::default() }, now).await.map(drop)
+    }
+
+    fn judge(&self, door: &Door, callback: &Callback<'_>, now: i64, due: i64) -> Result<Judged, Taken> {
         let is_ours = |id: &str| id.split_once('/').is_some_and(|(bridge, _)| self.routes.contains_key(&bridge.into()));
         let settings = GateSettings {
             account_id: door.account_id,
@@ -137,15 +261,13 @@ impl Intake {
             send_templates: door.send_templates,
             is_ours: &is_ours,
         };
-        let due = now + door.grace_millis;
-        let group = match gate(callback, &settings) {
-            Verdict::Deliver(message) => self.reply(&door.inbox, &message, now, due),
+        match gate(callback, &settings) {
+            Verdict::Deliver(message) => self.reply(door, &message, now, due).map_err(Taken::Ignored),
             Verdict::Withdrawn { conversation, message, link } => {
                 let message = message_ref(&door.inbox, conversation, message);
-                let place = link.and_then(|link| self.place(&door.inbox, link)).ok_or("no thread of ours");
-                place.map(|(bridge, _, thread)| {
-                    orders::withdraw(message, callback.created_millis, (bridge.clone(), thread), due)
-                })
+                let (bridge, _, thread) = self.place_of(&door.inbox, link)?;
+                let place = (bridge.clone(), thread);
+                Ok(Judged::Work(orders::withdraw(message, callback.created_millis, place, due)))
             }
             Verdict::ConversationStatus {
                 conversation,
@@ -153,30 +275,62 @@ impl Intake {
                 updated_millis,
                 link,
             } => {
-                let place = link.and_then(|link| self.place(&door.inbox, link)).ok_or("no thread of ours");
-                place.map(|(bridge, _, thread)| {
-                    let place = (bridge.clone(), thread);
-                    orders::resolved(&door.inbox, place, conversation.0, (updated_millis, now))
-                })
+                let (bridge, _, thread) = self.place_of(&door.inbox, link)?;
+                let place = (bridge.clone(), thread);
+                Ok(Judged::Work(orders::resolved(&door.inbox, place, conversation.0, (updated_millis, now))))
             }
             // Whoever writes next finds an open conversation by looking, so only the end of one is news.
-            Verdict::ConversationStatus { .. } => Err("the conversation lives"),
+            Verdict::ConversationStatus { .. } => Err(Taken::Ignored("the conversation lives")),
             Verdict::Typing { link, on } => {
                 if let Some((_, route, thread)) = self.place(&door.inbox, link) {
                     // Worthless later: with a full queue it is dropped.
                     drop(route.typing.try_send((thread, on)));
                 }
-                Err("nothing to keep")
+                Err(Taken::Ignored("nothing to keep"))
             }
-            Verdict::Ignored(_) => Err("not for a peer"),
-        };
-        match group {
-            Ok(group) => {
-                let accepted = self.accept(Batch { groups: vec![group], ..Batch::default() }, now).await?;
-                Ok(if accepted == [Accepted::Duplicate] { Taken::Duplicate } else { Taken::Stored })
-            }
-            Err(reason) => Ok(Taken::Ignored(reason)),
+            Verdict::Ignored(Ignored::Failed) => Err(Taken::LookAgain),
+            Verdict::Ignored(_) => Err(Taken::Ignored("not for a peer")),
         }
+    }
+
+    /// Nothing more is sent to the networks of this inbox before that moment, or before [`resume`](Self::resume): an elder
+    /// reply may have been missed.
+    pub async fn pause(&self, inbox: &InboxName, until_millis: i64) {
+        drop(self.feed.send(Feed::Pause { sinks: self.networks_of(inbox), until_millis }).await);
+    }
+
+    /// Nothing more is done for this inbox, and its callbacks are refused with this reason.
+    pub async fn shut(&self, inbox: &InboxName, reason: &str) {
+        lock(&self.shut).insert(inbox.clone(), reason.to_owned());
+        let mut sinks = self.networks_of(inbox);
+        sinks.push(SinkName::inbox(inbox));
+        drop(self.feed.send(Feed::Pause { sinks, until_millis: i64::MAX }).await);
+    }
+
+    /// It goes on; its networks with [`resume`](Self::resume).
+    pub async fn reopen(&self, inbox: &InboxName) {
+        lock(&self.shut).remove(inbox);
+        drop(self.feed.send(Feed::Resume(vec![SinkName::inbox(inbox)])).await);
+    }
+
+    /// The same, where nobody can wait. With a full feed the pump is busy, and nothing is paused.
+    pub fn pause_for(&self, inbox: &InboxName, limit: std::time::Duration) {
+        let until_millis = self.clock.now() + limit.as_millis() as i64;
+        drop(self.feed.try_send(Feed::Pause { sinks: self.networks_of(inbox), until_millis }));
+    }
+
+    pub async fn resume(&self, inbox: &InboxName) {
+        drop(self.feed.send(Feed::Resume(self.networks_of(inbox))).await);
+    }
+
+    fn networks_of(&self, inbox: &InboxName) -> Vec<SinkName> {
+        let fed = self.routes.iter().filter(|(_, route)| route.inbox == *inbox);
+        fed.map(|(bridge, _)| SinkName::bridge(bridge)).collect()
+    }
+
+    /// What agents wrote before this moment is not for us.
+    pub fn born_millis(&self) -> i64 {
+        self.horizon.born_millis
     }
 
     /// Cursors of a bridge.
@@ -227,39 +381,96 @@ impl Intake {
         (route.inbox == *inbox).then(|| (name, route, ThreadId::from(thread)))
     }
 
+    fn place_of(&self, inbox: &InboxName, link: Option<&str>) -> Result<(&BridgeName, &Route, ThreadId), Taken> {
+        link.and_then(|link| self.place(inbox, link)).ok_or(Taken::Ignored("no thread of ours"))
+    }
+
     fn reply(
         &self,
-        inbox: &InboxName,
+        door: &Door,
         outgoing: &PublicOutgoing<'_>,
         now_millis: i64,
         due_millis: i64,
-    ) -> Result<Group, &'static str> {
-        let created_millis = outgoing.created_millis;
+    ) -> Result<Judged, &'static str> {
+        let (created_millis, occasion) = (outgoing.created_millis, outgoing.occasion);
         let age_millis = if created_millis > 0 { now_millis - created_millis } else { 0 };
-        let (new, on_duplicate) = match outgoing.occasion {
-            Occasion::Created => (true, OnDuplicate::Ignore),
-            Occasion::Updated => (false, OnDuplicate::Revive),
-            Occasion::Listed => (false, OnDuplicate::Ignore),
-        };
         if now_millis - age_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
             return Err("written before this gateway began");
         }
-        if age_millis > self.horizon.memory_millis {
+        if age_millis > self.horizon.memory_millis - MEMORY_MARGIN_MILLIS {
             return Err("older than what the store remembers");
         }
-        if !new && age_millis > UPDATE_AGE_MAX_MILLIS {
+        if occasion == Occasion::Updated && age_millis > UPDATE_AGE_MAX_MILLIS {
             return Err("an update of an old message");
         }
-        let message = message_ref(inbox, outgoing.conversation, outgoing.message);
-        let Some((bridge, route, thread)) = outgoing.link.and_then(|link| self.place(inbox, link)) else {
-            return Ok(orders::status(&message, MessageStatus::Failed, Some(NO_ADDRESS), now_millis));
+        let message = message_ref(&door.inbox, outgoing.conversation, outgoing.message);
+        let Some((bridge, route, thread)) = outgoing.link.and_then(|link| self.place(&door.inbox, link)) else {
+            return match (occasion, outgoing.link) {
+                // A list does not always tell whose conversation it is.
+                (Occasion::Listed, None) => Err("the list does not tell whose conversation it is"),
+                // Each Retry is told anew, but what is only seen again is not.
+                (Occasion::Updated, _) => {
+                    Ok(Judged::Work(orders::status(&message, MessageStatus::Failed, Some(NO_ADDRESS), now_millis)))
+                }
+                (Occasion::Created | Occasion::Listed, _) => {
+                    Ok(Judged::Work(orders::failed_once(&message, created_millis, NO_ADDRESS, now_millis)))
+                }
+            };
         };
         let reply = reply_of(outgoing, bridge);
         let agent = reply.agent.clone();
         let parts = route.bridge.parts(&thread, reply);
-        let reply = orders::Reply { message, created_millis, bridge: bridge.clone(), thread, agent, parts };
-        orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")
+        let reply =
+            orders::Reply { message: message.clone(), created_millis, bridge: bridge.clone(), thread, agent, parts };
+        let on_duplicate = match occasion {
+            Occasion::Created | Occasion::Listed => OnDuplicate::Ignore,
+            Occasion::Updated => OnDuplicate::Revive,
+        };
+        let group = orders::reply(reply, due_millis, on_duplicate).ok_or("nothing to show")?;
+        if occasion == Occasion::Listed && age_millis > door.late.after_millis {
+            return Ok(late(door.late.then, group, (&message, created_millis), (age_millis, now_millis)));
+        }
+        Ok(Judged::Work(group))
     }
+}
+
+/// A reply that a sweep found so long after it was written that the person may no longer wait for it.
+fn late(
+    then: WhenLate,
+    group: Group,
+    (message, created_millis): (&MessageRef, i64),
+    (age_millis, now_millis): (i64, i64),
+) -> Judged {
+    let age = age_in_words(age_millis);
+    match then {
+        WhenLate::Hold => {
+            let reason = format!(
+                "not sent, because the gateway saw it {age} after it was written; an operator can still send it"
+            );
+            let told = orders::status(message, MessageStatus::Failed, Some(&reason), now_millis);
+            Judged::Held(Held { group, reason, follow: vec![told] })
+        }
+        WhenLate::Fail => {
+            let reason = format!(
+                "not sent, because the gateway saw it {age} after it was written; write it again if it is still wanted"
+            );
+            Judged::Work(orders::failed_once(message, created_millis, &reason, now_millis))
+        }
+    }
+}
+
+fn age_in_words(millis: i64) -> String {
+    let (minutes, hours) = (millis / 60_000, millis / 3_600_000);
+    match hours {
+        ..=1 => format!("{minutes} minutes"),
+        2..48 => format!("{hours} hours"),
+        _ => format!("{} days", hours / 24),
+    }
+}
+
+/// A thread that panicked left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A pump that has gone away finds them in the store when it comes back.

@@ -83,11 +83,13 @@ pub struct NewEnvelope {
 pub struct Group {
     pub envelopes: Vec<NewEnvelope>,
     pub on_duplicate: OnDuplicate,
+    /// Where this key of the same moment is known, the group comes too late and counts as a duplicate.
+    pub unless: Option<Key>,
 }
 
 impl Group {
     pub fn one(envelope: NewEnvelope) -> Self {
-        Self { envelopes: vec![envelope], on_duplicate: OnDuplicate::Ignore }
+        Self { envelopes: vec![envelope], on_duplicate: OnDuplicate::Ignore, unless: None }
     }
 }
 

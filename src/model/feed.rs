@@ -8,4 +8,11 @@ pub enum Feed {
     Waiting(Vec<Waiting>),
     /// The far side of this sink is back.
     Back(SinkName),
+    /// Nothing of these sinks is begun before that moment, or before [`Resume`](Self::Resume): something that belongs
+    /// before what waits there may still come.
+    Pause {
+        sinks: Vec<SinkName>,
+        until_millis: i64,
+    },
+    Resume(Vec<SinkName>),
 }

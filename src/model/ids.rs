@@ -5,6 +5,9 @@ use std::{fmt, sync::Arc};
 use bridge_api::BridgeName;
 use serde::{Deserialize, Serialize};
 
+/// Scope of the gateway's own cursors; no bridge's name holds a dot.
+pub const OWN_SCOPE: &str = "gateway.own";
+
 /// The configured name of one inbox.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]

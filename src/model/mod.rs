@@ -4,13 +4,17 @@ mod envelope;
 mod feed;
 mod ids;
 mod lane;
+mod late_failure;
 pub mod orders;
 mod session;
+mod witness;
 mod words;
 
 pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
 pub use feed::Feed;
-pub use ids::{EnvelopeId, InboxName, SinkName};
+pub use ids::{EnvelopeId, InboxName, OWN_SCOPE, SinkName};
 pub use lane::{Lane, LaneId, PARTITIONS, PARTS_MAX, rank_of};
+pub use late_failure::LateFailure;
 pub use session::Session;
+pub use witness::{Witness, Witnesses};
 pub use words::plain;

@@ -6,8 +6,8 @@
 use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Target, ThreadId};
 
 use crate::model::{
-    Group, InboxName, Lane, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX, SinkName, plain,
-    rank_of,
+    Group, InboxName, Lane, LateFailure, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX,
+    SinkName, plain, rank_of,
 };
 
 /// The key of a network's event, and its `source_id` in the inbox.
@@ -71,6 +71,20 @@ pub fn inbound(inbox: &InboxName, bridge: &BridgeName, event: Inbound, now_milli
     Some(Group::one(NewEnvelope { key, at_millis, lane, rank, due_millis: now_millis, order }))
 }
 
+/// What is to be remembered of news that an agent's message failed after it was sent.
+pub fn late_failure(group: &Group, now_millis: i64) -> Option<LateFailure> {
+    let told = group.envelopes.first()?;
+    let Order::Status { message, status: MessageStatus::Failed, reason } = &told.order else { return None };
+    Some(LateFailure {
+        conversation: message.conversation,
+        message: message.message,
+        at_millis: told.at_millis,
+        seen_millis: now_millis,
+        reason: reason.clone().unwrap_or_default(),
+        told: told.key.clone(),
+    })
+}
+
 /// The inbox cannot change a message, so what it says now comes as one more, which points to the first.
 fn edited(event: EventId, message: Message) -> Message {
     // What begins a block of Markdown has to stand at the beginning of a line.
@@ -117,7 +131,8 @@ pub fn reply(reply: Reply, due_millis: i64, on_duplicate: OnDuplicate) -> Option
             },
         })
         .collect();
-    (!envelopes.is_empty()).then_some(Group { envelopes, on_duplicate })
+    // Callbacks come in no order: what was taken back before it was heard of is not sent.
+    (!envelopes.is_empty()).then_some(Group { envelopes, on_duplicate, unless: Some(withdraw_key(&message)) })
 }
 
 /// An agent took a message back: said once, after whatever of it was sent.
@@ -130,7 +145,7 @@ pub fn withdraw(
     let lane = Lane::new(SinkName::bridge(&bridge), "out", bridge.as_str(), thread.as_str());
     let part = Part::Withdraw { key: part_key(&message, 0), events: Vec::new() };
     Group::one(NewEnvelope {
-        key: Key::new(format!("{}:{}/withdraw", message.inbox, message.message)),
+        key: withdraw_key(&message),
         at_millis: moment_of(message.message, created_millis),
         lane,
         rank: rank_of(message.message, PARTS_MAX - 1),
@@ -139,21 +154,40 @@ pub fn withdraw(
     })
 }
 
+fn withdraw_key(message: &MessageRef) -> Key {
+    Key::new(format!("{}:{}/withdraw", message.inbox, message.message))
+}
+
 /// What became of an agent's message. Each call is news of its own, so its key holds the moment.
 pub fn status(message: &MessageRef, status: MessageStatus, reason: Option<&str>, now_millis: i64) -> Group {
-    let word = match status {
-        MessageStatus::Delivered => "delivered",
-        MessageStatus::Read => "read",
-        MessageStatus::Failed => "failed",
-    };
     Group::one(NewEnvelope {
-        key: Key::new(format!("{}:{}/{word}@{now_millis}", message.inbox, message.message)),
+        key: status_key(message, status, now_millis),
         at_millis: now_millis,
         lane: status_lane(message),
         rank: 0,
         due_millis: now_millis,
         order: Order::Status { message: message.clone(), status, reason: reason.map(str::to_owned) },
     })
+}
+
+/// The key of a status that became known at this moment.
+pub fn status_key(message: &MessageRef, status: MessageStatus, at_millis: i64) -> Key {
+    let word = match status {
+        MessageStatus::Delivered => "delivered",
+        MessageStatus::Read => "read",
+        MessageStatus::Failed => "failed",
+    };
+    Key::new(format!("{}:{}/{word}@{at_millis}", message.inbox, message.message))
+}
+
+/// That an agent's message was not sent, told once however often the message is seen.
+pub fn failed_once(message: &MessageRef, created_millis: i64, reason: &str, now_millis: i64) -> Group {
+    let mut group = status(message, MessageStatus::Failed, Some(reason), now_millis);
+    for envelope in &mut group.envelopes {
+        envelope.key = Key::new(format!("{}:{}/failed", message.inbox, message.message));
+        envelope.at_millis = moment_of(message.message, created_millis);
+    }
+    group
 }
 
 /// A private note in the thread's conversation.

@@ -17,4 +17,6 @@ pub struct Session {
     pub resolved: bool,
     /// Hash of the name, facts and picture that the contact was last given.
     pub profile: i64,
+    /// Hash of the installation, account and inbox that it leads to. Ids mean nothing anywhere else.
+    pub home: i64,
 }

@@ -52,6 +52,9 @@ struct SinkSlot {
     /// Holds in a row, and when the last one ends.
     strikes: u32,
     held_until_millis: i64,
+    /// The far side asked for quiet until then, which nothing else ends: neither an answer that was under way nor the
+    /// news that it is back.
+    asked_until_millis: i64,
 }
 
 impl Pump {
@@ -152,26 +155,37 @@ impl Pump {
                     self.back(index);
                 }
             }
+            Feed::Pause { sinks, until_millis } => {
+                for sink in sinks {
+                    self.know(&sink);
+                    self.lanes.pause(&sink, until_millis);
+                }
+            }
+            Feed::Resume(sinks) => sinks.iter().for_each(|sink| {
+                self.know(sink);
+                self.lanes.resume(sink);
+            }),
         }
     }
 
     fn push(&mut self, waiting: &Waiting) {
-        let known = self.lanes.find_sink(&waiting.lane.sink).is_some();
-        let name = (!known).then(|| waiting.lane.sink.clone());
+        self.know(&waiting.lane.sink);
         self.lanes.push(waiting);
-        if let Some(name) = name {
-            self.meet(&name);
-        }
     }
 
-    /// Gives a sink that the lanes have just met its limit. One without settings is held for good: its
-    /// envelopes are kept and shown.
-    fn meet(&mut self, name: &SinkName) {
-        let index = self.lanes.find_sink(name).expect("the lanes know a sink that was pushed to");
+    /// Gives a sink that the lanes meet its limit. One without settings is held for good: its envelopes are kept and
+    /// shown.
+    fn know(&mut self, name: &SinkName) {
+        if self.lanes.find_sink(name).is_some() {
+            return;
+        }
+        self.lanes.set_limit(name, 1);
+        let index = self.lanes.find_sink(name).expect("the lanes know a sink with a limit");
         self.by_index.resize_with(index + 1, || None);
         if let Some(sink) = self.sinks.get(name) {
             self.lanes.set_limit(name, sink.limit());
-            self.by_index[index] = Some(SinkSlot { sink: sink.clone(), strikes: 0, held_until_millis: 0 });
+            self.by_index[index] =
+                Some(SinkSlot { sink: sink.clone(), strikes: 0, held_until_millis: 0, asked_until_millis: 0 });
         } else {
             tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
             self.lanes.hold(index, i64::MAX);
@@ -245,10 +259,13 @@ impl Pump {
     }
 
     fn back(&mut self, index: usize) {
+        let now = self.clock.now();
         let Some(slot) = self.by_index.get_mut(index).and_then(Option::as_mut) else { return };
-        slot.strikes = 0;
-        if self.lanes.release(index) {
-            slot.sink.held(None);
+        if slot.asked_until_millis <= now {
+            slot.strikes = 0;
+            if self.lanes.release(index) {
+                slot.sink.held(None);
+            }
         }
         let limit = slot.sink.limit();
         let name = self.lanes.sink_name(index).clone();

@@ -232,6 +232,31 @@ async fn attempts_that_fail_together_are_one_strike() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pause_that_was_asked_for_is_kept_whatever_else_is_heard() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    // In either order: what was under way ends well beside the one that met the limit.
+    for (round, limited) in [0, 1].into_iter().enumerate() {
+        let round = round as i64;
+        for place in 0..2 {
+            let pause = Fault::down_for(Duration::from_secs(2), "too many requests");
+            rig.network.will(if place == limited { Err(pause) } else { Ok(()) });
+            rig.reply_to(&format!("a:{place}"), 10 * round + place + 1, 1).await;
+        }
+        let before = rig.network.log().len();
+        assert_eq!(rig.pump.step().await.unwrap(), 2);
+        rig.pump.fed(Feed::Back(SinkName::bridge(&BridgeName::from("libera"))));
+        let asked = rig.clock.now();
+        assert_eq!(rig.pump.step().await.unwrap(), 0);
+        assert_eq!(rig.network.log().len(), before + 2);
+        assert!(rig.pump.lanes.next_due().unwrap() >= asked + 2_000);
+        rig.settle().await;
+        assert_eq!(rig.network.log().len(), before + 3);
+        let history = rig.store.history(&Key::from(format!("support:{}/1/0", 10 * round + limited + 1))).await;
+        assert_eq!(history.unwrap().unwrap().attempts.len(), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn where_nobody_can_say_there_is_one_repeat_and_then_the_agent_is_told() {
     let mut rig = Rig::new(Resend::Risky).await;
     for _ in 0..2 {

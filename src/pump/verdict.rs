@@ -100,7 +100,7 @@ impl Pump {
         self.lanes.remove(taken.lane, &also);
         self.lanes.finish(taken);
         let follow = self.slot(taken.sink).sink.buried(&envelope, &reason, now_millis);
-        Settled::Dead { reason, also, follow }
+        Settled::Dead { at_millis: now_millis, reason, also, follow }
     }
 
     /// Attempts that were under way together fail together: they are one strike, not many.
@@ -117,8 +117,9 @@ impl Pump {
             slot.strikes += 1;
         }
         if let Some(after) = after_millis {
-            slot.held_until_millis = slot.held_until_millis.max(now_millis + after);
+            slot.asked_until_millis = slot.asked_until_millis.max(now_millis + after);
         }
+        slot.held_until_millis = slot.held_until_millis.max(slot.asked_until_millis);
         slot.sink.held(Some(reason));
         self.lanes.hold(sink, slot.held_until_millis);
     }
@@ -135,7 +136,8 @@ impl Pump {
 /// The ranks of the parts that follow this one in its message.
 fn later_ranks(order: &Order, rank: i64) -> Option<std::ops::RangeInclusive<i64>> {
     let parts = PARTS_MAX as i64;
-    matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 1)
+    // The last place of a message is its withdrawal's, which is needed all the more.
+    matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 2)
 }
 
 fn words(grave: Grave, fault: &Fault) -> String {

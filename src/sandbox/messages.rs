@@ -261,7 +261,7 @@ impl Desk {
             Some(error) => message.content_attributes.insert("external_error".to_owned(), json!(error)),
             None => message.content_attributes.remove("external_error"),
         };
-        self.events.push(Event::MessageUpdated { conversation: display, message: id });
+        self.message_changed(display, id);
     }
 
     /// Leaves a tombstone; the row stays.
@@ -279,7 +279,7 @@ impl Desk {
         for attachment in std::mem::take(&mut message.attachments) {
             self.blobs.remove(&attachment.blob);
         }
-        self.events.push(Event::MessageUpdated { conversation: display, message: id });
+        self.message_changed(display, id);
         Ok(())
     }
 
@@ -298,8 +298,26 @@ impl Desk {
             message.content_attributes.clear();
             message.updated_ms = now_ms;
         }
-        self.events.push(Event::MessageUpdated { conversation: display, message: id });
+        self.message_changed(display, id);
         Ok(())
+    }
+
+    /// An agent has a message translated, which changes nothing that anybody else may see.
+    pub(super) fn translate_message(&mut self, display: u64, id: u64) -> Result<(), Refusal> {
+        self.message_in(display, id)?;
+        let message = self.message_mut(id).ok_or(Refusal::Missing)?;
+        message.content_attributes.insert("translations".to_owned(), json!({ "de": "…" }));
+        self.message_changed(display, id);
+        Ok(())
+    }
+
+    /// Whatever changes in a message moves its conversation too (Chatwoot: `touch: true`).
+    fn message_changed(&mut self, display: u64, id: u64) {
+        let now_ms = self.now_ms;
+        if let Ok(conversation) = self.conversation_mut(display) {
+            conversation.updated_ms = now_ms;
+        }
+        self.events.push(Event::MessageUpdated { conversation: display, message: id });
     }
 
     pub(super) fn message_in(&self, display: u64, id: u64) -> Result<&Message, Refusal> {

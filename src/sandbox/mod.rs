@@ -370,6 +370,11 @@ impl Sandbox {
         self.shared.change(|desk| desk.retry_message(conversation, message)).map_err(Refused)
     }
 
+    /// The agent has a message translated: an update that orders nothing.
+    pub fn translate(&self, conversation: u64, message: u64) -> Result<(), Refused> {
+        self.shared.change(|desk| desk.translate_message(conversation, message)).map_err(Refused)
+    }
+
     /// The agent deletes a message.
     pub fn delete_message(&self, conversation: u64, message: u64) -> Result<(), Refused> {
         self.shared.change(|desk| desk.delete_message(conversation, message)).map_err(Refused)

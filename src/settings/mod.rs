@@ -151,6 +151,21 @@ pub struct Inbox {
     #[serde(default = "defaults::callback_grace_millis")]
     #[schemars(range(min = 0, max = 10000))]
     pub callback_grace_millis: u64,
+    /// How often the inbox is asked for replies whose callback did not come.
+    #[serde(default = "defaults::sweep_seconds")]
+    #[schemars(range(min = 5, max = 86400))]
+    pub sweep_seconds: u64,
+    /// How many requests a minute that may take.
+    #[serde(default = "defaults::sweep_requests_per_minute")]
+    #[schemars(range(min = 1, max = 60000))]
+    pub sweep_requests_per_minute: u32,
+    /// What becomes of a reply that is found too late.
+    #[serde(default)]
+    pub late_reply: LateReply,
+    /// How long after it was written a reply that is found is too late.
+    #[serde(default = "defaults::late_reply_seconds")]
+    #[schemars(range(min = 60, max = 31_536_000))]
+    pub late_reply_seconds: u64,
     /// How large a file from a network may be, and all files of one message together.
     #[serde(default = "defaults::attachment_bytes_max")]
     #[schemars(range(min = 0, max = 1_073_741_824))]
@@ -170,10 +185,31 @@ mod defaults {
     pub(super) fn callback_grace_millis() -> u64 {
         250
     }
+    pub(super) fn sweep_seconds() -> u64 {
+        60
+    }
+    /// A fifth of what Chatwoot takes from one address.
+    pub(super) fn sweep_requests_per_minute() -> u32 {
+        600
+    }
+    pub(super) fn late_reply_seconds() -> u64 {
+        24 * 3600
+    }
     /// Chatwoot's usual limit.
     pub(super) fn attachment_bytes_max() -> u64 {
         40 << 20
     }
+}
+
+/// What becomes of a reply that was found long after it was written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LateReply {
+    /// It is kept for an operator to send, and the agent is told.
+    #[default]
+    Hold,
+    /// The agent is told.
+    Fail,
 }
 
 /// One bridge: what the gateway must know of it, and the bridge itself, made but not started.

@@ -3,7 +3,7 @@
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicI64, Ordering},
     },
     time::Duration,
@@ -28,7 +28,9 @@ use crate::{
         NewMessage, Posted,
     },
     clock::Clock,
-    model::{Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, orders},
+    model::{
+        Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, Witness, Witnesses, orders,
+    },
     policy::{Rules, WhenInDoubt},
     sessions::{Ensured, Sessions},
     store::{EnvelopeState, Store},
@@ -69,6 +71,7 @@ pub struct InboxSink {
     parts: InboxSinkParts,
     /// The highest message id that we have seen: whatever an attempt makes is above it.
     newest: AtomicI64,
+    witnesses: Mutex<Witnesses>,
 }
 
 impl std::ops::Deref for InboxSink {
@@ -81,7 +84,7 @@ impl std::ops::Deref for InboxSink {
 
 impl InboxSink {
     pub fn new(parts: InboxSinkParts) -> Self {
-        Self { parts, newest: AtomicI64::new(0) }
+        Self { parts, newest: AtomicI64::new(0), witnesses: Mutex::default() }
     }
 
     /// A message with this id exists.
@@ -91,6 +94,11 @@ impl InboxSink {
 
     fn fault(&self, fault: CallFault) -> Fault {
         fault.into_fault(self.clock.of_day())
+    }
+
+    /// What this process posted last.
+    pub fn witnesses(&self) -> Witnesses {
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     async fn post(
@@ -147,9 +155,12 @@ impl InboxSink {
                 }
                 Err(CallFault::Doubtful { call, reason }) => {
                     let reason = broke.get().map_or(reason, |why| format!("a file broke off on its way: {why}"));
-                    return self.posted(bridge, thread, Err(CallFault::Doubtful { call, reason })).await;
+                    let doubtful = Err(CallFault::Doubtful { call, reason });
+                    return self.posted((bridge, thread), conversation.0, envelope.key.as_str(), doubtful).await;
                 }
-                posted => return self.posted(bridge, thread, posted).await,
+                posted => {
+                    return self.posted((bridge, thread), conversation.0, envelope.key.as_str(), posted).await;
+                }
             }
         }
         self.create(bridge, thread, session.conversation, &new(&lines)).await
@@ -238,26 +249,32 @@ impl InboxSink {
         new: &NewMessage,
     ) -> Result<Done, Fault> {
         let posted = self.client.post_message(ConversationId(conversation), new).await;
-        self.posted(bridge, thread, posted).await
+        self.posted((bridge, thread), conversation, &new.source_id, posted).await
     }
 
     async fn posted(
         &self,
-        bridge: &BridgeName,
-        thread: &ThreadId,
+        (bridge, thread): (&BridgeName, &ThreadId),
+        conversation: i64,
+        source_id: &str,
         posted: Result<Posted, CallFault>,
     ) -> Result<Done, Fault> {
         match posted {
-            Ok(posted) => {
-                self.saw(posted.id.0);
-                Ok(Done { result: Some(posted.id.to_string()), follow: Vec::new() })
-            }
+            Ok(posted) => Ok(self.stands(conversation, posted.id, source_id)),
             Err(fault @ CallFault::NotFound { .. }) => {
                 self.sessions.forget(bridge, thread).await?;
                 Err(self.fault(fault))
             }
             Err(fault) => Err(self.fault(fault)),
         }
+    }
+
+    /// A message of ours stands in the inbox.
+    fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
+        self.saw(id.0);
+        let witness = Witness { conversation, message: id.0, source_id: source_id.to_owned() };
+        self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).add(witness);
+        Done { result: Some(format!("{conversation}/{id}")), follow: Vec::new() }
     }
 
     async fn status(&self, message: &MessageRef, status: MessageStatus, reason: Option<&str>) -> Result<Done, Fault> {
@@ -274,19 +291,45 @@ impl InboxSink {
         }
     }
 
-    /// The inbox knows the message by the id that its post answered with.
+    /// The inbox knows the message by the ids that its post answered with, as long as it is that inbox: so what would be
+    /// deleted is looked at first.
     async fn withdraw(&self, bridge: &BridgeName, thread: &ThreadId, event: &EventId) -> Result<Done, Fault> {
-        let history =
-            self.store.history(&orders::event_key(bridge, event)).await.map_err(|e| Fault::retry(e.to_string()))?;
-        let Some(EnvelopeState::Done { result: Some(id), .. }) = history.map(|h| h.state) else {
+        let key = orders::event_key(bridge, event);
+        let history = self.store.history(&key).await.map_err(|e| Fault::retry(e.to_string()))?;
+        let Some(EnvelopeState::Done { result: Some(result), .. }) = history.map(|h| h.state) else {
             return Ok(Done::default());
         };
-        let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-        let (Some(session), Ok(id)) = (session, id.parse()) else { return Ok(Done::default()) };
-        match self.client.delete_message(ConversationId(session.conversation), MessageId(id)).await {
+        let Some((conversation, id)) = self.standing_at(bridge, thread, &result).await? else {
+            return Ok(Done::default());
+        };
+        let rows = match self.client.messages_after(conversation, MessageId(id.0 - 1)).await {
+            Err(CallFault::NotFound { .. }) => return Ok(Done::default()),
+            rows => rows.map_err(|fault| self.fault(fault))?,
+        };
+        if !rows.iter().any(|row| row.id == id && row.source_id.as_deref() == Some(key.as_str())) {
+            return Ok(Done::default());
+        }
+        match self.client.delete_message(conversation, id).await {
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
             Err(fault) => Err(self.fault(fault)),
         }
+    }
+
+    /// The conversation and the message that a post ended as. Older records name the message alone.
+    async fn standing_at(
+        &self,
+        bridge: &BridgeName,
+        thread: &ThreadId,
+        result: &str,
+    ) -> Result<Option<(ConversationId, MessageId)>, Fault> {
+        let (conversation, id) = match result.split_once('/') {
+            Some((conversation, id)) => (conversation.parse().ok(), id),
+            None => {
+                let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
+                (session.map(|session| session.conversation), result)
+            }
+        };
+        Ok(conversation.map(ConversationId).zip(id.parse().ok().map(MessageId)))
     }
 
     /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
@@ -312,8 +355,7 @@ impl InboxSink {
                 Err(fault) => return Err(self.fault(fault)),
             };
             if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
-                self.saw(row.id.0);
-                return Ok(Some(Done { result: Some(row.id.to_string()), follow: Vec::new() }));
+                return Ok(Some(self.stands(conversation, row.id, key.as_str())));
             }
             match rows.last() {
                 Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id.0,

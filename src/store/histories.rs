@@ -2,10 +2,10 @@
 //! model does.
 
 use bridge_api::{Cursor, Key};
-use proptest::{collection::vec, prelude::*};
+use proptest::{collection::vec, option, prelude::*};
 
 use super::{
-    Accepted, Batch, Begin, DeadLetter, Depth, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
+    Accepted, Batch, Begin, DeadLetter, Depth, Held, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
     SqliteStore, Store, StoreError, Turn, Turned,
     suite::{NOW, key, new, sink},
 };
@@ -17,7 +17,7 @@ const PARTS: usize = 3;
 
 #[derive(Clone, Debug)]
 enum Step {
-    Accept(Vec<Group>, Vec<(String, Cursor)>),
+    Accept(Vec<Group>, Vec<Held>, Vec<(String, Cursor)>),
     Lease,
     Release,
     Turn(Turn),
@@ -60,7 +60,12 @@ fn names() -> impl Iterator<Item = String> {
 }
 
 prop_compose! {
-    fn groups()(lane in 0..LANES, message in 0..MESSAGES, from in 0..PARTS, count in 0..=PARTS, revive: bool) -> Group {
+    fn groups()(
+        (lane, message) in (0..LANES, 0..MESSAGES),
+        (from, count) in (0..PARTS, 0..=PARTS),
+        revive: bool,
+        unless in option::weighted(0.3, 0..PARTS),
+    ) -> Group {
         let parts = (from..PARTS).take(count).map(|part| {
             let mut envelope = new(&name(lane, message, part), &format!("lane {lane}"), part);
             envelope.at_millis = NOW + 10 * message as i64;
@@ -68,8 +73,14 @@ prop_compose! {
             envelope.lane.sink = sink(if lane == 0 { "support" } else { "billing" });
             envelope
         });
-        Group { envelopes: parts.collect(), on_duplicate: if revive { OnDuplicate::Revive } else { OnDuplicate::Ignore } }
+        let on_duplicate = if revive { OnDuplicate::Revive } else { OnDuplicate::Ignore };
+        let unless = unless.map(|part| key(&name(lane, message, part)));
+        Group { envelopes: parts.collect(), on_duplicate, unless }
     }
+}
+
+fn held() -> impl Strategy<Value = Held> {
+    (groups(), vec(groups(), 0..2)).prop_map(|(group, follow)| Held { group, reason: "late".into(), follow })
 }
 
 fn ids() -> impl Strategy<Value = EnvelopeId> {
@@ -91,7 +102,8 @@ fn outcomes() -> impl Strategy<Value = Settled> {
             reason: format!("busy {later}")
         }),
         (0_i64..100).prop_map(|later| Settled::Doubt { due_millis: NOW + later, reason: format!("cut {later}") }),
-        (vec(ids(), 0..3), vec(groups(), 0..2)).prop_map(|(also, follow)| Settled::Dead {
+        (0_i64..100, vec(ids(), 0..3), vec(groups(), 0..2)).prop_map(|(later, also, follow)| Settled::Dead {
+            at_millis: NOW + later,
             reason: "no".into(),
             also,
             follow
@@ -113,7 +125,8 @@ fn cursors() -> impl Strategy<Value = Vec<(String, Cursor)>> {
 
 fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (vec(groups(), 0..4), cursors()).prop_map(|(groups, cursors)| Step::Accept(groups, cursors)),
+        4 => (vec(groups(), 0..4), vec(held(), 0..2), cursors())
+            .prop_map(|(groups, held, cursors)| Step::Accept(groups, held, cursors)),
         8 => turns().prop_map(Step::Turn),
         2 => Just(Step::Lease),
         1 => Just(Step::Release),
@@ -126,8 +139,8 @@ fn steps() -> impl Strategy<Value = Step> {
 
 async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> Answer {
     match step {
-        Step::Accept(groups, cursors) => {
-            Answer::Accepted(store.accept(Batch { groups, cursors, ..Batch::default() }, now_millis).await)
+        Step::Accept(groups, held, cursors) => {
+            Answer::Accepted(store.accept(Batch { groups, held, cursors, ..Batch::default() }, now_millis).await)
         }
         Step::Lease => Answer::Leased(store.lease("tests", now_millis).await),
         Step::Release => Answer::Unit(store.release(lease).await),

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
-    History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
+    Held, History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
 };
 use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
 
@@ -66,7 +66,9 @@ impl Store for MemoryStore {
         for Blob { id, bytes, held_by } in batch.blobs {
             model.blobs.insert(id.0, (bytes, held_by));
         }
-        Ok(batch.groups.into_iter().map(|group| model.accept(group, now_millis)).collect())
+        let mut accepted: Vec<_> = batch.groups.into_iter().map(|group| model.accept(group, now_millis)).collect();
+        accepted.extend(batch.held.into_iter().map(|held| model.hold_back(held, now_millis)));
+        Ok(accepted)
     }
 
     async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
@@ -210,6 +212,9 @@ impl Model {
 
     fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
         let Some(first) = group.envelopes.first() else { return Accepted::Duplicate };
+        if group.unless.is_some_and(|key| self.known.contains_key(&(first.at_millis, key))) {
+            return Accepted::Duplicate;
+        }
         if self.known.contains_key(&(first.at_millis, first.key.clone())) {
             return match group.on_duplicate {
                 OnDuplicate::Ignore => Accepted::Duplicate,
@@ -224,6 +229,17 @@ impl Model {
             };
         }
         Accepted::New(group.envelopes.into_iter().map(|new| self.insert(new, now_millis)).collect())
+    }
+
+    fn hold_back(&mut self, held: Held, now_millis: i64) -> Accepted {
+        let group = Group { on_duplicate: OnDuplicate::Ignore, ..held.group };
+        let Accepted::New(letters) = self.accept(group, now_millis) else { return Accepted::Duplicate };
+        for letter in letters {
+            let row = self.rows.get_mut(&letter.id).expect("it was just accepted");
+            row.state = EnvelopeState::Dead { at_millis: now_millis, reason: held.reason.clone() };
+        }
+        let follow = held.follow.into_iter().flat_map(|group| self.accept(group, now_millis).into_waiting());
+        Accepted::New(follow.collect())
     }
 
     fn insert(&mut self, new: NewEnvelope, now_millis: i64) -> Waiting {
@@ -259,11 +275,11 @@ impl Model {
                 row.state = EnvelopeState::Waiting { due_millis };
                 Vec::new()
             }
-            Settled::Dead { reason, also, follow } => {
+            Settled::Dead { at_millis, reason, also, follow } => {
                 for id in std::iter::once(settle.id).chain(also) {
                     if let Some(row) = self.rows.get_mut(&id).filter(|row| row.lives()) {
-                        row.end("dead", Some(reason.clone()), now_millis);
-                        row.state = EnvelopeState::Dead { at_millis: now_millis, reason: reason.clone() };
+                        row.end("dead", Some(reason.clone()), at_millis);
+                        row.state = EnvelopeState::Dead { at_millis, reason: reason.clone() };
                     }
                 }
                 follow

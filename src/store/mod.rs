@@ -26,7 +26,7 @@ const HOUR_MILLIS: i64 = 3_600_000;
 /// sync of the disk. Time is passed in, in Unix milliseconds.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Keeps all of the batch or nothing.
+    /// Keeps all of the batch or nothing. The answer speaks of the groups and, behind them, of those that are held.
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError>;
 
     /// Takes the partitions that this process may work on. An older lease of any owner on them ends:
@@ -83,6 +83,17 @@ pub struct Batch {
     /// With their scope: a bridge's name, or one of ours.
     pub cursors: Vec<(String, Cursor)>,
     pub blobs: Vec<Blob>,
+    /// Kept, and not worked on: dead letters from the beginning, for somebody to decide about.
+    pub held: Vec<Held>,
+}
+
+/// What is kept as a dead letter at once.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    pub group: Group,
+    pub reason: String,
+    /// Orders that it causes when it is new.
+    pub follow: Vec<Group>,
 }
 
 /// Something small to keep.
@@ -102,7 +113,7 @@ pub trait Fill: Send + Sync {
     async fn finish(self: Box<Self>, cursors: Vec<(String, Cursor)>) -> Result<(), StoreError>;
 }
 
-/// What became of one group, in the order of the batch.
+/// What became of one group, in the order of the batch. For one that is held, what waits is what it causes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Accepted {
     New(Vec<Waiting>),
@@ -154,8 +165,8 @@ pub enum Settled {
     Again { due_millis: i64, spent: bool, reason: String },
     /// May be done: stays open, to be probed then.
     Doubt { due_millis: i64, reason: String },
-    /// Given up: a dead letter, and with it the later parts of the same message, as far as they live.
-    Dead { reason: String, also: Vec<EnvelopeId>, follow: Vec<Group> },
+    /// Given up at that moment: a dead letter, and with it the later parts of the same message, as far as they live.
+    Dead { at_millis: i64, reason: String, also: Vec<EnvelopeId>, follow: Vec<Group> },
 }
 
 /// Begins an attempt, which is written down with `mark` before it starts. An envelope with an open

@@ -14,7 +14,7 @@ use deskbridge::{
     clock::{Clock, now_millis},
     gateway::SESSIONS_MAX,
     model::{Group, InboxName, Lane, NewEnvelope, Order, Session, SinkName},
-    sessions::Sessions,
+    sessions::{Sessions, home_of},
     store::{Batch, Place, SqliteStore, Store},
 };
 
@@ -114,6 +114,7 @@ fn session(number: usize) -> Session {
         conversation: number as i64 + 1,
         resolved: false,
         profile: 0,
+        home: home_of(&plan::client(plan::nobody()), 0),
     }
 }
 
@@ -158,7 +159,7 @@ async fn cache(folder: &Path, cached: usize) {
         before = slices::resident_kib(me);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let sessions = Sessions::new(store.clone(), Arc::new(plan::client(plan::nobody())), Clock::system(), SESSIONS_MAX);
+    let sessions = Sessions::new(store.clone(), Arc::new(plan::client(plan::nobody())), Clock::system(), (SESSIONS_MAX, 0));
     for number in 0..cached {
         let known = sessions.known(&"net".into(), &thread(number).into()).await.expect("the store works");
         assert!(known.is_some(), "session {number} was saved");

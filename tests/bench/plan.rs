@@ -11,7 +11,7 @@ use bridge_api::{Bridge, BridgeName, Kind, Secret};
 use bridge_irc::Irc;
 use deskbridge::{
     chatwoot::{AccountId, Client, ClientSettings, InboxId},
-    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
+    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan},
     model::InboxName,
     policy::WhenInDoubt,
     store::{Place, SqliteStore, Store},
@@ -58,6 +58,9 @@ pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Br
         send_templates: true,
         settle: Duration::from_secs(20),
         callback_grace: Duration::from_millis(250),
+        sweep_every: Duration::from_secs(60),
+        sweep_requests_per_minute: 600,
+        late: Late::default(),
         attachment_bytes_max: 40 << 20,
     };
     let name = InboxName::new("support");

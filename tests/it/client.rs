@@ -101,7 +101,7 @@ async fn a_conversation_is_opened_posted_to_listed_and_resolved() {
     assert_eq!(client.messages_after(conversation.id, rows[1].id).await.unwrap().len(), 0);
 
     client.set_message_status(conversation.id, posted.id, MessageStatus::Failed, Some("no such nick")).await.unwrap();
-    assert_eq!(client.messages_latest(conversation.id).await.unwrap()[0].status, MessageStatus::Failed);
+    assert_eq!(client.messages_before(conversation.id, None).await.unwrap()[0].status, MessageStatus::Failed);
     client.delete_message(conversation.id, posted.id).await.unwrap();
     client.typing(conversation.id, true).await.unwrap();
     client.toggle_status(conversation.id, ConversationStatus::Resolved).await.unwrap();
@@ -225,7 +225,8 @@ async fn of_all_that_is_called_back_only_the_reply_passes_the_gate() {
     assert_eq!(delivered, [(reply, Occasion::Created, "Hi **Ada**".to_owned())]);
     assert!(heard.iter().any(|(_, body)| String::from_utf8_lossy(body).contains("canary in a note")), "the note came");
 
-    let row = client.messages_latest(conversation.id).await.unwrap().into_iter().find(|row| row.id == reply).unwrap();
+    let row =
+        client.messages_before(conversation.id, None).await.unwrap().into_iter().find(|row| row.id == reply).unwrap();
     let swept = callback::listed(account_id, &conversation, &row);
     let verdict = callback::gate(&swept, &gate);
     assert!(matches!(&verdict, Verdict::Deliver(out) if out.occasion == Occasion::Listed), "{verdict:?}");

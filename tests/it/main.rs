@@ -15,5 +15,6 @@ mod post;
 mod sandbox;
 mod settings;
 mod signs;
+mod sweep;
 mod typing;
 mod world;

@@ -17,7 +17,7 @@ use bridge_api::{
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     clock,
-    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
+    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan},
     model::InboxName,
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings},
@@ -163,7 +163,13 @@ pub(crate) struct World {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) gateway: Gateway,
     data: tempfile::TempDir,
+    adjust: Adjust,
+    /// Behind `store` from the beginning; it outlives the gateways.
+    memory: MemoryStore,
 }
+
+/// Changes what the settings of the inbox are.
+pub(crate) type Adjust = fn(&mut InboxPlan);
 
 impl World {
     pub(crate) async fn new() -> Self {
@@ -171,18 +177,64 @@ impl World {
     }
 
     pub(crate) async fn with(settings: SandboxSettings) -> Self {
+        Self::adjusted(settings, |_| {}).await
+    }
+
+    pub(crate) async fn adjusted(settings: SandboxSettings, adjust: Adjust) -> Self {
         let settings = SandboxSettings { callback_secret: Some(SECRET.into()), ..settings };
         let sandbox = Sandbox::start(settings).await.unwrap();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let memory = MemoryStore::default();
+        let store: Arc<dyn Store> = Arc::new(memory.clone());
         let data = tempfile::tempdir().unwrap();
-        let (network, gateway) = start(&sandbox, &store, data.path()).await;
-        Self { sandbox, network, store, gateway, data }
+        let (network, gateway) = start(&sandbox, &store, data.path(), adjust).await;
+        Self { sandbox, network, store, gateway, data, adjust, memory }
+    }
+
+    /// The gateway ends, and something happens before the next one starts on the same store.
+    pub(crate) async fn away(self, meanwhile: impl FnOnce(&Sandbox)) -> Self {
+        self.gateway.stop().await;
+        meanwhile(&self.sandbox);
+        self.memory.allow();
+        self.sandbox.until_callbacks_are_done().await;
+        let (network, gateway) = start(&self.sandbox, &self.store, self.data.path(), self.adjust).await;
+        Self { network, gateway, ..self }
+    }
+
+    /// Something is done to the store while no gateway runs.
+    pub(crate) async fn between(self, done: impl AsyncFnOnce(&dyn Store)) -> Self {
+        self.gateway.stop().await;
+        self.memory.allow();
+        done(&*self.store).await;
+        let (network, gateway) = start(&self.sandbox, &self.store, self.data.path(), self.adjust).await;
+        Self { network, gateway, ..self }
+    }
+
+    /// The inbox is replaced: behind its address stands another installation, in which others have talked already.
+    pub(crate) async fn moved(self, peer: &str) -> Self {
+        self.gateway.stop().await;
+        self.memory.allow();
+        let listen = self.sandbox.address();
+        self.sandbox.stop().await;
+        let settings = SandboxSettings { callback_secret: Some(SECRET.into()), listen, ..SandboxSettings::default() };
+        let sandbox = Sandbox::start(settings).await.unwrap();
+        let others: Arc<dyn Store> = Arc::new(MemoryStore::default());
+        let (network, gateway) = start(&sandbox, &others, self.data.path(), |_| {}).await;
+        for n in 0..9 {
+            let host = network.host().await;
+            host.accept(vec![message(peer, &format!("{peer}-{n}"), "mine")], Vec::new()).await.unwrap();
+        }
+        while others.depth().await.unwrap().waiting > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        gateway.stop().await;
+        let (network, gateway) = start(&sandbox, &self.store, self.data.path(), self.adjust).await;
+        Self { sandbox, network, gateway, ..self }
     }
 
     /// Stops the gateway and starts another on this store.
     pub(crate) async fn restart_on(self, store: Arc<dyn Store>) -> Self {
         self.gateway.stop().await;
-        let (network, gateway) = start(&self.sandbox, &store, self.data.path()).await;
+        let (network, gateway) = start(&self.sandbox, &store, self.data.path(), self.adjust).await;
         Self { network, store, gateway, ..self }
     }
 
@@ -262,9 +314,14 @@ impl World {
     }
 }
 
-async fn start(sandbox: &Sandbox, store: &Arc<dyn Store>, data_dir: &std::path::Path) -> (Arc<Played>, Gateway) {
+async fn start(
+    sandbox: &Sandbox,
+    store: &Arc<dyn Store>,
+    data_dir: &std::path::Path,
+    adjust: Adjust,
+) -> (Arc<Played>, Gateway) {
     let network = Played::new();
-    let gateway = gateway(sandbox, store, data_dir, network.clone()).await;
+    let gateway = adjusted_gateway(sandbox, store, data_dir, (network.clone(), adjust)).await;
     (network, gateway)
 }
 
@@ -275,9 +332,18 @@ pub(crate) async fn gateway(
     data_dir: &std::path::Path,
     network: Arc<dyn Bridge>,
 ) -> Gateway {
+    adjusted_gateway(sandbox, store, data_dir, (network, |_| {})).await
+}
+
+async fn adjusted_gateway(
+    sandbox: &Sandbox,
+    store: &Arc<dyn Store>,
+    data_dir: &std::path::Path,
+    (network, adjust): (Arc<dyn Bridge>, Adjust),
+) -> Gateway {
     let url = sandbox.url().parse().unwrap();
     let (account, inbox) = (AccountId(sandbox.account_id() as i64), InboxId(sandbox.inbox_id() as i64));
-    let plan = Plan {
+    let mut plan = Plan {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.to_owned(),
         admin_token: Some(Secret::new("admin")),
@@ -291,6 +357,9 @@ pub(crate) async fn gateway(
             send_templates: true,
             settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
+            sweep_every: Duration::from_secs(60),
+            sweep_requests_per_minute: 600,
+            late: Late::default(),
             attachment_bytes_max: 40 << 20,
         }],
         bridges: vec![BridgePlan {
@@ -300,6 +369,7 @@ pub(crate) async fn gateway(
             bridge: network,
         }],
     };
+    plan.inboxes.iter_mut().for_each(adjust);
     let gateway = Gateway::start(plan, store.clone()).await.unwrap();
     sandbox.set_callback_url(format!("http://{}/callbacks/support", gateway.address()));
     gateway

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     canary,
-    inbox::{Habits, Kind},
+    inbox::Kind,
     oracle::Oracle,
     script::Script,
     weather::{Strike, Weather, lock},
@@ -28,8 +28,7 @@ struct Count {
 
 async fn chaos(messages: u64, withheld: u32) -> (Count, Vec<String>, u64) {
     let rates = [(Strike::CallbackRepeated, 1000), (Strike::CallbackWithheld, withheld)];
-    let habits = Habits { withholds: withheld > 0, ..Habits::default() };
-    let world = World::new(Weather::only(7, &rates), Broken { inbox: habits, ..Broken::default() });
+    let world = World::new(Weather::only(7, &rates), Broken::default());
     let (tell, orders) = mpsc::channel(1);
     let lives = world.weather.tasks.spawn(world.clone().run(orders));
     Script::new(world.clone(), tell.clone()).everybody_writes().await;
@@ -90,4 +89,15 @@ fn callbacks_that_come_three_times_and_in_no_order_lose_double_and_disorder_noth
     println!("{messages} messages in {:.1} s: {count:?}", begun.elapsed().as_secs_f64());
     assert_eq!(violations, Vec::<String>::new());
     assert_eq!(count, Count { reached: messages, doubled: 0, disordered: 0 });
+}
+
+#[test]
+fn callbacks_of_which_one_in_ten_never_comes_lose_and_double_nothing() {
+    let messages = crate::number("DESKBRIDGE_SIM_MESSAGES").unwrap_or(MESSAGES);
+    let begun = std::time::Instant::now();
+    let (count, violations, withheld) = run(messages, 100);
+    println!("{messages} messages, {withheld} withheld, in {:.1} s: {count:?}", begun.elapsed().as_secs_f64());
+    assert_eq!(violations, Vec::<String>::new());
+    assert!(withheld > messages / 20, "too few were withheld to prove anything");
+    assert_eq!((count.reached, count.doubled), (messages, 0));
 }

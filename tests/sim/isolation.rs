@@ -19,7 +19,7 @@ use bridge_api::{
 use deskbridge::{
     chatwoot::{AccountId, InboxId, callback::parse},
     clock::Clock,
-    intake::{Door, Horizon, Intake, Route},
+    intake::{Door, Horizon, Intake, Late, Route},
     lanes::{Lanes, Taken},
     model::{Envelope, Feed, InboxName, Order, SinkName},
     pump,
@@ -110,7 +110,7 @@ impl Model {
         let horizon = Horizon { born_millis: 0, memory_millis: i64::MAX };
         let intake = Intake::new(store.clone(), tell, clock, TaskTracker::new(), routes, horizon);
         let (account_id, inbox_id) = (AccountId(callback::ACCOUNT), InboxId(callback::INBOX));
-        let door = Door { inbox, account_id, inbox_id, send_templates: false, grace_millis: 0 };
+        let door = Door { inbox, account_id, inbox_id, send_templates: false, grace_millis: 0, late: Late::default() };
         let lease = at_once(store.lease("model", 0)).unwrap();
         Self {
             rng: fastrand::Rng::with_seed(seed),
@@ -298,7 +298,8 @@ impl Model {
             }
             1 => {
                 self.lanes.finish(taken);
-                Settled::Dead { reason: "nobody of this name".into(), also: Vec::new(), follow: Vec::new() }
+                let reason = "nobody of this name".into();
+                Settled::Dead { at_millis: self.now, reason, also: Vec::new(), follow: Vec::new() }
             }
             _ => {
                 self.lanes.finish(taken);

@@ -87,7 +87,7 @@ fn whatever_goes_wrong_everything_ends_where_it_belongs_once_and_in_order() {
     }
     assert!(failed.is_empty(), "{} of {} seeds failed", failed.len(), seeds.len());
     if seeds.len() as u64 >= COUNT {
-        let unmet: Vec<_> = Strike::ALL.iter().filter(|strike| !met.contains_key(strike) && strike.can_be_met()).collect();
+        let unmet: Vec<_> = Strike::ALL.iter().filter(|strike| !met.contains_key(strike)).collect();
         assert!(unmet.is_empty(), "no run met {unmet:?}: the runs prove nothing about that");
     }
 }

@@ -40,7 +40,7 @@ async fn live(seed: u64, broken: Broken) -> Ended {
     Script::new(world.clone(), tell.clone()).play(steps).await;
 
     world.calm_down();
-    if world.weather.struck().contains_key(&Strike::LeaseLost) {
+    if world.was_taken_over() {
         // What two processes took in at once, one of them knows of only from its start on.
         tell.send(Order::Restart).await.expect("somebody takes orders until they end");
     }

@@ -151,7 +151,11 @@ impl Script {
         let Some(reached) = reached.get(self.world.weather.below(reached.len())).cloned() else { return };
         self.world.weather.met(Strike::ReceiptLate);
         let thread: usize = reached.thread.as_str()[1..].parse().unwrap_or(0);
-        let receipt = if self.world.weather.one_in(2) { Receipt::Delivered } else { Receipt::Read };
+        let receipt = match self.world.weather.below(5) {
+            0 | 1 => Receipt::Delivered,
+            2 | 3 => Receipt::Read,
+            _ => Receipt::Failed("nobody of this name".into()),
+        };
         self.happen(network, thread, Report::Receipt { key: reached.key, receipt });
     }
 

@@ -53,14 +53,6 @@ strikes! {
     NickChanged, Merged, RetryPressed, TakenBack, Translated, Foreign, Note, Activity, Template, Resolved,
 }
 
-impl Strike {
-    /// Whether a run of the usual kind can meet it.
-    pub(crate) fn can_be_met(self) -> bool {
-        // Only where somebody sweeps.
-        self != Self::CallbackWithheld
-    }
-}
-
 /// Shared by everything in one run.
 #[derive(Debug)]
 pub(crate) struct Weather {

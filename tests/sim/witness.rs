@@ -67,6 +67,10 @@ impl Witness {
                 Accepted::Duplicate => {}
             }
         }
+        // What is held is dead from the beginning; orders that it causes wait.
+        for waiting in accepted.iter().skip(groups.len()).flat_map(|accepted| accepted.clone().into_waiting()) {
+            new.push(seen.insert(&waiting, Key::new(format!("follows #{}", waiting.id.0))));
+        }
         new
     }
     pub(crate) fn revived(&self, waiting: &[Waiting]) {
@@ -164,6 +168,9 @@ impl Seen {
     }
 
     fn revive(&mut self, waiting: &Waiting) -> EnvelopeId {
+        if !self.rows.contains_key(&waiting.id) {
+            self.insert(waiting, Key::new(format!("held #{}", waiting.id.0)));
+        }
         if let Some(row) = self.rows.get_mut(&waiting.id) {
             (row.lives, row.open, row.known_to) = (true, false, 0);
             row.revivals += 1;

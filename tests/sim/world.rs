@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use std::{
 use bridge_api::{Resend, Secret};
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
-    gateway::{BridgePlan, Core, InboxPlan, Plan, StartError},
+    gateway::{BridgePlan, Core, InboxPlan, Late, Plan, StartError},
     http,
     model::InboxName,
     policy::WhenInDoubt,
@@ -56,6 +56,8 @@ pub(crate) struct World {
     pub(crate) sends_templates: bool,
     broken: Broken,
     live: Mutex<Option<Arc<Process>>>,
+    /// Whether two processes ever ran at once.
+    taken_over: AtomicBool,
     born: AtomicU32,
 }
 
@@ -93,6 +95,7 @@ impl World {
             sends_templates: weather.one_in(2),
             broken,
             live: Mutex::default(),
+            taken_over: AtomicBool::new(false),
             born: AtomicU32::new(0),
             weather,
             witness,
@@ -130,6 +133,9 @@ impl World {
                 send_templates: self.sends_templates,
                 settle: Duration::from_secs(20),
                 callback_grace: Duration::from_millis(250),
+                sweep_every: Duration::from_secs(60),
+                sweep_requests_per_minute: 600,
+                late: Late::default(),
                 attachment_bytes_max: 40 << 20,
             }],
         }
@@ -197,6 +203,7 @@ impl World {
         };
         match order {
             Some(Order::TakeOver) => {
+                self.taken_over.store(true, Ordering::Relaxed);
                 let (weather, process) = (self.weather.clone(), process.clone());
                 self.weather.tasks.spawn(retire(weather, core, process));
                 End::TakenOver
@@ -229,6 +236,10 @@ impl World {
         if let Some(process) = &*lock(&self.live) {
             process.crash_after(touches);
         }
+    }
+
+    pub(crate) fn was_taken_over(&self) -> bool {
+        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// From now on nothing goes wrong.

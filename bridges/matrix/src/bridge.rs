@@ -183,7 +183,7 @@ async fn pushed(
     let listener = push::listen(listen).await.map_err(Fault::retry)?;
     hub.host.state(BridgeState::Up);
     let looking = async {
-        let mut problem = knock(&hub, id).await;
+        let mut problem = knock(&hub, id, false).await;
         // A homeserver that took us for dead threw receipts away until it heard from us, so the next look comes soon.
         let mut rest = LOOK_AGAIN;
         loop {
@@ -192,7 +192,7 @@ async fn pushed(
                 tracing::info!(reason, "what may have been missed cannot be read now");
             }
             rest = if problem { LOOK_AGAIN } else { LOOK_EVERY };
-            problem = knock(&hub, id).await;
+            problem = knock(&hub, id, problem).await;
         }
     };
     tokio::select! {
@@ -201,11 +201,14 @@ async fn pushed(
     }
 }
 
-/// True when the homeserver says that it cannot reach us.
-async fn knock(hub: &Hub, id: &str) -> bool {
+/// True when the homeserver says that it cannot reach us. `had_problem`: it said so the last time.
+async fn knock(hub: &Hub, id: &str, had_problem: bool) -> bool {
     let fault = match hub.client.ping_appservice(id).await {
         Ok(()) => {
-            hub.host.state(BridgeState::Up);
+            // Only news is told: with each word that a bridge is up, what waits for it is tried at once.
+            if had_problem {
+                hub.host.state(BridgeState::Up);
+            }
             return false;
         }
         Err(fault) => fault,

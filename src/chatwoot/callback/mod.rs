@@ -11,5 +11,7 @@ mod signature;
 mod tests;
 
 pub use gate::{GateSettings, Ignored, Occasion, Outgoing, PublicOutgoing, Verdict, gate};
-pub use parse::{Attributes, Callback, CallbackConversation, CallbackFile, Event, NotACallback, Sender, listed, parse};
+pub use parse::{
+    Attributes, Callback, CallbackConversation, CallbackFile, Event, NotACallback, Sender, listed, parse, standing,
+};
 pub use signature::{DELIVERY_HEADER, Refusal, SIGNATURE_HEADER, TIMESTAMP_HEADER, TOLERANCE_SECONDS, verify};

@@ -359,6 +359,31 @@ pub fn listed<'r>(account: AccountId, conversation: &'r Conversation, row: &'r M
     }
 }
 
+/// Where a listed conversation stands, in the words of the callback that tells it.
+pub fn standing(account: AccountId, conversation: &Conversation) -> Callback<'_> {
+    Callback {
+        event: Event::ConversationUpdated,
+        account_id: Some(account),
+        inbox_id: Some(conversation.inbox_id),
+        message_id: None,
+        conversation: CallbackConversation {
+            id: Some(conversation.id),
+            status: Some(conversation.status),
+            source_id: conversation.source_id().map(Cow::Borrowed),
+            updated_millis: conversation.updated_millis,
+        },
+        message_type: MessageType::Other,
+        private: true,
+        content: None,
+        content_type: None,
+        source_id: None,
+        created_millis: 0,
+        attributes: Attributes::default(),
+        sender: None,
+        attachments: Vec::new(),
+    }
+}
+
 fn attributes(map: &Map<String, Value>) -> Attributes<'_> {
     let present =
         |key: &str| map.get(key).is_some_and(|value| !matches!(value, Value::Null | Value::Bool(false)) && value != "");

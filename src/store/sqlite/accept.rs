@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use super::{letters, work::Work};
 use crate::{
     model::{Group, Lane, NewEnvelope, OnDuplicate, Waiting},
-    store::{Accepted, Blob, BlobId, BlobNames, message_ranks},
+    store::{Accepted, Blob, BlobId, BlobNames, Held, message_ranks},
 };
 
 /// A group in the form in which it is written: made on the caller's thread, which the writer's is too
@@ -17,6 +17,7 @@ use crate::{
 pub(super) struct Written {
     envelopes: Vec<WrittenEnvelope>,
     on_duplicate: OnDuplicate,
+    unless: Option<[u8; 16]>,
 }
 
 struct WrittenEnvelope {
@@ -29,10 +30,26 @@ struct WrittenEnvelope {
     order_json: String,
 }
 
+/// A dead letter from the beginning, in the form in which it is written.
+pub(super) struct WrittenHeld {
+    group: Written,
+    reason: String,
+    follow: Vec<Written>,
+}
+
+impl From<Held> for WrittenHeld {
+    fn from(held: Held) -> Self {
+        // Nothing of it is worked on, so nothing of it can be revived by coming again.
+        let group = Group { on_duplicate: OnDuplicate::Ignore, ..held.group };
+        let follow = held.follow.into_iter().map(Written::from).collect();
+        Self { group: group.into(), reason: held.reason, follow }
+    }
+}
+
 impl From<Group> for Written {
     fn from(group: Group) -> Self {
         let envelopes = group.envelopes.into_iter().map(WrittenEnvelope::from).collect();
-        Self { envelopes, on_duplicate: group.on_duplicate }
+        Self { envelopes, on_duplicate: group.on_duplicate, unless: group.unless.as_ref().map(hash) }
     }
 }
 
@@ -63,7 +80,12 @@ pub(super) fn groups(work: &mut Work, groups: &[Written], now_millis: i64) -> ru
 
 fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Accepted> {
     let Some(first) = group.envelopes.first() else { return Ok(Accepted::Duplicate) };
-    if is_known(work, first)? {
+    if let Some(hash) = &group.unless
+        && is_known(work, first.at_millis, hash)?
+    {
+        return Ok(Accepted::Duplicate);
+    }
+    if is_known(work, first.at_millis, &first.hash)? {
         return match group.on_duplicate {
             OnDuplicate::Ignore => Ok(Accepted::Duplicate),
             OnDuplicate::Revive => revive(work, first.lane.id.0, &message_ranks(first.rank), now_millis),
@@ -81,9 +103,21 @@ fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Ac
     Ok(Accepted::New(written))
 }
 
-fn is_known(work: &Work, envelope: &WrittenEnvelope) -> rusqlite::Result<bool> {
+pub(super) fn held(work: &mut Work, held: &[WrittenHeld], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
+    let hold = |held: &WrittenHeld| {
+        let Accepted::New(letters) = one(work, &held.group, now_millis)? else { return Ok(Accepted::Duplicate) };
+        for letter in letters {
+            letters::bury(work, letter.id, &held.reason, now_millis)?;
+        }
+        let follow = groups(work, &held.follow, now_millis)?;
+        Ok(Accepted::New(follow.into_iter().flat_map(Accepted::into_waiting).collect()))
+    };
+    held.iter().map(hold).collect()
+}
+
+fn is_known(work: &Work, at_millis: i64, hash: &[u8; 16]) -> rusqlite::Result<bool> {
     let mut known = work.connection().prepare_cached("SELECT 1 FROM known WHERE at = ?1 AND hash = ?2")?;
-    known.exists(params![envelope.at_millis, envelope.hash])
+    known.exists(params![at_millis, hash])
 }
 
 fn revive(work: &mut Work, lane: i64, ranks: &RangeInclusive<i64>, now_millis: i64) -> rusqlite::Result<Accepted> {

@@ -45,8 +45,8 @@ pub(super) fn session(
     bridge: &BridgeName,
     thread: &ThreadId,
 ) -> Result<Option<Session>, Failure> {
-    let sql =
-        "SELECT contact, source_id, conversation, resolved, profile FROM session WHERE bridge = ?1 AND thread = ?2";
+    let sql = "SELECT contact, source_id, conversation, resolved, profile, home
+        FROM session WHERE bridge = ?1 AND thread = ?2";
     let mut session = connection.prepare_cached(sql)?;
     let session = session.query_row([bridge.as_str(), thread.as_str()], |row| {
         Ok(Session {
@@ -57,6 +57,7 @@ pub(super) fn session(
             conversation: row.get(2)?,
             resolved: row.get(3)?,
             profile: row.get(4)?,
+            home: row.get(5)?,
         })
     });
     Ok(session.optional()?)

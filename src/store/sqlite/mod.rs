@@ -35,8 +35,16 @@ use bytes::Bytes;
 use rusqlite::params;
 
 use self::{
-    accept::Written, blobs::Blobs, fault::Soundness, filling::Filling, owner::Owner, reader::Reader, schema::Role,
-    turn::WrittenTurn, work::Work, writer::Writer,
+    accept::{Written, WrittenHeld},
+    blobs::Blobs,
+    fault::Soundness,
+    filling::Filling,
+    owner::Owner,
+    reader::Reader,
+    schema::Role,
+    turn::WrittenTurn,
+    work::Work,
+    writer::Writer,
 };
 use super::{
     Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, History, Lease, Listed, Store, StoreError, Turn,
@@ -144,11 +152,14 @@ fn unwritable(path: &Path, error: &io::Error) -> StoreError {
 impl Store for SqliteStore {
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
         let groups: Vec<_> = batch.groups.into_iter().map(Written::from).collect();
+        let held: Vec<_> = batch.held.into_iter().map(WrittenHeld::from).collect();
         let (cursors, small) = (batch.cursors, batch.blobs);
         let accept = move |work: &mut Work| {
             accept::cursors(work, &cursors)?;
             accept::blobs(work, &small)?;
-            Ok(accept::groups(work, &groups, now_millis)?)
+            let mut accepted = accept::groups(work, &groups, now_millis)?;
+            accepted.extend(accept::held(work, &held, now_millis)?);
+            Ok(accepted)
         };
         self.writer.call(accept).await
     }
@@ -198,10 +209,10 @@ impl Store for SqliteStore {
     async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
         let session = session.clone();
         let save = move |work: &mut Work| {
-            let Session { bridge, thread, contact, source_id, conversation, resolved, profile } = &session;
+            let Session { bridge, thread, contact, source_id, conversation, resolved, profile, home } = &session;
             Ok(work.execute(
-                "INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-                params![bridge.as_str(), thread.as_str(), contact, source_id, conversation, resolved, profile],
+                "INSERT OR REPLACE INTO session VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                params![bridge.as_str(), thread.as_str(), contact, source_id, conversation, resolved, profile, home],
             )?)
         };
         self.writer.call(save).await

@@ -122,12 +122,12 @@ fn end(work: &mut Work, settle: &WrittenSettle, now_millis: i64) -> rusqlite::Re
             work.execute("UPDATE ev SET due = ?2 WHERE id = ?1", params![settle.id.0, due_millis])?;
             Ok(true)
         }
-        Settled::Dead { reason, also, .. } => {
+        Settled::Dead { at_millis, reason, also, .. } => {
             if open(work, settle.id)?.is_none() {
                 return Ok(false);
             }
             for id in std::iter::once(&settle.id).chain(also) {
-                letters::bury(work, *id, reason, now_millis)?;
+                letters::bury(work, *id, reason, *at_millis)?;
             }
             Ok(true)
         }

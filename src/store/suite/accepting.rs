@@ -12,6 +12,7 @@ on_each_store! {
     what_is_accepted_waits_in_order_of_arrival
     a_group_whose_first_key_is_known_changes_nothing
     a_key_is_known_even_within_its_own_batch
+    a_group_comes_too_late_where_what_forbids_it_is_known
     a_key_stays_known_whatever_became_of_its_envelope
     a_group_is_new_when_only_a_later_key_is_known
     a_repeated_order_revives_the_dead_parts_of_its_message_alone
@@ -48,6 +49,14 @@ async fn a_key_is_known_even_within_its_own_batch(store: &dyn Store) {
     let accepted = accept(store, vec![group(&["a/0"]), group(&["a/0"])]).await;
     assert!(matches!(accepted[0], Accepted::New(_)));
     assert_eq!(accepted[1], Accepted::Duplicate);
+}
+
+async fn a_group_comes_too_late_where_what_forbids_it_is_known(store: &dyn Store) {
+    let unless = |name: &str, unless: &str| Group { unless: Some(key(unless)), ..group(&[name]) };
+    let accepted = accept(store, vec![unless("a", "b"), group(&["b"]), unless("c", "b")]).await;
+    let new: Vec<_> = accepted.iter().map(|accepted| matches!(accepted, Accepted::New(_))).collect();
+    assert_eq!(new, [true, true, false]);
+    assert_eq!(accept(store, vec![group(&["c"])]).await[0].clone().into_waiting().len(), 1, "its key was not taken");
 }
 
 async fn a_key_stays_known_whatever_became_of_its_envelope(store: &dyn Store) {

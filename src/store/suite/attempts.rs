@@ -102,7 +102,7 @@ async fn what_follows_is_accepted_once(store: &dyn Store) {
     let accepted = settle(store, &lease, first, outcome.clone(), NOW).await.accepted;
     assert_eq!(accepted.len(), 2);
     assert_eq!(settle(store, &lease, first, outcome, NOW).await.accepted, [], "ignored as a whole");
-    let outcome = Settled::Dead { reason: "no".into(), also: Vec::new(), follow };
+    let outcome = Settled::Dead { at_millis: NOW, reason: "no".into(), also: Vec::new(), follow };
     assert_eq!(settle(store, &lease, second, outcome, NOW).await.accepted, []);
     assert_eq!(waiting(store, &lease).await, accepted);
 }

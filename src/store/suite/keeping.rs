@@ -29,6 +29,7 @@ async fn a_session_is_kept_changed_and_forgotten(store: &dyn Store) {
         conversation: 12,
         resolved: false,
         profile: -5,
+        home: 9,
     };
     assert_eq!(store.session(&session.bridge, &session.thread).await, Ok(None));
     for resolved in [false, true] {

@@ -3,13 +3,14 @@
 use super::{NOW, accept, accept_one, again, begin, dead, group, key, lane, lease, new, settle, waiting};
 use crate::{
     model::{EnvelopeId, Waiting, rank_of},
-    store::{EnvelopeState, Store, Turned},
+    store::{Accepted, Batch, EnvelopeState, Held, Settled, Store, Turned},
 };
 
 on_each_store! {
     a_dead_letter_takes_the_later_parts_with_it
     a_revived_letter_is_due_now_with_fresh_attempts_and_its_old_place
     a_discarded_letter_leaves_its_history
+    what_is_held_is_a_dead_letter_from_the_beginning_and_causes_its_orders_once
     dead_letters_are_listed_newest_first
 }
 
@@ -64,8 +65,32 @@ async fn dead_letters_are_listed_newest_first(store: &dyn Store) {
     for (name, at) in [("a", NOW + 2), ("b", NOW + 3), ("c", NOW + 1)] {
         let id = accept_one(store, name).await;
         begin(store, &lease, id, at).await;
-        settle(store, &lease, id, dead(&[]), at).await;
+        let outcome = Settled::Dead { at_millis: at, reason: "no".into(), also: Vec::new(), follow: Vec::new() };
+        settle(store, &lease, id, outcome, NOW + 9).await;
     }
     let keys: Vec<_> = store.dead(2).await.unwrap().into_iter().map(|letter| letter.key).collect();
     assert_eq!(keys, [key("b"), key("a")]);
+}
+
+async fn what_is_held_is_a_dead_letter_from_the_beginning_and_causes_its_orders_once(store: &dyn Store) {
+    accept(store, vec![group(&["b/0"])]).await;
+    let held = |name: &str| Held {
+        group: group(&[&format!("{name}/0"), &format!("{name}/1")]),
+        reason: "too late".into(),
+        follow: vec![group(&[&format!("{name}/told")])],
+    };
+    let batch = Batch { groups: vec![group(&["c/0"])], held: vec![held("a"), held("b")], ..Batch::default() };
+    let first = store.accept(batch.clone(), NOW).await.unwrap();
+    let Accepted::New(caused) = &first[1] else { panic!("{first:?}") };
+    assert_eq!((caused.len(), &first[2]), (1, &Accepted::Duplicate), "what lives is not taken away");
+    assert_eq!(store.accept(batch, NOW + 1).await.unwrap(), vec![Accepted::Duplicate; 3]);
+    let lease = lease(store).await;
+    let ids: Vec<_> = waiting(store, &lease).await.iter().map(|waiting| waiting.id).collect();
+    assert_eq!(ids, [ids[0], first[0].clone().into_waiting()[0].id, caused[0].id]);
+    let dead = store.dead(9).await.unwrap();
+    let dead: Vec<_> = dead.iter().map(|l| (l.key.as_str(), l.died_millis, &*l.reason, l.attempts)).collect();
+    assert_eq!(dead, [("a/1", NOW, "too late", 0), ("a/0", NOW, "too late", 0)]);
+    let revived = store.revive(&[key("a/0"), key("a/1")], NOW + 2).await.unwrap();
+    assert_eq!(revived.len(), 2);
+    assert_eq!(begin(store, &lease, revived[0].id, NOW + 2).await.begun[0].key, key("a/0"));
 }

@@ -58,7 +58,7 @@ pub(in crate::store) fn new(name: &str, in_lane: &str, part: usize) -> NewEnvelo
 }
 pub(super) fn group(names: &[&str]) -> Group {
     let envelopes = names.iter().enumerate().map(|(part, name)| new(name, "one", part)).collect();
-    Group { envelopes, on_duplicate: OnDuplicate::Ignore }
+    Group { envelopes, on_duplicate: OnDuplicate::Ignore, unless: None }
 }
 pub(super) fn reviving(names: &[&str]) -> Group {
     Group { on_duplicate: OnDuplicate::Revive, ..group(names) }
@@ -88,7 +88,7 @@ pub(super) fn done() -> Settled {
     Settled::Done { result: Some("far/1".into()), follow: Vec::new() }
 }
 pub(super) fn dead(also: &[EnvelopeId]) -> Settled {
-    Settled::Dead { reason: "no such nick".into(), also: also.to_vec(), follow: Vec::new() }
+    Settled::Dead { at_millis: NOW, reason: "no such nick".into(), also: also.to_vec(), follow: Vec::new() }
 }
 pub(super) fn again(spent: bool) -> Settled {
     Settled::Again { due_millis: NOW + 5_000, spent, reason: "busy".into() }

@@ -168,6 +168,8 @@ impl Inbox {
         let mut found: Vec<_> = state.conversations.values().filter(matches).collect();
         found.sort_by_key(|conversation| std::cmp::Reverse((conversation.updated_millis, conversation.id)));
         if since.is_none() {
+            let before = 25 * (wanted.number("page").unwrap_or(1).max(1) as usize - 1);
+            found.drain(..before.min(found.len()));
             found.truncate(25);
         }
         let found: Vec<_> = found.into_iter().map(|found| state.conversation(found)).collect();
@@ -199,8 +201,11 @@ impl Inbox {
     }
 
     fn list(&self, state: &State, conversation: i64, wanted: &Wanted) -> Answered {
-        let after = wanted.number("after");
-        let of_it = |id: &i64| state.messages[id].conversation == conversation && after.is_none_or(|after| *id > after);
+        let (after, before) = (wanted.number("after"), wanted.number("before"));
+        let of_it = |id: &i64| {
+            let within = after.is_none_or(|after| *id > after) && before.is_none_or(|before| *id < before);
+            within && state.messages[id].conversation == conversation
+        };
         let mut ids: Vec<i64> = state.messages.keys().copied().filter(of_it).collect();
         if after.is_some() {
             ids.truncate(PAGE);

@@ -60,7 +60,7 @@ impl Inbox {
         let Some(inbox) = self.me.upgrade() else { return };
         // Only what an agent wrote can be found again by asking.
         let can_be_found = event == "message_created" && body["message_type"] == "outgoing";
-        if can_be_found && self.habits.withholds && self.weather.strikes(Strike::CallbackWithheld) {
+        if can_be_found && self.weather.strikes(Strike::CallbackWithheld) {
             self.weather.say(&format!("inbox: the callback of {message:?} is withheld"));
             return;
         }

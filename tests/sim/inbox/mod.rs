@@ -42,8 +42,6 @@ pub(crate) struct Inbox {
 /// How this inbox differs from a good one.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Habits {
-    /// A callback may be lost without a trace: somebody has to sweep then.
-    pub(crate) withholds: bool,
     /// Breaks the ground that probes stand on, to show that it is noticed: lists tell no source ids.
     pub(crate) hides_marks: bool,
     /// Callbacks call every note public.

@@ -1,0 +1,45 @@
+//! `deskbridge inbox adopt`: the way out when an inbox was restored from a backup or replaced.
+
+use clap::Subcommand;
+
+use super::Failure;
+use crate::{
+    clock,
+    gateway::place_of,
+    model::InboxName,
+    settings::Settings,
+    store::{SqliteStore, Store},
+    sweep,
+};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum InboxCommand {
+    /// Take an inbox as it is now, after it was restored or replaced. The gateway must be stopped
+    Adopt {
+        /// Its name in the settings
+        name: String,
+    },
+}
+
+/// What to print.
+pub(super) async fn run(command: &InboxCommand, settings: &Settings) -> Result<String, Failure> {
+    let InboxCommand::Adopt { name } = command;
+    if !settings.inboxes.contains_key(name) {
+        let known: Vec<&str> = settings.inboxes.keys().map(String::as_str).collect();
+        return Err(Failure::usage(format!("no inbox `{name}` in the settings (known: {})", known.join(", "))));
+    }
+    let place = place_of(settings);
+    if !place.database.exists() {
+        return Err(Failure::new(format!("there is no outbox yet: {} does not exist", place.database.display())));
+    }
+    let failed = |error: crate::store::StoreError| Failure::new(error.to_string());
+    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
+    let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
+    let adopted = sweep::adopt(&store, &InboxName::new(name.as_str()), clock::now_millis()).await;
+    store.close().await;
+    let sweep::Adopted { kept, dropped } = adopted.map_err(failed)?;
+    Ok(format!(
+        "the inbox `{name}` is taken as it is: {kept} messages wait to be posted there, {dropped} orders about messages \
+         that it no longer has were dropped\n"
+    ))
+}
