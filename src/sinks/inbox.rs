@@ -24,8 +24,8 @@ use super::{
 };
 use crate::{
     chatwoot::{
-        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType,
-        NewMessage, Posted,
+        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MessageId, MessageType, NewMessage,
+        Posted,
     },
     clock::Clock,
     model::{
@@ -37,8 +37,6 @@ use crate::{
     telemetry::StateBoard,
 };
 
-/// Pages of [`MESSAGES_PAGE`] that one probe reads before it gives up for now.
-const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
 const BEGUN_AHEAD: usize = 4;
@@ -92,7 +90,7 @@ impl InboxSink {
         self.newest.fetch_max(message, Ordering::Relaxed);
     }
 
-    fn fault(&self, fault: CallFault) -> Fault {
+    pub(super) fn fault(&self, fault: CallFault) -> Fault {
         fault.into_fault(self.clock.of_day())
     }
 
@@ -270,7 +268,7 @@ impl InboxSink {
     }
 
     /// A message of ours stands in the inbox.
-    fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
+    pub(super) fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
         self.saw(id.0);
         let witness = Witness { conversation, message: id.0, source_id: source_id.to_owned() };
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).add(witness);
@@ -315,23 +313,6 @@ impl InboxSink {
         }
     }
 
-    /// The conversation and the message that a post ended as. Older records name the message alone.
-    async fn standing_at(
-        &self,
-        bridge: &BridgeName,
-        thread: &ThreadId,
-        result: &str,
-    ) -> Result<Option<(ConversationId, MessageId)>, Fault> {
-        let (conversation, id) = match result.split_once('/') {
-            Some((conversation, id)) => (conversation.parse().ok(), id),
-            None => {
-                let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-                (session.map(|session| session.conversation), result)
-            }
-        };
-        Ok(conversation.map(ConversationId).zip(id.parse().ok().map(MessageId)))
-    }
-
     /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
     /// process die in between, the message is found by asking, and the bridge is told once more.
     fn landed(&self, envelope: &Envelope, landing: impl FnOnce() -> Landing) {
@@ -342,27 +323,6 @@ impl InboxSink {
         if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
             tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");
         }
-    }
-
-    /// Lists what came after the attempt began and looks for our mark.
-    async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
-        let mut after = mark;
-        for _ in 0..PROBE_PAGES_MAX {
-            let rows = match self.client.messages_after(ConversationId(conversation), MessageId(after)).await {
-                Ok(rows) => rows,
-                // A conversation that is gone holds nothing of ours.
-                Err(CallFault::NotFound { .. }) => return Ok(None),
-                Err(fault) => return Err(self.fault(fault)),
-            };
-            if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
-                return Ok(Some(self.stands(conversation, row.id, key.as_str())));
-            }
-            match rows.last() {
-                Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id.0,
-                Some(_) | None => return Ok(None),
-            }
-        }
-        Err(Fault::retry(format!("conversation {conversation} is too long to search at once")))
     }
 }
 
@@ -418,11 +378,7 @@ impl Sink for InboxSink {
                 return Ok(None);
             }
         };
-        // Without a session the attempt cannot have come as far as posting: the session is saved before.
-        let found = match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
-            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await?,
-            None => None,
-        };
+        let found = self.search(bridge, thread, &envelope.key, attempt.mark).await?;
         if found.is_some() {
             self.landed(envelope, || Landing::Done);
         }

@@ -5,6 +5,7 @@ mod files;
 mod inbox;
 mod network;
 mod picture;
+mod search;
 
 use std::time::Duration;
 
