@@ -251,7 +251,10 @@ impl Sessions {
             // Chatwoot is stricter with addresses than mail is; the message counts more.
             Err(CallFault::Invalid { reason }) if new.email.is_some() => {
                 tracing::info!(reason, "the contact is made without its mail address");
-                self.client.create_contact(&NewContact { email: None, ..new }).await.map_err(|fault| self.misplaced(fault))
+                self.client
+                    .create_contact(&NewContact { email: None, ..new })
+                    .await
+                    .map_err(|fault| self.misplaced(fault))
             }
             Err(fault) => Err(self.misplaced(fault)),
         }
@@ -365,7 +368,6 @@ fn first_bytes(hash: Sha256) -> i64 {
 fn facts(facts: &std::collections::BTreeMap<String, String>) -> Map<String, Value> {
     facts.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
 }
-
 
 fn store_fault(error: StoreError) -> Fault {
     Fault::retry(error.to_string()).because(error)

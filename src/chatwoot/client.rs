@@ -371,11 +371,7 @@ impl Reply {
         }
     }
 
-    fn exchanged(
-        call: Call,
-        answered: Result<Answered, Unanswered>,
-        bytes_max: usize,
-    ) -> Result<Self, CallFault> {
+    fn exchanged(call: Call, answered: Result<Answered, Unanswered>, bytes_max: usize) -> Result<Self, CallFault> {
         let Answered { status, content_type, retry_after, body } = answered.map_err(|why| broken_off(call, why))?;
         if body.len() > bytes_max {
             return Err(too_long(call, bytes_max));

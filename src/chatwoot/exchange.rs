@@ -45,10 +45,6 @@ pub enum Unanswered {
 }
 
 /// The same limit on the whole of a request as over a connection.
-pub(super) async fn exchanged(
-    exchange: &dyn Exchange,
-    limit: Duration,
-    asked: Asked,
-) -> Result<Answered, Unanswered> {
+pub(super) async fn exchanged(exchange: &dyn Exchange, limit: Duration, asked: Asked) -> Result<Answered, Unanswered> {
     timeout(limit, exchange.exchange(asked)).await.unwrap_or(Err(Unanswered::Late))
 }

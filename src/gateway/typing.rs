@@ -42,12 +42,7 @@ pub(super) fn queue<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
 }
 
 /// Shows peers of one bridge that agents type, until `stop`.
-pub(super) async fn to_network(
-    bridge: Arc<dyn Bridge>,
-    mut news: AgentsTyping,
-    clock: Clock,
-    stop: CancellationToken,
-) {
+pub(super) async fn to_network(bridge: Arc<dyn Bridge>, mut news: AgentsTyping, clock: Clock, stop: CancellationToken) {
     let mut typers = Typers::default();
     while let Some(Some((thread, on))) = stop.run_until_cancelled(news.recv()).await {
         if typers.is_news(&thread, on, clock.now()) {

@@ -161,8 +161,7 @@ async fn prove(
                 let reason = "the inbox's callback secret could not be read yet\n".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, reason)
             })?;
-            verify(headers, body, &secrets, clock.of_day() / 1000)
-                .map_err(|refusal| unauthorised(refusal.to_string()))
+            verify(headers, body, &secrets, clock.of_day() / 1000).map_err(|refusal| unauthorised(refusal.to_string()))
         }
         Proof::PathToken(expected) => {
             // Compared as hashes, so that the time taken says nothing about the token.

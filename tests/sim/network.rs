@@ -77,12 +77,7 @@ enum Ending {
 }
 
 impl Network {
-    pub(crate) fn new(
-        name: &str,
-        resend: Resend,
-        weather: Arc<Weather>,
-        witness: Arc<Witness>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(name: &str, resend: Resend, weather: Arc<Weather>, witness: Arc<Witness>) -> Arc<Self> {
         let (name, state, news) = (BridgeName::from(name), Mutex::default(), Notify::new());
         Arc::new(Self { name, resend, weather, witness, state, news })
     }

@@ -8,7 +8,7 @@ use crate::{
     oracle::Oracle,
     script::Script,
     weather::{Strike, Weather, lock},
-    world::{Broken, Order, World},
+    world::{Broken, World},
 };
 
 /// How a run ended.
@@ -40,10 +40,6 @@ async fn live(seed: u64, broken: Broken) -> Ended {
     Script::new(world.clone(), tell.clone()).play(steps).await;
 
     world.calm_down();
-    if world.was_taken_over() {
-        // What two processes took in at once, one of them knows of only from its start on.
-        tell.send(Order::Restart).await.expect("somebody takes orders until they end");
-    }
     world.until_quiet().await;
     Oracle::ask(&world).await.told();
     retry_all(&world);

@@ -194,8 +194,7 @@ impl Script {
             }
             3 => {
                 self.world.weather.met(Strike::Template);
-                let text =
-                    if self.world.sends_templates { canary::to_peer(&link, self.said, 0) } else { secret };
+                let text = if self.world.sends_templates { canary::to_peer(&link, self.said, 0) } else { secret };
                 inbox.write(conversation, Kind::Template, false, text);
             }
             _ => inbox.write_elsewhere(conversation),

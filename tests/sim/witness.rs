@@ -115,9 +115,7 @@ impl Witness {
     /// Attempts that ended and attempts that began.
     pub(crate) fn turned(&self, settled: &[Settle], turned: &Turned) -> Vec<EnvelopeId> {
         let mut seen = lock(&self.seen);
-        for settle in settled.iter().filter(|settle| !turned.gone.contains(&settle.id)) {
-            seen.settle(settle);
-        }
+        settled.iter().for_each(|settle| seen.settle(settle));
         for envelope in &turned.begun {
             seen.by_key.insert(envelope.key.clone(), envelope.id);
             if let Some(row) = seen.rows.get_mut(&envelope.id) {
@@ -179,6 +177,10 @@ impl Seen {
     }
 
     fn settle(&mut self, settle: &Settle) {
+        // Without an open attempt the store ignores it.
+        if !self.rows.get(&settle.id).is_some_and(|row| row.open) {
+            return;
+        }
         let end = |row: Option<&mut Row>, lives: bool| {
             if let Some(row) = row {
                 (row.lives, row.open) = (lives, false);

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc, Mutex,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -56,8 +56,6 @@ pub(crate) struct World {
     pub(crate) sends_templates: bool,
     broken: Broken,
     live: Mutex<Option<Arc<Process>>>,
-    /// Whether two processes ever ran at once.
-    taken_over: AtomicBool,
     born: AtomicU32,
 }
 
@@ -81,12 +79,8 @@ impl World {
     pub(crate) fn new(weather: Weather, broken: Broken) -> Arc<Self> {
         let weather = Arc::new(weather);
         let witness = Witness::new(weather.clone());
-        let networks = [
-            ("harm", Resend::Harmless),
-            ("ask", Resend::Askable),
-            ("risk", Resend::Risky),
-            ("fail", Resend::Risky),
-        ];
+        let networks =
+            [("harm", Resend::Harmless), ("ask", Resend::Askable), ("risk", Resend::Risky), ("fail", Resend::Risky)];
         let networks = networks.map(|(name, resend)| Network::new(name, resend, weather.clone(), witness.clone()));
         Arc::new(Self {
             inbox: Inbox::new(weather.clone(), witness.clone(), broken.inbox),
@@ -95,7 +89,6 @@ impl World {
             sends_templates: weather.one_in(2),
             broken,
             live: Mutex::default(),
-            taken_over: AtomicBool::new(false),
             born: AtomicU32::new(0),
             weather,
             witness,
@@ -149,8 +142,7 @@ impl World {
             self.broken.forgets_doubt,
         );
         let owner = format!("process {}", process.number);
-        let core =
-            Core::start(self.plan(process), handle, &owner, self.weather.clock, self.weather.fork()).await?;
+        let core = Core::start(self.plan(process), handle, &owner, self.weather.clock, self.weather.fork()).await?;
         let router = http::public(core.front().clone());
         self.inbox.open_door(CallbackDoor { process: process.clone(), router });
         Ok(core)
@@ -203,7 +195,6 @@ impl World {
         };
         match order {
             Some(Order::TakeOver) => {
-                self.taken_over.store(true, Ordering::Relaxed);
                 let (weather, process) = (self.weather.clone(), process.clone());
                 self.weather.tasks.spawn(retire(weather, core, process));
                 End::TakenOver
@@ -236,10 +227,6 @@ impl World {
         if let Some(process) = &*lock(&self.live) {
             process.crash_after(touches);
         }
-    }
-
-    pub(crate) fn was_taken_over(&self) -> bool {
-        self.taken_over.load(Ordering::Relaxed)
     }
 
     /// From now on nothing goes wrong.

@@ -58,7 +58,13 @@ pub(super) struct Said {
 }
 
 impl Said {
-    pub(super) fn new(sort: Sort, message: i64, link: &str, (conversation, contact): (i64, i64), now_millis: i64) -> Self {
+    pub(super) fn new(
+        sort: Sort,
+        message: i64,
+        link: &str,
+        (conversation, contact): (i64, i64),
+        now_millis: i64,
+    ) -> Self {
         let content = match sort {
             Sort::Public => canary::to_peer(link, message as usize, 0),
             _ => format!("{} {message}", canary::SECRET),
