@@ -258,8 +258,8 @@ impl SinkState {
     }
 
     fn pop(&mut self, now_millis: i64) -> Option<(EnvelopeId, LaneId)> {
-        let held = self.held.is_some_and(|hold| hold.until_millis > now_millis);
-        if self.room() == 0 || held || self.paused_until_millis > now_millis {
+        let waits = self.held.is_some_and(|hold| hold.until_millis > now_millis);
+        if self.room() == 0 || waits || self.paused_until_millis > now_millis {
             return None;
         }
         let head = self.ready.pop_first()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bridge_api::{Message, Peer, Report, Speaker};
 
-use super::*;
+use super::{reply::agent_id, *};
 use crate::store::MemoryStore;
 
 struct Mute;

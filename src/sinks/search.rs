@@ -67,12 +67,11 @@ impl InboxSink {
         thread: &ThreadId,
         result: &str,
     ) -> Result<Option<(ConversationId, MessageId)>, Fault> {
-        let (conversation, id) = match result.split_once('/') {
-            Some((conversation, id)) => (conversation.parse().ok(), id),
-            None => {
-                let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-                (session.map(|session| session.conversation), result)
-            }
+        let (conversation, id) = if let Some((conversation, id)) = result.split_once('/') {
+            (conversation.parse().ok(), id)
+        } else {
+            let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
+            (session.map(|session| session.conversation), result)
         };
         Ok(conversation.map(ConversationId).zip(id.parse().ok().map(MessageId)))
     }

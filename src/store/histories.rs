@@ -140,7 +140,7 @@ fn steps() -> impl Strategy<Value = Step> {
 async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> Answer {
     match step {
         Step::Accept(groups, held, cursors) => {
-            Answer::Accepted(store.accept(Batch { groups, held, cursors, ..Batch::default() }, now_millis).await)
+            Answer::Accepted(store.accept(Batch { groups, cursors, held, ..Batch::default() }, now_millis).await)
         }
         Step::Lease => Answer::Leased(store.lease("tests", now_millis).await),
         Step::Release => Answer::Unit(store.release(lease).await),

@@ -30,11 +30,11 @@ pub async fn adopt(store: &dyn Store, inbox: &InboxName, now_millis: i64) -> Res
         after = last.id;
         let ours = rows.iter().filter(|row| row.lane.sink == sink);
         let begin = ours.map(|row| Begin { id: row.id, mark: 0 }).collect();
-        let begun = store.turn(&lease, Turn { begin, ..Turn::default() }, now_millis).await?.begun;
-        let settle: Vec<_> = begun.iter().filter_map(|envelope| settled(envelope, now_millis)).collect();
+        let envelopes = store.turn(&lease, Turn { begin, ..Turn::default() }, now_millis).await?.begun;
+        let settle: Vec<_> = envelopes.iter().filter_map(|envelope| settled(envelope, now_millis)).collect();
         let dropped = settle.iter().filter(|settle| matches!(settle.outcome, Settled::Done { .. })).count();
         adopted.dropped += dropped;
-        adopted.kept += begun.len() - dropped;
+        adopted.kept += envelopes.len() - dropped;
         store.turn(&lease, Turn { settle, ..Turn::default() }, now_millis).await?;
     }
     save_era(store, inbox, era(store, inbox).await? + 1, now_millis).await?;

@@ -357,7 +357,7 @@ async fn adjusted_gateway(
             send_templates: true,
             settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
-            sweep_every: Duration::from_secs(60),
+            sweep_every: Duration::from_mins(1),
             sweep_requests_per_minute: 600,
             late: Late::default(),
             attachment_bytes_max: 40 << 20,

@@ -158,7 +158,7 @@ async fn messages_are_listed_marked_and_deleted() {
     assert_eq!((second.status, second.created_millis), (MessageStatus::Delivered, 1_781_946_903_000));
     assert!(note.private && !second.private);
     assert_eq!((failed.status, failed.attachments.len()), (MessageStatus::Failed, 1));
-    client.messages_latest(CONVERSATION).await.unwrap();
+    client.messages_before(CONVERSATION, None).await.unwrap();
     let message = MessageId(9002);
     client.set_message_status(CONVERSATION, message, MessageStatus::Failed, Some("no such nick")).await.unwrap();
     client.set_message_status(CONVERSATION, message, MessageStatus::Delivered, None).await.unwrap();

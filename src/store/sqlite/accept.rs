@@ -103,8 +103,8 @@ fn one(work: &mut Work, group: &Written, now_millis: i64) -> rusqlite::Result<Ac
     Ok(Accepted::New(written))
 }
 
-pub(super) fn held(work: &mut Work, held: &[WrittenHeld], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
-    let hold = |held: &WrittenHeld| {
+pub(super) fn dead(work: &mut Work, letters: &[WrittenHeld], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
+    let write = |held: &WrittenHeld| {
         let Accepted::New(letters) = one(work, &held.group, now_millis)? else { return Ok(Accepted::Duplicate) };
         for letter in letters {
             letters::bury(work, letter.id, &held.reason, now_millis)?;
@@ -112,7 +112,7 @@ pub(super) fn held(work: &mut Work, held: &[WrittenHeld], now_millis: i64) -> ru
         let follow = groups(work, &held.follow, now_millis)?;
         Ok(Accepted::New(follow.into_iter().flat_map(Accepted::into_waiting).collect()))
     };
-    held.iter().map(hold).collect()
+    letters.iter().map(write).collect()
 }
 
 fn is_known(work: &Work, at_millis: i64, hash: &[u8; 16]) -> rusqlite::Result<bool> {

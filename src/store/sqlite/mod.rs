@@ -158,7 +158,7 @@ impl Store for SqliteStore {
             accept::cursors(work, &cursors)?;
             accept::blobs(work, &small)?;
             let mut accepted = accept::groups(work, &groups, now_millis)?;
-            accepted.extend(accept::held(work, &held, now_millis)?);
+            accepted.extend(accept::dead(work, &held, now_millis)?);
             Ok(accepted)
         };
         self.writer.call(accept).await

@@ -6,6 +6,7 @@ mod examine;
 mod letter;
 mod queue;
 mod report;
+mod returned;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -91,7 +92,7 @@ impl DeskParts {
     }
 }
 
-/// Brings mails from the spool to the examiners, each sender's one after another.
+/// Brings mails from the spool to the examiners, each sender's and each thread's one after another.
 async fn take_in(
     host: &Host,
     (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
@@ -106,15 +107,15 @@ async fn take_in(
     loop {
         // At the start, and when more came than fitted into the channel.
         if fresh && queue.runs_low() {
-            fresh = look_through(host, &mut queue).await;
+            fresh = refill(host, &mut arrivals, &mut queue).await;
         }
         while working.len() < SENDERS_MAX
-            && let Some((sender, mails)) = queue.next()
+            && let Some((portion, mails)) = queue.next()
         {
             let (examiner, results) = (examiner.clone(), results.clone());
             working.spawn(async move {
                 examiner.examine(mails, &results).await;
-                sender
+                portion
             });
         }
         tokio::select! {
@@ -124,7 +125,7 @@ async fn take_in(
                 None => return,
             },
             Some(done) = working.join_next() => match done {
-                Ok(sender) => queue.done(&sender),
+                Ok(portion) => queue.done(&portion),
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
@@ -134,6 +135,14 @@ async fn take_in(
     }
 }
 
+/// Takes up what waits in the spool. What is in the channel is there, too, and is taken from there alone: found now and
+/// received later, it might be entered in between, and would be entered again. Returns whether it has to be done again.
+async fn refill(host: &Host, arrivals: &mut mpsc::Receiver<(KeptId, Envelope)>, queue: &mut Queue) -> bool {
+    while arrivals.try_recv().is_ok() {}
+    queue.begin_look();
+    look_through(host, queue).await
+}
+
 /// Finds what waits in the spool. Returns whether it has to be done again.
 async fn look_through(host: &Host, queue: &mut Queue) -> bool {
     match host.cursors(SPOOL).await {
@@ -141,7 +150,7 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
             for cursor in found {
                 let Some(id) = cursor.name.strip_prefix(SPOOL) else { continue };
                 match cursor.value.as_deref().map(serde_json::from_str::<Envelope>) {
-                    Some(Ok(envelope)) if queue.has_room() => queue.push(KeptId::from(id), envelope),
+                    Some(Ok(envelope)) if queue.has_room() => queue.find(KeptId::from(id), envelope),
                     Some(Ok(_)) => return true,
                     Some(Err(error)) => {
                         tracing::error!(

@@ -52,6 +52,12 @@ impl Rig {
         Self { host: recording.host("mail"), recording, settings, key, clerk, mails: 0 }
     }
 
+    /// The same desk, with other settings from now on.
+    pub(super) fn turn(&mut self, more: &str) {
+        self.settings = Arc::new(settings(more));
+        self.clerk = Clerk::new(self.settings.clone(), self.key.clone());
+    }
+
     /// Enters a mail that came from `sender` for `recipient`, and gives what was told of it.
     pub(super) async fn enter(&mut self, sender: &str, recipient: &str, level: Level, raw: &str) -> Vec<Inbound> {
         self.mails += 1;

@@ -196,7 +196,7 @@ mod tests {
         fn any_name_is_short_visible_and_no_path(declared in any::<String>(), number in 0_usize..500) {
             let name = Names::default().name(&declared, "image/png", number);
             prop_assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX);
-            prop_assert!(!name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(shown::shows_nothing));
+            prop_assert!(!name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(crate::characters::is_hidden));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashMap};
 use super::{
     Mail, MailFile, cut, headers, html, inner,
     markdown::{Line, joined},
-    mime::{Part, Tree, decoded, transferred, walk},
+    mime::{Part, Tree, decoded, head, transferred, walk},
     names::Names,
     plain,
     select::{Item, select},
@@ -44,6 +44,11 @@ pub(crate) fn read(raw: &[u8]) -> Mail {
         let notices = vec![UNREADABLE.to_owned()];
         Mail { files: vec![raw_file(raw, &mut Names::default())], notices, ..Mail::default() }
     })
+}
+
+/// What the head of the mail says, as [`read`] reads it, without text and files.
+pub(crate) fn read_head(raw: &[u8]) -> Mail {
+    std::panic::catch_unwind(|| headers::from_head(&head(raw, 0))).unwrap_or_default()
 }
 
 /// The file with this number.
