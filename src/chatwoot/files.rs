@@ -54,9 +54,10 @@ impl Client {
     }
 
     async fn hop(&self, url: &Url) -> Result<Response, CallFault> {
+        let web = self.web().ok_or_else(|| refused("leads out of a simulation"))?;
         let http = match self.way(url)? {
-            Way::Inside => &self.http,
-            Way::Outside => &self.outside,
+            Way::Inside => &web.inside,
+            Way::Outside => &web.outside,
         };
         let sent = timeout(CHUNK_LIMIT, http.get(url.clone()).timeout(DOWNLOAD_LIMIT).send()).await;
         let sent = sent.map_err(|_| doubtful("the storage did not answer in time"))?;

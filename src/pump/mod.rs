@@ -6,7 +6,7 @@ mod verdict;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,6 +22,9 @@ use attempt::Finished;
 const FEED_MAX: usize = 4096;
 /// Rows of one step of the scan at start.
 const SCAN_ROWS: usize = 10_000;
+/// Between two looks at what another process may have accepted, or taken from us. Well below the time after which a
+/// successor asks about our attempts.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// Tries to write down how the last attempts ended, before a process that stops leaves them in doubt.
@@ -47,6 +50,8 @@ pub struct Pump {
     rng: fastrand::Rng,
     /// Attempts from before this moment belong to a process that is gone.
     started_millis: i64,
+    /// What the store had up to here was loaded.
+    scanned: EnvelopeId,
 }
 
 struct SinkSlot {
@@ -80,6 +85,7 @@ impl Pump {
             settle: Vec::new(),
             rng,
             started_millis: clock.now(),
+            scanned: EnvelopeId(0),
         }
     }
 
@@ -87,12 +93,19 @@ impl Pump {
     /// back. An error means that this process must not go on: the store is broken or the lease lost.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         self.rebuild().await?;
+        let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
             // What the store did not take is due at once: the pause was made when it was refused.
             let due = if self.settle.is_empty() { self.lanes.next_due() } else { Some(i64::MIN) };
             let due = due.map(|due| self.clock.instant(due));
             tokio::select! {
+                // In this order, so that a simulation can be played again; what is ready is drained below in any case.
+                biased;
                 () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(look_at) => {
+                    self.look().await?;
+                    look_at = Instant::now() + LOOK_EVERY;
+                }
                 Some(feed) = self.feed.recv() => self.fed(feed),
                 Some(finished) = self.attempts.join_next() => self.conclude(finished),
                 () = sleep_until(due) => {}
@@ -133,11 +146,30 @@ impl Pump {
     /// Fills the lanes from the store. What is accepted meanwhile waits in the feed; pushing an
     /// envelope twice changes nothing.
     pub async fn rebuild(&mut self) -> Result<(), StoreError> {
-        let mut after = EnvelopeId(0);
+        self.scan().await?;
+        tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
+        Ok(())
+    }
+
+    /// Finds what another process on the same store accepted, and hears of it when that one took the lease: while we do
+    /// nothing, nothing else would tell, and our attempts under way would go on beside its own.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        // What has ended and could not be written down yet would be taken for something that waits.
+        if !self.settle.is_empty() {
+            return Ok(());
+        }
+        match self.scan().await {
+            // It passes, and everything that is ours we are told of.
+            Err(StoreError::Unwritable(_)) => Ok(()),
+            scanned => scanned,
+        }
+    }
+
+    async fn scan(&mut self) -> Result<(), StoreError> {
         loop {
-            let rows = self.store.waiting(&self.lease, after, SCAN_ROWS).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.id;
+            let rows = self.store.waiting(&self.lease, self.scanned, SCAN_ROWS).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            self.scanned = last.id;
             for waiting in &rows {
                 self.push(waiting);
             }
@@ -145,8 +177,6 @@ impl Pump {
             // before those that are.
             self.drain();
         }
-        tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
-        Ok(())
     }
 
     fn drain(&mut self) {
@@ -290,7 +320,7 @@ enum Begins {
     No,
 }
 
-async fn sleep_until(due: Option<tokio::time::Instant>) {
+async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,

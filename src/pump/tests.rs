@@ -347,3 +347,38 @@ async fn who_lost_the_lease_stops() {
     assert_eq!(rig.pump.step().await, Err(StoreError::LeaseLost));
     assert!(rig.network.log().is_empty());
 }
+
+#[tokio::test(start_paused = true)]
+async fn who_lost_the_lease_hears_of_it_before_a_successor_asks_about_its_attempts() {
+    let rig = Rig::new(Resend::Askable).await;
+    let store = rig.store.clone();
+    let ended = tokio::join!(rig.pump.run(CancellationToken::new()), async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        store.lease("another", rig.clock.now()).await.unwrap();
+        rig.clock.now()
+    });
+    assert_eq!(ended.0, Err(StoreError::LeaseLost), "although nothing was to be done");
+    let heard_after = rig.clock.now() - ended.1;
+    assert!(heard_after <= LOOK_EVERY.as_millis() as i64, "{heard_after}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_another_process_accepted_is_found() {
+    let mut rig = Rig::new(Resend::Askable).await;
+    rig.pump = start(&rig.store, &rig.network, &rig.inbox, rig.clock).await;
+    let other = start(&Arc::new(MemoryStore::default()), &rig.network, &rig.inbox, rig.clock).await;
+    let (clock, network, store) = (rig.clock, rig.network.clone(), rig.store.clone());
+    // One that nobody tells of what is accepted.
+    let pump = std::mem::replace(&mut rig.pump, other);
+    let stop = CancellationToken::new();
+    let (ended, ()) = tokio::join!(pump.run(stop.clone()), async {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        rig.reply(9001, 1).await;
+        tokio::time::sleep(LOOK_EVERY * 2).await;
+        stop.cancel();
+    });
+    assert_eq!(ended, Ok(()));
+    assert_eq!(network.log(), ["deliver support:9001/1/0"]);
+    let history = store.history(&Key::from("support:9001/1/0")).await.unwrap().unwrap();
+    assert!(matches!(history.state, EnvelopeState::Done { .. }), "{:?} at {}", history.state, clock.now());
+}

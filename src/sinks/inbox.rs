@@ -25,20 +25,18 @@ use super::{
 };
 use crate::{
     chatwoot::{
-        self, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType, NewMessage, Posted,
-        UploadPlace,
+        self, CallFault, Client, ContactId, ConversationId, MessageId, MessageType, NewMessage, Posted, UploadPlace,
     },
+    clock::Clock,
     model::{
         Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, Witness, Witnesses, orders,
     },
     policy::{Rules, WhenInDoubt},
-    sessions::{Ensured, Sessions, into_fault},
+    sessions::{Ensured, Sessions},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
 
-/// Pages of [`MESSAGES_PAGE`] that one probe reads before it gives up for now.
-const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
 const BEGUN_AHEAD: usize = 4;
@@ -57,6 +55,7 @@ pub struct InboxSinkParts {
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
     pub bridges: Arc<Bridges>,
+    pub clock: Clock,
     /// Requests to the inbox at once.
     pub concurrency: usize,
     /// How long the inbox may still work on a request that nobody waits for.
@@ -90,6 +89,10 @@ impl InboxSink {
     /// A message with this id exists.
     pub fn saw(&self, message: i64) {
         self.newest.fetch_max(message, Ordering::Relaxed);
+    }
+
+    pub(super) fn fault(&self, fault: CallFault) -> Fault {
+        fault.into_fault(self.clock.of_day())
     }
 
     /// What this process posted last.
@@ -172,7 +175,7 @@ impl InboxSink {
     async fn show_picture(&self, session: Session, picture: &Attachment) {
         let Some(bridge) = self.bridges.get(&session.bridge) else { return };
         let contact = ContactId(session.contact);
-        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture)).await;
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture, self.clock)).await;
         let (reason, again) = match shown {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
@@ -265,14 +268,14 @@ impl InboxSink {
             Ok(posted) => Ok(self.stands(conversation, posted.id, source_id)),
             Err(fault @ CallFault::NotFound { .. }) => {
                 self.sessions.forget(bridge, thread).await?;
-                Err(into_fault(fault))
+                Err(self.fault(fault))
             }
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
     /// A message of ours stands in the inbox.
-    fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
+    pub(super) fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
         self.saw(id.0);
         let witness = Witness { conversation, message: id.0, source_id: source_id.to_owned() };
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).add(witness);
@@ -289,7 +292,7 @@ impl InboxSink {
         match self.client.set_message_status(conversation, id, status, reason).await {
             // A message that is gone needs no status.
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
@@ -306,31 +309,15 @@ impl InboxSink {
         };
         let rows = match self.client.messages_after(conversation, MessageId(id.0 - 1)).await {
             Err(CallFault::NotFound { .. }) => return Ok(Done::default()),
-            rows => rows.map_err(into_fault)?,
+            rows => rows.map_err(|fault| self.fault(fault))?,
         };
         if !rows.iter().any(|row| row.id == id && row.source_id.as_deref() == Some(key.as_str())) {
             return Ok(Done::default());
         }
         match self.client.delete_message(conversation, id).await {
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
-    }
-
-    /// The conversation and the message that a post ended as. Older records name the message alone.
-    async fn standing_at(
-        &self,
-        bridge: &BridgeName,
-        thread: &ThreadId,
-        result: &str,
-    ) -> Result<Option<(ConversationId, MessageId)>, Fault> {
-        let (conversation, id) = if let Some((conversation, id)) = result.split_once('/') {
-            (conversation.parse().ok(), id)
-        } else {
-            let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-            (session.map(|session| session.conversation), result)
-        };
-        Ok(conversation.map(ConversationId).zip(id.parse().ok().map(MessageId)))
     }
 
     /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
@@ -343,27 +330,6 @@ impl InboxSink {
         if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
             tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");
         }
-    }
-
-    /// Lists what came after the attempt began and looks for our mark.
-    async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
-        let mut after = mark;
-        for _ in 0..PROBE_PAGES_MAX {
-            let rows = match self.client.messages_after(ConversationId(conversation), MessageId(after)).await {
-                Ok(rows) => rows,
-                // A conversation that is gone holds nothing of ours.
-                Err(CallFault::NotFound { .. }) => return Ok(None),
-                Err(fault) => return Err(into_fault(fault)),
-            };
-            if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
-                return Ok(Some(self.stands(conversation, row.id, key.as_str())));
-            }
-            match rows.last() {
-                Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id.0,
-                Some(_) | None => return Ok(None),
-            }
-        }
-        Err(Fault::retry(format!("conversation {conversation} is too long to search at once")))
     }
 }
 
@@ -419,11 +385,7 @@ impl Sink for InboxSink {
                 return Ok(None);
             }
         };
-        // Without a session the attempt cannot have come as far as posting: the session is saved before.
-        let found = match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
-            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await?,
-            None => None,
-        };
+        let found = self.search(bridge, thread, &envelope.key, attempt.mark).await?;
         if found.is_some() {
             self.landed(envelope, || Landing::Done);
         }

@@ -7,7 +7,7 @@ use bridge_api::{Bridge, BridgeName, EventId, Fault, Key, Outbound, Part, Sent};
 
 use super::{Done, Sink};
 use crate::{
-    clock,
+    clock::Clock,
     model::{Envelope, Group, MessageRef, MessageStatus, OpenAttempt, Order, PARTS_MAX, orders},
     policy::{Rules, WhenInDoubt},
     store::{EnvelopeState, Store},
@@ -19,11 +19,18 @@ pub struct NetworkSink {
     bridge: Arc<dyn Bridge>,
     store: Arc<dyn Store>,
     when_in_doubt: WhenInDoubt,
+    clock: Clock,
 }
 
 impl NetworkSink {
-    pub fn new(name: BridgeName, bridge: Arc<dyn Bridge>, store: Arc<dyn Store>, when_in_doubt: WhenInDoubt) -> Self {
-        Self { name, bridge, store, when_in_doubt }
+    pub fn new(
+        name: BridgeName,
+        bridge: Arc<dyn Bridge>,
+        store: Arc<dyn Store>,
+        when_in_doubt: WhenInDoubt,
+        clock: Clock,
+    ) -> Self {
+        Self { name, bridge, store, when_in_doubt, clock }
     }
 
     /// The order as the bridge is given it. `None` when an agent takes back what was never sent.
@@ -69,7 +76,7 @@ impl NetworkSink {
     /// The message is delivered when its last part is. A remark of the network becomes a private note.
     fn done(&self, envelope: &Envelope, sent: Sent) -> Done {
         let Order::Send { bridge, thread, message, last, .. } = &envelope.order else { return Done::default() };
-        let now = clock::now_millis();
+        let now = self.clock.now();
         let mut follow = Vec::new();
         if *last {
             follow.push(orders::status(message, MessageStatus::Delivered, None, now));

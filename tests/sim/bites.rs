@@ -1,0 +1,36 @@
+//! The oracle is worth what it finds: mechanisms are broken on purpose, and each has to be found out.
+
+use crate::{Broken, inbox::Habits, play_all};
+
+/// Seeds that are played until one finds it.
+const SEEDS_MAX: u64 = 200;
+
+/// How many seeds it took to see `what`.
+fn found(broken: Broken, what: &str) -> u64 {
+    for first in (1..SEEDS_MAX).step_by(10) {
+        let ended = play_all(&(first..first + 10).collect::<Vec<_>>(), broken);
+        if ended.iter().flat_map(|run| &run.violations).any(|violation| violation.contains(what)) {
+            return first + 9;
+        }
+    }
+    panic!("{SEEDS_MAX} seeds did not see {what:?} with {broken:?}");
+}
+
+#[test]
+fn an_inbox_that_cannot_be_searched_for_our_marks_is_found_out() {
+    let inbox = Habits { hides_marks: true, ..Habits::default() };
+    found(Broken { inbox, ..Broken::default() }, "is in the inbox 2 times");
+}
+
+#[test]
+fn a_gateway_that_repeats_without_asking_is_found_out() {
+    let broken = Broken { forgets_doubt: true, ..Broken::default() };
+    found(broken, "is in the inbox 2 times");
+    found(broken, "reached its peer 2 times, at most 1");
+}
+
+#[test]
+fn a_note_that_is_told_as_public_is_found_out() {
+    let inbox = Habits { blurs_notes: true, ..Habits::default() };
+    found(Broken { inbox, ..Broken::default() }, "SECRET");
+}
