@@ -8,6 +8,8 @@ mod client;
 mod contacts;
 mod conversations;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod ids;
 mod inboxes;
 mod messages;
