@@ -9,6 +9,8 @@ mod contacts;
 mod conversations;
 mod exchange;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod ids;
 mod inboxes;
 mod messages;

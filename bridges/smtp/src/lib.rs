@@ -15,6 +15,8 @@ mod clock;
 mod compose;
 mod desk;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod mail;
 mod server;
 mod settings;

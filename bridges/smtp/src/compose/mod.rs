@@ -19,6 +19,8 @@ mod body;
 mod clean;
 mod dkim;
 mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod header;
 mod html;
 mod links;

@@ -4,6 +4,8 @@ use crate::address::Address;
 
 mod addresses;
 mod cut;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod headers;
 mod html;
 mod inner;

@@ -80,7 +80,7 @@ const MAIL_TYPE: &str = "message/rfc822";
 const UNREADABLE: &str = "This mail could not be read; it is attached as it came.";
 
 /// `inner`: it is a mail inside another one, of which so much text may be shown, and no further one inside of it.
-fn read_whole(raw: &[u8], inner: Option<usize>) -> Mail {
+pub(super) fn read_whole(raw: &[u8], inner: Option<usize>) -> Mail {
     let tree = walk(raw);
     let top = &tree.parts[0].head;
     let mut mail = headers::from_head(top);
