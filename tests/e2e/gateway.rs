@@ -22,7 +22,7 @@ const LOG_VARIABLE: &str = "DESKBRIDGE_E2E_LOG";
 
 #[derive(Debug)]
 pub(crate) struct Gateway {
-    process: Option<Process>,
+    pub(crate) process: Option<Process>,
     folder: PathBuf,
     port: u16,
 }
@@ -37,13 +37,17 @@ impl Gateway {
 
     /// The same for any kind of bridge, which `bridge` names.
     pub(crate) fn with_bridge(folder: &Path, inbox: &str, bridge: &str) -> Self {
+        Self::with_bridges(folder, inbox, &format!("[bridges.net]\ninbox = \"desk\"\n{bridge}\n"))
+    }
+
+    /// The same with whole tables of bridges.
+    pub(crate) fn with_bridges(folder: &Path, inbox: &str, bridges: &str) -> Self {
         let gateway = Self { process: None, folder: folder.to_owned(), port: free_port() };
         let log = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| "info".to_owned());
         let text = format!(
             "[gateway]\nlisten = \"127.0.0.1:{}\"\ndata_dir = \"{}\"\nadmin_token = \"operator\"\nstop_seconds = 10\n\n\
              [log]\nlevel = \"{log}\"\nformat = \"json\"\n\n\
-             [inboxes.desk]\n{inbox}\n\
-             [bridges.net]\ninbox = \"desk\"\n{bridge}\n",
+             [inboxes.desk]\n{inbox}\n{bridges}",
             gateway.port,
             gateway.data_dir().display(),
         );
@@ -69,8 +73,15 @@ impl Gateway {
 
     /// Starts, and waits for nothing.
     pub(crate) fn spawn(&mut self) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_deskbridge"));
-        command.arg("run").arg("-c").arg(self.settings_file());
+        self.spawn_by(&[]);
+    }
+
+    /// As an argument of another program, if there is one.
+    pub(crate) fn spawn_by(&mut self, program: &[String]) {
+        let ours = [env!("CARGO_BIN_EXE_deskbridge").to_owned(), "run".to_owned(), "-c".to_owned()];
+        let mut words = program.iter().chain(&ours);
+        let mut command = Command::new(words.next().expect("ours at least"));
+        command.args(words).arg(self.settings_file());
         self.process = Some(Process::spawn(command, "gateway", &self.folder));
     }
 

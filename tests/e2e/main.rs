@@ -25,6 +25,7 @@ mod crowd;
 mod identity;
 mod outages;
 mod pages;
+mod peers_themselves;
 mod process_life;
 mod repeats;
 mod try_mail;

@@ -120,7 +120,8 @@ fn answer(name: &str, text: &str) {
     parts.push(Part::Text { text: text.to_owned(), reply_to: None });
     for (ticket, part) in parts.into_iter().enumerate() {
         let key = format!("support/{ticket}/0").as_str().into();
-        let out = Outbound { key, thread: thread.clone(), part, agent: None, earlier_attempts: 0 };
+        let out =
+            Outbound { key, thread: thread.clone(), part, agent: None, earlier_attempts: 0, attempted_millis: None };
         play.input(Input::Send { ticket: ticket as u64, out });
         play.pass(1);
     }

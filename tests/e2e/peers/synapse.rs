@@ -232,11 +232,7 @@ impl Synapse {
 
     /// Any call of the client-server API.
     pub(crate) fn call(&self, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
-        let bearer = token.map(|token| format!("Bearer {token}"));
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
-        let body = body.map(|body| body.to_string().into_bytes());
-        http::request(method, &format!("{}{path}", self.url()), &headers, body).expect("Synapse answers")
+        call(&self.url(), method, path, token, body)
     }
 
     /// Has the homeserver ping the appservice, and with it retry at once what it could not push.
@@ -248,17 +244,7 @@ impl Synapse {
 
     /// Everything that a room holds and this token may see, oldest first.
     pub(crate) fn history(&self, token: &str, room: &str) -> Vec<Value> {
-        let mut events = Vec::new();
-        let mut from = String::new();
-        loop {
-            let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=f&limit=100{from}", escape(room));
-            let answer = self.call(Method::GET, &path, Some(token), None);
-            assert_eq!(answer.status, 200, "{answer:?}");
-            let page = answer.json();
-            events.extend(page["chunk"].as_array().expect("a chunk").iter().cloned());
-            let Some(end) = page["end"].as_str() else { return events };
-            from = format!("&from={}", escape(end));
-        }
+        history(&self.url(), token, room)
     }
 
     /// Registers a user of the namespace, as a gateway does at its start.
@@ -268,6 +254,30 @@ impl Synapse {
         let made = self.call(Method::POST, "/_matrix/client/v3/register", Some(&service.as_token), Some(&body));
         assert_eq!(made.status, 200, "{made:?}");
         service.user(rest)
+    }
+}
+
+/// Any call of the client-server API of whatever homeserver is there.
+pub(crate) fn call(base: &str, method: Method, path: &str, token: Option<&str>, body: Option<&Value>) -> Answer {
+    let bearer = token.map(|token| format!("Bearer {token}"));
+    let mut headers = vec![("content-type", "application/json")];
+    headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+    let body = body.map(|body| body.to_string().into_bytes());
+    http::request(method, &format!("{base}{path}"), &headers, body).expect("the homeserver answers")
+}
+
+/// As [`Synapse::history`] there.
+pub(crate) fn history(base: &str, token: &str, room: &str) -> Vec<Value> {
+    let mut events = Vec::new();
+    let mut from = String::new();
+    loop {
+        let path = format!("/_matrix/client/v3/rooms/{}/messages?dir=f&limit=100{from}", escape(room));
+        let answer = call(base, Method::GET, &path, Some(token), None);
+        assert_eq!(answer.status, 200, "{answer:?}");
+        let page = answer.json();
+        events.extend(page["chunk"].as_array().expect("a chunk").iter().cloned());
+        let Some(end) = page["end"].as_str() else { return events };
+        from = format!("&from={}", escape(end));
     }
 }
 

@@ -87,8 +87,8 @@ pub(crate) const BOUNCE: Target = Target { name: "mail_bounce", check: bounce, r
 
 fn bounce(data: &[u8]) {
     let Some(report) = bounce::read(data) else { return };
-    assert!(report.recipients.len() <= 100 && report.ids.len() <= 50);
-    report.ids.iter().chain(&report.returned_message_id).for_each(assert_id);
+    assert!(report.recipients.len() <= 100);
+    report.returned_message_id.iter().for_each(assert_id);
     for one in &report.recipients {
         one.address.iter().for_each(assert_address);
         let class = one.status.split('.').next().unwrap_or_default();

@@ -24,8 +24,13 @@ use crate::{
 pub(crate) const OURS: &str = "support.test";
 /// The domain of customers, whose mailboxes are here.
 pub(crate) const THEIRS: &str = "cust.test";
-/// Who has a mailbox.
+/// Who has a mailbox, beside `p0`, `p1` and so on.
 const PEOPLE: [&str; 3] = ["ada", "bob", "eve"];
+const NUMBERED: usize = 32;
+
+fn people() -> impl Iterator<Item = String> {
+    PEOPLE.map(ToOwned::to_owned).into_iter().chain((0..NUMBERED).map(|number| format!("p{number}")))
+}
 
 /// How mail for [`OURS`] is handed in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +79,7 @@ impl Postfix {
         let (front, smarthost) = (free_port(), free_port());
         let place = folder.path().display();
         certify(folder.path());
-        let boxes = PEOPLE.map(|name| format!("{name}@{THEIRS} {name}/"));
+        let boxes: Vec<_> = people().map(|name| format!("{name}@{THEIRS} {name}/")).collect();
         write(folder.path(), "people", &(boxes.join("\n") + "\n"));
         // Everything is tried again soon, and nobody is counted.
         let main = format!(
@@ -138,7 +143,7 @@ smtpd_client_recipient_rate_limit = 0
 
     /// Of one of the people who have one.
     pub(crate) fn mailbox(&self, name: &str) -> Maildir {
-        assert!(PEOPLE.contains(&name), "{name} has no mailbox");
+        assert!(people().any(|own| own == name), "{name} has no mailbox");
         Maildir::at(self.folder.path().join("boxes").join(name))
     }
 

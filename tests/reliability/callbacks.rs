@@ -1,0 +1,85 @@
+//! Between the inbox and the gateway's door: passes callbacks on, and remembers which messages were answered 200. From
+//! then on they are the gateway's.
+
+use std::{
+    collections::HashSet,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::State,
+};
+use hyper::{Request, Response, StatusCode};
+use serde_json::Value;
+
+use crate::{
+    peers::server::{Server, forward},
+    process::free_port,
+};
+
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Callbacks {
+    port: u16,
+    shared: Arc<Shared>,
+    _server: Server,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// The gateway's address.
+    target: String,
+    taken: Mutex<HashSet<u64>>,
+    /// Answered by the gateway itself, and not with 200.
+    refused: AtomicUsize,
+}
+
+impl Callbacks {
+    /// `target` is everything of the gateway's address before the path.
+    pub(crate) fn to(target: String) -> Self {
+        let shared = Arc::new(Shared { target, ..Shared::default() });
+        let port = free_port();
+        let router = Router::new().fallback(pass).with_state(shared.clone());
+        Self { port, shared, _server: Server::on(port, router) }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
+    }
+
+    pub(crate) fn is_taken(&self, message: u64) -> bool {
+        self.taken().contains(&message)
+    }
+
+    pub(crate) fn refused(&self) -> usize {
+        self.shared.refused.load(Ordering::Relaxed)
+    }
+
+    fn taken(&self) -> MutexGuard<'_, HashSet<u64>> {
+        self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Response<Body> {
+    let (parts, body) = request.into_parts();
+    let Ok(bytes) = to_bytes(body, BODY_BYTES_MAX).await else {
+        return Response::builder().status(StatusCode::BAD_REQUEST).body(Body::empty()).expect("a valid answer");
+    };
+    let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+    let answer = forward(&shared.target, Request::from_parts(parts, Body::from(bytes))).await;
+    if answer.status() == StatusCode::OK {
+        if let Some(id) = said["id"].as_u64().filter(|_| said["event"] == "message_created") {
+            shared.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+        }
+    } else if answer.status() != StatusCode::BAD_GATEWAY {
+        // A bad gateway is what `forward` makes of nobody.
+        shared.refused.fetch_add(1, Ordering::Relaxed);
+    }
+    answer
+}

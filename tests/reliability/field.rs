@@ -1,0 +1,364 @@
+//! Networks with people, an inbox with agents, and the gateway between them, with everything written down that anybody
+//! said: the ground on which every row of the report takes place.
+
+use std::{
+    collections::BTreeSet,
+    thread,
+    time::{Duration, Instant},
+};
+
+use fastrand::Rng;
+use tempfile::TempDir;
+
+use crate::{
+    callbacks::Callbacks,
+    gateway::Gateway,
+    nets::{Between, Kind, Net, called},
+    oracle::{Fate, Promise, Talk, Tally, Token, Way},
+    peers,
+    sandbox::{Desk, Message, Sandbox},
+    store::{self, Kept, Log},
+    wait::{PATIENCE, until_within},
+};
+
+/// Whether the gateway asks the inbox for answers whose callback was lost. Then every answer has to arrive.
+const SWEPT: bool = true;
+
+/// Between two bursts of what everybody says and writes.
+const PAUSE: Duration = Duration::from_millis(10);
+/// What is said and written between two pauses.
+const BURST: usize = 3;
+/// Between two looks at everything, which cost something.
+const LOOK_EVERY: Duration = Duration::from_millis(300);
+/// How long everything may take to arrive once nothing goes wrong any more. Only a failure ever waits so long.
+const DRAIN: Duration = PATIENCE.saturating_mul(6);
+
+pub(crate) struct Field {
+    // Dropped in this order: the gateway's log should end before its peers do.
+    pub(crate) gateway: Gateway,
+    pub(crate) nets: Vec<Box<dyn Net>>,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) callbacks: Callbacks,
+    pub(crate) rng: Rng,
+    swept: bool,
+    people: Vec<Person>,
+    /// Lines of people that the store held when its process died.
+    kept: BTreeSet<Token>,
+    /// What was waiting at all deaths.
+    pub(crate) waiting_at_deaths: usize,
+    pub(crate) folder: TempDir,
+}
+
+/// Somebody in a conversation.
+struct Person {
+    net: usize,
+    talk: Talk,
+    conversation: u64,
+}
+
+/// How a field is laid out.
+pub(crate) struct Layout<'a> {
+    pub(crate) kinds: &'a [(Kind, usize)],
+    pub(crate) seed: u64,
+    pub(crate) swept: bool,
+    /// Between the gateway and the inbox, given the inbox's address.
+    pub(crate) before_inbox: Option<Between<'a>>,
+    /// The same before the stand-in homeserver.
+    pub(crate) before_homeserver: Option<Between<'a>>,
+}
+
+impl<'a> Layout<'a> {
+    pub(crate) fn of(kinds: &'a [(Kind, usize)], seed: u64) -> Self {
+        Self { kinds, seed, swept: SWEPT, before_inbox: None, before_homeserver: None }
+    }
+}
+
+impl Field {
+    /// Everybody is there, and nobody was started: [`Field::open`] does.
+    pub(crate) fn lay_out(layout: &Layout<'_>) -> Self {
+        let folder = peers::folder();
+        let sandbox = Sandbox::start(folder.path());
+        let kinds = layout.kinds.iter();
+        let nets: Vec<_> = kinds.map(|(kind, people)| kind.start(*people, layout.before_homeserver)).collect();
+        let mut inbox = format!("{}settle_seconds = 1\nsweep_seconds = 5\nconcurrency = 16\n", sandbox.settings());
+        if let Some(before) = layout.before_inbox {
+            inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
+        }
+        let table = |net: &dyn Net| format!("[bridges.{}]\ninbox = \"desk\"\n{}\n", net.name(), net.table());
+        let tables: String = nets.iter().map(|net| table(&**net)).collect();
+        let gateway = Gateway::with_bridges(folder.path(), &inbox, &tables);
+        let callbacks = Callbacks::to(gateway.url(""));
+        sandbox.call_back(&callbacks.url("/callbacks/desk"));
+        Self {
+            gateway,
+            nets,
+            sandbox,
+            callbacks,
+            rng: Rng::with_seed(layout.seed),
+            swept: layout.swept,
+            people: Vec::new(),
+            kept: BTreeSet::new(),
+            waiting_at_deaths: 0,
+            folder,
+        }
+    }
+
+    /// Starts, and has everybody and their agent say hello.
+    pub(crate) fn open(&mut self) {
+        self.gateway.start();
+        self.until_up();
+        for net in &mut self.nets {
+            net.gather();
+        }
+        let everybody: Vec<_> =
+            self.nets.iter().enumerate().flat_map(|(net, it)| (0..it.people()).map(move |one| (net, one))).collect();
+        let desk = until_within(PATIENCE * 2, "everybody at the inbox", || {
+            let desk = self.sandbox.desk();
+            let here = |(net, one): &(usize, usize)| desk.of(&called(self.nets[*net].name(), *one)).len() == 1;
+            if everybody.iter().all(here) { Ok(desk) } else { Err(format!("{:?}", desk.contacts)) }
+        });
+        let hello = |(net, person): &(usize, usize)| {
+            let name = self.nets[*net].name();
+            let conversation = desk.of(&called(name, *person))[0].id;
+            let first = self.sandbox.reply(conversation, "hello to you");
+            let talk = Talk { net: name.to_owned(), person: *person, said: 0, replies: Vec::new(), breaks: Vec::new() };
+            (first, Person { net: *net, talk, conversation })
+        };
+        let (firsts, people): (Vec<_>, Vec<_>) = everybody.iter().map(hello).unzip();
+        until_within(PATIENCE * 2, "everybody to be greeted", || {
+            let desk = self.sandbox.desk();
+            let open =
+                |id: &&u64| desk.message(**id).is_none_or(|found| !["delivered", "read"].contains(&&*found.status));
+            let open: Vec<_> = firsts.iter().filter(open).filter_map(|id| desk.message(*id)).collect();
+            if open.is_empty() { Ok(()) } else { Err(format!("{open:?}")) }
+        });
+        for (net, person) in everybody {
+            self.nets[net].acquaint(person);
+        }
+        self.people = people;
+    }
+
+    pub(crate) fn until_up(&self) {
+        until_within(PATIENCE * 2, "every bridge to be up", || self.look_whether_up());
+    }
+
+    /// The same for a gateway that is expected to end.
+    pub(crate) fn until_up_or_gone(&mut self) {
+        until_within(PATIENCE * 2, "every bridge to be up", || {
+            if self.gateway.is_running() { self.look_whether_up() } else { Ok(()) }
+        });
+    }
+
+    fn look_whether_up(&self) -> Result<(), String> {
+        let seen = self.gateway.ready()?.json();
+        let up = |net: &dyn Net| {
+            let state = &seen["bridges"][net.name()]["state"];
+            state == "up" || state["state"] == "up"
+        };
+        if self.nets.iter().all(|net| up(&**net)) { Ok(()) } else { Err(seen["bridges"].to_string()) }
+    }
+
+    /// Everybody talks for so long, or until the gateway is gone.
+    pub(crate) fn talk(&mut self, span: Duration) {
+        let end = Instant::now() + span;
+        while Instant::now() < end && self.gateway.is_running() {
+            self.burst(BURST);
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// So many messages, each of anybody to the other side.
+    pub(crate) fn burst(&mut self, count: usize) {
+        for _ in 0..count {
+            let who = self.rng.usize(..self.people.len());
+            if self.rng.bool() { self.say(who) } else { self.reply(who) }
+        }
+    }
+
+    fn say(&mut self, who: usize) {
+        let Person { net, talk, .. } = &mut self.people[who];
+        let text = talk.line(talk.said);
+        talk.said += 1;
+        self.nets[*net].say(talk.person, &text);
+    }
+
+    fn reply(&mut self, who: usize) {
+        let Person { talk, conversation, .. } = &mut self.people[who];
+        let text = talk.reply(talk.replies.len());
+        talk.replies.push(self.sandbox.reply(*conversation, &text));
+    }
+
+    /// Somebody says something.
+    pub(crate) fn say_somewhere(&mut self) {
+        let who = self.rng.usize(..self.people.len());
+        self.say(who);
+    }
+
+    /// The text of what this person, or their agent, says next.
+    pub(crate) fn next_text(&self, way: Way, who: usize) -> String {
+        let talk = &self.people[who].talk;
+        match way {
+            Way::In => talk.line(talk.said),
+            Way::Out => talk.reply(talk.replies.len()),
+        }
+    }
+
+    pub(crate) fn send_next(&mut self, way: Way, who: usize) {
+        match way {
+            Way::In => self.say(who),
+            Way::Out => self.reply(who),
+        }
+    }
+
+    pub(crate) fn crowd(&self) -> usize {
+        self.people.len()
+    }
+
+    /// Said and written so far.
+    pub(crate) fn sent(&self) -> usize {
+        self.people.iter().map(|person| person.talk.said + person.talk.replies.len()).sum()
+    }
+
+    /// The link of these networks broke just now.
+    pub(crate) fn mark_break(&mut self, net: Option<usize>) {
+        for person in self.people.iter_mut().filter(|person| net.is_none_or(|net| person.net == net)) {
+            person.talk.breaks.push(person.talk.said);
+        }
+    }
+
+    /// The gateway died just now: what did it hold?
+    pub(crate) fn mark_death(&mut self) -> Kept {
+        self.mark_break(None);
+        let kept = store::look(&self.gateway.data_dir(), &Log::Kept);
+        self.waiting_at_deaths += kept.waiting.len();
+        self.kept.extend(kept.waiting.iter().filter(|token| token.way == Way::In).cloned());
+        kept
+    }
+
+    /// Nothing goes wrong any more: returns once everything has arrived that can, with the inbox as it is then.
+    pub(crate) fn drain(&mut self) -> Desk {
+        self.sandbox.faults(&serde_json::json!({}));
+        if !self.gateway.is_running() {
+            self.gateway.start();
+        }
+        self.until_up();
+        // Somebody who is heard now was not forgotten.
+        for who in 0..self.people.len() {
+            self.say(who);
+        }
+        let begun = Instant::now();
+        loop {
+            let desk = self.sandbox.desk();
+            match self.missing(&desk) {
+                None => return desk,
+                // The judge says what is missing, and in whose name.
+                Some(seen) if begun.elapsed() > DRAIN => {
+                    eprintln!("waited {DRAIN:?} for everything to arrive; seen: {seen}");
+                    return desk;
+                }
+                Some(_) => thread::sleep(LOOK_EVERY),
+            }
+        }
+    }
+
+    /// What is still to come, as far as anybody can tell.
+    fn missing(&mut self, desk: &Desk) -> Option<String> {
+        if let Some(pending) = self.nets.iter_mut().find_map(|net| net.pending()) {
+            return Some(pending);
+        }
+        for Person { net, talk, conversation } in &self.people {
+            let lines = lines_of(desk, *conversation);
+            let here = |number: usize| lines.iter().flatten().any(|token| token.number == number);
+            let first = if self.nets[*net].promise().keeps { 0 } else { talk.said.saturating_sub(1) };
+            if let Some(number) = (first..talk.said).find(|number| !here(*number)) {
+                return Some(format!("{} is not at the inbox", talk.line(number)));
+            }
+            let open = |id: &&u64| {
+                // A reply that the inbox could not tell us of is failed there, until the gateway has asked for it.
+                let swept = self.swept && !self.callbacks.is_taken(**id);
+                desk.message(**id).is_none_or(|found| found.status == "sent" || (swept && is_unanswered(found)))
+            };
+            if let Some(id) = talk.replies.iter().find(open) {
+                return Some(format!("reply {id} has no outcome: {:?}", desk.message(*id)));
+            }
+        }
+        let waiting = self.gateway.waiting();
+        (!waiting.is_empty()).then(|| format!("{waiting:?}"))
+    }
+
+    /// By network and way, in the order of the networks.
+    pub(crate) fn judge(&mut self, desk: &Desk) -> Vec<Verdict> {
+        let mut nets = std::mem::take(&mut self.nets);
+        let mut verdicts = Vec::new();
+        for (number, net) in nets.iter_mut().enumerate() {
+            let (mut inward, mut outward) = (Tally::default(), Tally::default());
+            let mut kept: BTreeSet<_> = self.kept.iter().filter(|token| token.net == net.name()).collect();
+            for person in self.people.iter().filter(|person| person.net == number) {
+                let lines = lines_of(desk, person.conversation);
+                kept.retain(|token| !lines.iter().flatten().any(|line| line == *token));
+                inward.add(&judge_person(person, net.name(), net.promise(), desk, &lines));
+                let heard = net.heard(person.talk.person);
+                let mut shown: Vec<_> = heard.iter().map(|text| Token::find(Way::Out, text)).collect();
+                // The greeting, which a mailbox may show behind what came later.
+                shown.iter().position(Option::is_none).map(|greeting| shown.remove(greeting));
+                let replies = person.talk.replies.iter();
+                let fates: Vec<_> = replies.map(|id| self.fate(desk.message(*id), *id)).collect();
+                outward.add(&person.talk.judge_out(&shown, &fates, net.promise()));
+            }
+            if !kept.is_empty() && !net.promise().keeps {
+                inward.lost += kept.len();
+                inward.complaints.push(format!("the store had them: {kept:?}"));
+            }
+            verdicts.push(Verdict { net: net.title(), way: Way::In, tally: inward });
+            verdicts.push(Verdict { net: net.title(), way: Way::Out, tally: outward });
+        }
+        self.nets = nets;
+        verdicts
+    }
+
+    fn fate(&self, message: Option<&Message>, id: u64) -> Fate {
+        let failed = message.filter(|message| message.status == "failed");
+        let doubts = |message: &Message| message.reason().starts_with("it may have been delivered");
+        let taken = self.callbacks.is_taken(id);
+        match failed {
+            Some(failed) if (taken || self.swept) && doubts(failed) => Fate::TakenInDoubt,
+            _ if taken => Fate::Taken,
+            _ if self.swept => Fate::Swept,
+            failed => Fate::Unanswered { told: failed.is_some_and(|failed| !failed.reason().is_empty()) },
+        }
+    }
+}
+
+/// What became of all messages of one network in one direction.
+#[derive(Clone, Debug)]
+pub(crate) struct Verdict {
+    pub(crate) net: &'static str,
+    pub(crate) way: Way,
+    pub(crate) tally: Tally,
+}
+
+fn judge_person(person: &Person, net: &str, promise: Promise, desk: &Desk, lines: &[Option<Token>]) -> Tally {
+    let name = called(net, person.talk.person);
+    let mut tally = person.talk.judge_in(lines.get(1..).unwrap_or_default(), promise);
+    // One contact and one conversation are made for each, however often their making was interrupted.
+    let made = (desk.contacts.iter().filter(|contact| contact.name == name).count(), desk.of(&name).len());
+    if made != (1, 1) {
+        tally.doubled += made.0.max(made.1).saturating_sub(1);
+        tally.complaints.push(format!("{name}: {made:?} contacts and conversations"));
+    }
+    tally
+}
+
+/// What people said in this conversation, oldest first. The first is the hello, which is no token.
+fn lines_of(desk: &Desk, conversation: u64) -> Vec<Option<Token>> {
+    let found = desk.conversations.iter().find(|found| found.id == conversation);
+    let lines = found.into_iter().flat_map(|found| found.incoming());
+    lines.map(|text| Token::find(Way::In, text)).collect()
+}
+
+/// As the inbox writes it on a message whose callback found nobody.
+fn is_unanswered(message: &Message) -> bool {
+    let reasons = ["Failed to open TCP connection", "end of file reached", "Net::ReadTimeout", "Connection reset"];
+    let coded = message.reason().split(' ').next().is_some_and(|word| word.len() == 3 && word.parse::<u16>().is_ok());
+    message.status == "failed" && (coded || reasons.iter().any(|words| message.reason().starts_with(words)))
+}
