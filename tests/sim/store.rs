@@ -104,7 +104,9 @@ impl Store for Handle {
         if self.forgets_doubt {
             turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
         }
-        unheard.into_iter().for_each(|fault| self.weather.violation(fault));
+        for fault in unheard {
+            self.weather.violation(fault);
+        }
         let new = self.witness.turned(&settled, &turned);
         self.after().await;
         self.witness.known_to(self.process.number, &new);

@@ -126,7 +126,7 @@ impl World {
                 send_templates: self.sends_templates,
                 settle: Duration::from_secs(20),
                 callback_grace: Duration::from_millis(250),
-                sweep_every: Duration::from_secs(60),
+                sweep_every: Duration::from_mins(1),
                 sweep_requests_per_minute: 600,
                 late: Late::default(),
                 attachment_bytes_max: 40 << 20,

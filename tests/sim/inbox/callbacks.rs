@@ -52,11 +52,11 @@ impl Inbox {
             }
             body
         };
-        self.send_callback(event, Some(message.id), body);
+        self.send_callback(event, Some(message.id), &body);
     }
 
     /// Sends it on its way, once or several times, sooner or later.
-    pub(super) fn send_callback(&self, event: &'static str, message: Option<i64>, body: Value) {
+    pub(super) fn send_callback(&self, event: &'static str, message: Option<i64>, body: &Value) {
         let Some(inbox) = self.me.upgrade() else { return };
         // Only what an agent wrote can be found again by asking.
         let can_be_found = event == "message_created" && body["message_type"] == "outgoing";
