@@ -246,15 +246,25 @@ impl Sessions {
             }
             Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "email") => {
                 let email = peer.email.as_deref().unwrap_or_default();
-                self.owner_of(email, source_id).await?.ok_or_else(|| Fault::retry(reason))
+                match self.owner_of(email, source_id).await? {
+                    Some(contact) => Ok(contact),
+                    // Nobody has it: it is malformed, or hidden from us.
+                    None => self.without_email(new, &reason).await,
+                }
             }
-            // Chatwoot is stricter with addresses than mail is; the message counts more.
-            Err(CallFault::Invalid { reason }) if new.email.is_some() => {
-                tracing::info!(reason, "the contact is made without its mail address");
-                self.client
-                    .create_contact(&NewContact { email: None, ..new })
-                    .await
-                    .map_err(|fault| self.misplaced(fault))
+            Err(CallFault::Invalid { reason }) if new.email.is_some() => self.without_email(new, &reason).await,
+            Err(fault) => Err(self.misplaced(fault)),
+        }
+    }
+
+    /// Chatwoot is stricter with addresses than mail is; the message counts more.
+    async fn without_email(&self, new: NewContact, reason: &str) -> Result<Contact, Fault> {
+        tracing::info!(reason, "the contact is made without its mail address");
+        let new = NewContact { email: None, ..new };
+        match self.client.create_contact(&new).await {
+            Ok(contact) => Ok(contact),
+            Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "identifier") => {
+                self.linked(&new.identifier, &new.source_id).await?.ok_or_else(|| Fault::retry(reason))
             }
             Err(fault) => Err(self.misplaced(fault)),
         }

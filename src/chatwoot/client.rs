@@ -70,6 +70,7 @@ pub struct Client {
     places: Arc<Semaphore>,
     download_places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
+    upload_queue: Arc<Semaphore>,
 }
 
 /// How requests travel.
@@ -81,7 +82,11 @@ enum Way {
 
 /// The right to send files now. Asked for before a file is opened, so that none waits half read.
 #[derive(Debug)]
-pub struct UploadPlace(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held, never looked at")]
+pub struct UploadPlace {
+    place: OwnedSemaphorePermit,
+    queue: Option<OwnedSemaphorePermit>,
+}
 
 /// The dashed form: nginx drops header names with underscores.
 static TOKEN_HEADER: HeaderName = HeaderName::from_static("api-access-token");
@@ -90,6 +95,8 @@ const DOWNLOADS_MAX: usize = 2;
 /// Messages with files under way at once. Not among the other requests: Puma takes a body in before it gives it one of
 /// its threads, so that a slow file delays nobody there, and should not here.
 const UPLOADS_MAX: usize = 2;
+/// Those that may wait for their turn, so that no place stands empty.
+const UPLOADS_WAITING_MAX: usize = 2;
 /// The whole of one request with files.
 const UPLOAD_LIMIT: Duration = Duration::from_mins(3);
 
@@ -118,6 +125,7 @@ impl Client {
             places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             upload_places: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            upload_queue: Arc::new(Semaphore::new(UPLOADS_MAX + UPLOADS_WAITING_MAX)),
         })
     }
 
@@ -171,7 +179,13 @@ impl Client {
 
     /// Waits until files may be sent.
     pub async fn upload_place(&self) -> UploadPlace {
-        UploadPlace(place(&self.upload_places).await)
+        UploadPlace { place: place(&self.upload_places).await, queue: None }
+    }
+
+    /// The same, unless some wait already: `None` at once.
+    pub async fn upload_place_soon(&self) -> Option<UploadPlace> {
+        let queue = Arc::clone(&self.upload_queue).try_acquire_owned().ok()?;
+        Some(UploadPlace { place: place(&self.upload_places).await, queue: Some(queue) })
     }
 }
 

@@ -27,6 +27,8 @@ const SCAN_ROWS: usize = 10_000;
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// Tries to write down how the last attempts ended, before a process that stops leaves them in doubt.
+const STOP_TRIES_MAX: usize = 20;
 
 /// How others reach the pump.
 pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
@@ -93,7 +95,9 @@ impl Pump {
         self.rebuild().await?;
         let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
-            let due = self.lanes.next_due().map(|due| self.clock.instant(due));
+            // What the store did not take is due at once: the pause was made when it was refused.
+            let due = if self.settle.is_empty() { self.lanes.next_due() } else { Some(i64::MIN) };
+            let due = due.map(|due| self.clock.instant(due));
             tokio::select! {
                 // In this order, so that a simulation can be played again; what is ready is drained below in any case.
                 biased;
@@ -112,6 +116,15 @@ impl Pump {
         while let Some(finished) = self.attempts.join_next().await {
             self.conclude(finished);
             self.turn(Begins::No).await?;
+        }
+        for _ in 0..STOP_TRIES_MAX {
+            self.turn(Begins::No).await?;
+        }
+        if !self.settle.is_empty() {
+            tracing::warn!(
+                attempts = self.settle.len(),
+                "ended attempts could not be written down; they will be asked about"
+            );
         }
         self.store.release(&self.lease).await
     }
@@ -160,9 +173,9 @@ impl Pump {
             for waiting in &rows {
                 self.push(waiting);
             }
-            // The first heads need not wait for the scan's end.
+            // The feed has a bound, so it must flow. But nothing begins before all is here: a row further on may belong
+            // before those that are.
             self.drain();
-            self.turn(Begins::Yes).await?;
         }
     }
 
@@ -266,7 +279,7 @@ impl Pump {
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
         let safe_millis = self.started_millis + sink.rules().settle_millis;
-        match envelope.doubt {
+        match &envelope.doubt {
             Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
                 self.lanes.again(taken, safe_millis);
                 let reason = "the process ended during the attempt".to_owned();
@@ -278,7 +291,7 @@ impl Pump {
     }
 
     /// By its stamp: from before our start, or from a clock that was ahead of ours.
-    fn is_of_an_earlier_process(&self, open: OpenAttempt) -> bool {
+    fn is_of_an_earlier_process(&self, open: &OpenAttempt) -> bool {
         open.started_millis <= self.started_millis || open.started_millis > self.clock.now()
     }
 

@@ -19,13 +19,13 @@ use tokio::time::timeout;
 
 use super::{
     Bridges, Done, Sink,
-    files::{Carried, Opener, not_shown},
+    files::{Carried, Crowd, Opener, not_shown},
     picture,
+    words::{content_of, without_liquid},
 };
 use crate::{
     chatwoot::{
-        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MessageId, MessageType, NewMessage,
-        Posted,
+        self, CallFault, Client, ContactId, ConversationId, MessageId, MessageType, NewMessage, Posted, UploadPlace,
     },
     clock::Clock,
     model::{
@@ -69,6 +69,7 @@ pub struct InboxSink {
     parts: InboxSinkParts,
     /// The highest message id that we have seen: whatever an attempt makes is above it.
     newest: AtomicI64,
+    crowd: Crowd,
     witnesses: Mutex<Witnesses>,
 }
 
@@ -82,7 +83,7 @@ impl std::ops::Deref for InboxSink {
 
 impl InboxSink {
     pub fn new(parts: InboxSinkParts) -> Self {
-        Self { parts, newest: AtomicI64::new(0), witnesses: Mutex::default() }
+        Self { parts, newest: AtomicI64::new(0), crowd: Crowd::default(), witnesses: Mutex::default() }
     }
 
     /// A message with this id exists.
@@ -136,7 +137,7 @@ impl InboxSink {
         };
         // Before anything is opened, so that no file waits half read.
         let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
-        let place = if has_files { Some(self.client.upload_place().await) } else { None };
+        let place = if has_files { Some(self.place_for_files().await?) } else { None };
         let opener = Opener {
             bridge: self.bridges.get(bridge),
             bytes_max: self.attachment_bytes_max,
@@ -162,6 +163,12 @@ impl InboxSink {
             }
         }
         self.create(bridge, thread, session.conversation, &new(&lines)).await
+    }
+
+    async fn place_for_files(&self) -> Result<UploadPlace, Fault> {
+        self.crowd.leave();
+        let place = self.client.upload_place_soon().await;
+        place.ok_or_else(|| Fault::retry_after(self.crowd.join(), "other messages with files are on their way"))
     }
 
     /// After the message, which waits for no picture and does not fail for one.
@@ -385,55 +392,16 @@ impl Sink for InboxSink {
         Ok(found)
     }
 
-    fn buried(&self, envelope: &Envelope, reason: &str, _now_millis: i64) -> Vec<Group> {
-        // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
+    fn buried(&self, envelope: &Envelope, reason: &str, now_millis: i64) -> Vec<Group> {
+        // The network has its acknowledgement. An operator finds the message in the dead letters; an agent is told there
+        // is one.
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
         self.landed(envelope, || Landing::Dead(reason.to_owned()));
-        Vec::new()
+        orders::unshown(&self.name, &envelope.key, &envelope.order, reason, now_millis).into_iter().collect()
     }
 
     fn held(&self, reason: Option<&str>) {
         let state = reason.map_or(BridgeState::Up, |reason| BridgeState::Down { reason: reason.to_owned() });
         self.board.inbox(self.name.as_str(), state);
-    }
-}
-
-/// The text, and the lines in place of what is not sent along, as far as a message has room for them: a text that just
-/// fits is not lost for a line.
-fn content_of(text: &str, lines: &[String]) -> String {
-    let mut content = text.to_owned();
-    let mut chars = text.chars().count();
-    for line in lines {
-        chars += line.chars().count() + 1;
-        if chars > CONTENT_CHARS_MAX {
-            break;
-        }
-        if !content.is_empty() {
-            content.push('\n');
-        }
-        content.push_str(line);
-    }
-    content
-}
-
-/// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
-fn without_liquid(text: &str) -> String {
-    text.replace("{{", "{ {").replace("{%", "{ %")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_stand_behind_the_text_as_far_as_there_is_room() {
-        let lines = ["a: gone".to_owned(), "b: gone".to_owned()];
-        assert_eq!(content_of("look", &lines), "look\na: gone\nb: gone");
-        assert_eq!(content_of("", &lines), "a: gone\nb: gone");
-        for (spare, expected) in [(7, 0), (8, 1), (15, 1), (16, 2)] {
-            let content = content_of(&"ä".repeat(CONTENT_CHARS_MAX - spare), &lines);
-            assert_eq!(content.lines().count() - 1, expected, "{spare}");
-            assert!(content.chars().count() <= CONTENT_CHARS_MAX);
-        }
     }
 }

@@ -6,6 +6,7 @@ mod inbox;
 mod network;
 mod picture;
 mod search;
+mod words;
 
 use std::time::Duration;
 

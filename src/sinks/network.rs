@@ -51,6 +51,7 @@ impl NetworkSink {
             part,
             agent: agent.clone(),
             earlier_attempts: envelope.attempts.saturating_sub(1),
+            attempted_millis: envelope.doubt.as_ref().map(|attempt| attempt.started_millis),
         }))
     }
 

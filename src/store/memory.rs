@@ -1,6 +1,8 @@
 //! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
+mod row;
+
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,11 +12,12 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
+use self::row::Row;
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
     Held, History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
 };
-use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
+use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
 /// A store in memory. What outlives a "crash" in a simulation is this value, or a clone: all see the same.
 #[derive(Clone, Debug, Default)]
@@ -193,18 +196,6 @@ struct Model {
     blobs: BTreeMap<String, (Bytes, Option<(String, String)>)>,
 }
 
-#[derive(Debug)]
-struct Row {
-    id: EnvelopeId,
-    new: NewEnvelope,
-    accepted_millis: i64,
-    /// Those that count.
-    attempts: u32,
-    /// All of them.
-    tried: Vec<Attempt>,
-    state: EnvelopeState,
-}
-
 impl Model {
     fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
         if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
@@ -270,6 +261,11 @@ impl Model {
                 row.state = EnvelopeState::Waiting { due_millis };
                 Vec::new()
             }
+            Settled::Repeat { due_millis, reason } => {
+                row.end("doubt", Some(reason), now_millis);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
             Settled::Doubt { due_millis, reason } => {
                 row.doubt(reason);
                 row.state = EnvelopeState::Waiting { due_millis };
@@ -311,6 +307,7 @@ impl Model {
             rank: row.new.rank,
             accepted_millis: row.accepted_millis,
             attempts: row.attempts,
+            repeats: row.repeats(),
             doubt,
             order: row.new.order.clone(),
         })
@@ -336,13 +333,16 @@ impl Model {
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
-        let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
+        let oldest = self.rows.values().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
+        let dead = self.rows.values().filter(|row| row.death().is_some());
+        let dead: Vec<_> = dead.map(|row| serde_json::to_string(&row.new.order).unwrap_or_default()).collect();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         let first_kept = BlobNames::first_of(blobs_before);
         let cursors = &self.cursors;
         self.blobs.retain(|id, (_, held_by)| {
             let number = BlobId(id.clone()).number();
             number >= Some(first_kept)
+                || dead.iter().any(|order| order.contains(id.as_str()))
                 || held_by.as_ref().is_some_and(|(scope, name)| {
                     let held = (scope.clone(), format!("held/{id}"));
                     cursors.contains_key(&(scope.clone(), name.clone())) || cursors.contains_key(&held)
@@ -370,86 +370,5 @@ impl Fill for Filling {
         let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
         let blobs = vec![Blob { id, bytes: bytes.into(), held_by }];
         store.accept(Batch { cursors, blobs, ..Batch::default() }, 0).await.map(drop)
-    }
-}
-
-impl Row {
-    fn lives(&self) -> bool {
-        matches!(self.state, EnvelopeState::Waiting { .. })
-    }
-    fn death(&self) -> Option<(i64, &str)> {
-        match &self.state {
-            EnvelopeState::Dead { at_millis, reason } => Some((*at_millis, reason)),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Done { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-    fn finished(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Done { at_millis, .. } | EnvelopeState::Discarded { at_millis } => Some(at_millis),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } => None,
-        }
-    }
-    fn due_millis(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Waiting { due_millis } => Some(due_millis),
-            EnvelopeState::Done { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-
-    fn open(&self) -> Option<OpenAttempt> {
-        let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
-        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark })
-    }
-    /// Ends the open attempt, if there is one.
-    fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
-        if let Some(last) = self.tried.last_mut().filter(|last| last.ended_millis.is_none()) {
-            last.ended_millis = Some(now_millis);
-            last.outcome = Some(outcome.to_owned());
-            last.reason = reason;
-        }
-    }
-    fn doubt(&mut self, reason: String) {
-        if let Some(last) = self.tried.last_mut() {
-            last.outcome = Some("doubt".to_owned());
-            last.reason = Some(reason);
-        }
-    }
-
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            id: self.id,
-            lane: self.new.lane.clone(),
-            rank: self.new.rank,
-            due_millis: self.due_millis().unwrap_or_default(),
-        }
-    }
-    fn dead_letter(&self, died_millis: i64, reason: &str) -> DeadLetter {
-        DeadLetter {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            died_millis,
-            attempts: self.attempts,
-            reason: reason.to_owned(),
-        }
-    }
-    fn listed(&self) -> Option<Listed> {
-        Some(Listed {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            due_millis: self.due_millis()?,
-            attempts: self.attempts,
-            open: self.open().is_some(),
-            reason: self.tried.iter().rev().find_map(|attempt| attempt.reason.clone()),
-        })
-    }
-    fn history(&self) -> History {
-        History {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            state: self.state.clone(),
-            attempts: self.tried.clone(),
-        }
     }
 }

@@ -153,7 +153,7 @@ fn ends(settle: &Settle) -> Vec<EnvelopeId> {
     match &settle.outcome {
         Settled::Done { .. } => vec![settle.id],
         Settled::Dead { also, .. } => std::iter::once(settle.id).chain(also.iter().copied()).collect(),
-        Settled::Again { .. } | Settled::Doubt { .. } => Vec::new(),
+        Settled::Again { .. } | Settled::Repeat { .. } | Settled::Doubt { .. } => Vec::new(),
     }
 }
 
@@ -190,7 +190,7 @@ impl Seen {
         };
         match &settle.outcome {
             Settled::Done { .. } => end(self.rows.get_mut(&settle.id), false),
-            Settled::Again { .. } => end(self.rows.get_mut(&settle.id), true),
+            Settled::Again { .. } | Settled::Repeat { .. } => end(self.rows.get_mut(&settle.id), true),
             Settled::Doubt { .. } => {
                 if let Some(row) = self.rows.get_mut(&settle.id) {
                     row.doubts += 1;

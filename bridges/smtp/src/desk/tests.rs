@@ -86,7 +86,14 @@ impl Rig {
         let desk = Desk { settings: &self.settings, identity: &identity, key: &self.key };
         let agent = agent.map(|name| Agent { id: "user-1".into(), name: name.to_owned(), is_robot: name == "Bot" });
         let part = Part::Letter { text: "Hello".into(), attachments: Vec::new(), reply_to: None };
-        let out = Outbound { key: key.into(), thread: thread.clone(), part, agent, earlier_attempts: 0 };
+        let out = Outbound {
+            key: key.into(),
+            thread: thread.clone(),
+            part,
+            agent,
+            earlier_attempts: 0,
+            attempted_millis: None,
+        };
         letter(&desk, &self.host, &out, "Hello", &[]).await
     }
 
