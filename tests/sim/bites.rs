@@ -34,3 +34,13 @@ fn a_note_that_is_told_as_public_is_found_out() {
     let inbox = Habits { blurs_notes: true, ..Habits::default() };
     found(Broken { inbox, ..Broken::default() }, "SECRET");
 }
+
+#[test]
+fn a_store_that_forgets_what_was_acknowledged_is_found_out() {
+    found(Broken { loses: true, ..Broken::default() }, "was acknowledged and is nowhere");
+}
+
+#[test]
+fn a_lane_that_runs_backwards_is_found_out() {
+    found(Broken { turns_round: true, ..Broken::default() }, "comes first");
+}

@@ -44,6 +44,10 @@ pub(crate) struct Broken {
     pub(crate) inbox: Habits,
     /// Attempts of unknown outcome look as if they had never begun, so that nobody asks.
     pub(crate) forgets_doubt: bool,
+    /// Some of what is acknowledged is not kept.
+    pub(crate) loses: bool,
+    /// What is accepted is told in the wrong order.
+    pub(crate) turns_round: bool,
 }
 
 #[derive(Debug)]
@@ -135,12 +139,8 @@ impl World {
     }
 
     async fn start(&self, process: &Arc<Process>) -> Result<Core, StartError> {
-        let handle = Handle::new(
-            self.store.clone(),
-            process.clone(),
-            (self.weather.clone(), self.witness.clone()),
-            self.broken.forgets_doubt,
-        );
+        let handle =
+            Handle::new(self.store.clone(), process.clone(), (self.weather.clone(), self.witness.clone()), self.broken);
         let owner = format!("process {}", process.number);
         let core = Core::start(self.plan(process), handle, &owner, self.weather.clock, self.weather.fork()).await?;
         let router = http::public(core.front().clone());
