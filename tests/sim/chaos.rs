@@ -30,7 +30,7 @@ struct Count {
 
 async fn chaos(messages: u64, withheld: u32) -> (Count, Vec<String>, u64) {
     let rates = [(Strike::CallbackRepeated, 1000), (Strike::CallbackWithheld, withheld)];
-    let world = World::new(Weather::only(7, &rates), Broken::default());
+    let world = World::new(Weather::only(7, &rates), Broken::Nothing);
     let (tell, orders) = mpsc::channel(1);
     let lives = world.weather.tasks.spawn(world.clone().run(orders));
     Script::new(world.clone(), tell.clone()).everybody_writes().await;

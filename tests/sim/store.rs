@@ -72,7 +72,9 @@ impl Handle {
 fn turn_round(accepted: &mut Accepted) {
     match accepted {
         Accepted::New(waiting) | Accepted::Revived(waiting) => {
-            waiting.iter_mut().for_each(|waiting| waiting.rank = -waiting.rank);
+            for waiting in waiting.iter_mut() {
+                waiting.rank = -waiting.rank;
+            }
         }
         Accepted::Duplicate => {}
     }
@@ -82,7 +84,7 @@ fn turn_round(accepted: &mut Accepted) {
 impl Store for Handle {
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
         self.before(true).await?;
-        if self.broken.loses && self.weather.one_in(10) {
+        if self.broken == Broken::Loses && self.weather.one_in(10) {
             return Ok(vec![Accepted::Duplicate; batch.groups.len() + batch.held.len()]);
         }
         let groups = batch.groups.clone();
@@ -90,7 +92,7 @@ impl Store for Handle {
         let new = self.witness.accepted(&groups, &accepted);
         self.after().await;
         self.witness.known_to(self.process.number, &new);
-        if self.broken.turns_round {
+        if self.broken == Broken::TurnsRound {
             accepted.iter_mut().for_each(turn_round);
         }
         Ok(accepted)
@@ -117,7 +119,7 @@ impl Store for Handle {
         self.before(true).await?;
         let settled = turn.settle.clone();
         let mut turned = self.inner.turn(lease, turn, now_millis).await?;
-        if self.broken.forgets_doubt {
+        if self.broken == Broken::ForgetsDoubt {
             turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
         }
         for fault in unheard {

@@ -21,7 +21,7 @@ use deskbridge::{
 use tokio::sync::mpsc;
 
 use crate::{
-    inbox::{ACCOUNT, CallbackDoor, Habits, INBOX, Inbox, Line, SECRET},
+    inbox::{ACCOUNT, CallbackDoor, INBOX, Inbox, Line, SECRET},
     network::{Network, Played},
     process::Process,
     store::Handle,
@@ -38,16 +38,19 @@ const DRAIN_LIMIT: Duration = Duration::from_hours(30);
 /// Whatever is still on its way when all is quiet comes within this time.
 const ECHO_LIMIT: Duration = Duration::from_secs(150);
 
-/// Mechanisms that are broken on purpose.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Broken {
-    pub(crate) inbox: Habits,
+/// A mechanism that is broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Broken {
+    #[default]
+    Nothing,
     /// Attempts of unknown outcome look as if they had never begun, so that nobody asks.
-    pub(crate) forgets_doubt: bool,
+    ForgetsDoubt,
     /// Some of what is acknowledged is not kept.
-    pub(crate) loses: bool,
+    Loses,
     /// What is accepted is told in the wrong order.
-    pub(crate) turns_round: bool,
+    TurnsRound,
+    /// Callbacks call every note public.
+    BlursNotes,
 }
 
 #[derive(Debug)]
@@ -87,7 +90,7 @@ impl World {
             [("harm", Resend::Harmless), ("ask", Resend::Askable), ("risk", Resend::Risky), ("fail", Resend::Risky)];
         let networks = networks.map(|(name, resend)| Network::new(name, resend, weather.clone(), witness.clone()));
         Arc::new(Self {
-            inbox: Inbox::new(weather.clone(), witness.clone(), broken.inbox),
+            inbox: Inbox::new(weather.clone(), witness.clone(), broken),
             networks: networks.into(),
             store: MemoryStore::default(),
             sends_templates: weather.one_in(2),

@@ -17,6 +17,7 @@ use super::{Inbox, Kind, Message, SECRET, shapes};
 use crate::{
     process::Process,
     weather::{Strike, lock},
+    world::Broken,
 };
 
 /// What Chatwoot waits for an answer.
@@ -47,7 +48,7 @@ impl Inbox {
             let state = lock(&self.state);
             let Some(conversation) = state.living(message.conversation) else { return };
             let mut body = shapes::of_message(event, message, conversation);
-            if self.habits.blurs_notes {
+            if self.broken == Broken::BlursNotes {
                 body["private"] = Value::Bool(false);
             }
             body
