@@ -114,7 +114,7 @@ impl Core {
         };
         core.sweep(&inboxes, &intake).await;
         core.run_pump(pump, fail);
-        core.run_bridges(plan.bridges, &inboxes, &intake, agents_typing, plan.data_dir.as_path().into());
+        core.run_bridges(plan.bridges, &inboxes, &intake, agents_typing, &plan.data_dir.as_path().into());
         core.keep_up(inboxes, plan.retention);
         Ok(core)
     }
@@ -193,7 +193,7 @@ impl Core {
         inboxes: &[(InboxName, InboxParts)],
         intake: &Arc<Intake>,
         agents_typing: Vec<AgentsTyping>,
-        data_dir: Arc<Path>,
+        data_dir: &Arc<Path>,
     ) {
         let clock = self.clock;
         let mut peers_typing = HashMap::new();

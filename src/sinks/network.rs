@@ -190,6 +190,7 @@ mod tests {
             rank: 0,
             accepted_millis: 0,
             attempts: 1,
+            repeats: 0,
             doubt: None,
             order,
         };

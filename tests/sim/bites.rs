@@ -1,6 +1,6 @@
 //! The oracle is worth what it finds: mechanisms are broken on purpose, and each has to be found out.
 
-use crate::{Broken, inbox::Habits, play_all};
+use crate::{Broken, play_all};
 
 /// Seeds that are played until one finds it.
 const SEEDS_MAX: u64 = 200;
@@ -17,20 +17,22 @@ fn found(broken: Broken, what: &str) -> u64 {
 }
 
 #[test]
-fn an_inbox_that_cannot_be_searched_for_our_marks_is_found_out() {
-    let inbox = Habits { hides_marks: true, ..Habits::default() };
-    found(Broken { inbox, ..Broken::default() }, "is in the inbox 2 times");
-}
-
-#[test]
 fn a_gateway_that_repeats_without_asking_is_found_out() {
-    let broken = Broken { forgets_doubt: true, ..Broken::default() };
-    found(broken, "is in the inbox 2 times");
-    found(broken, "reached its peer 2 times, at most 1");
+    found(Broken::ForgetsDoubt, "is in the inbox 2 times");
+    found(Broken::ForgetsDoubt, "reached its peer 2 times, at most 1");
 }
 
 #[test]
 fn a_note_that_is_told_as_public_is_found_out() {
-    let inbox = Habits { blurs_notes: true, ..Habits::default() };
-    found(Broken { inbox, ..Broken::default() }, "SECRET");
+    found(Broken::BlursNotes, "SECRET");
+}
+
+#[test]
+fn a_store_that_forgets_what_was_acknowledged_is_found_out() {
+    found(Broken::Loses, "was acknowledged and is nowhere");
+}
+
+#[test]
+fn a_lane_that_runs_backwards_is_found_out() {
+    found(Broken::TurnsRound, "comes first");
 }

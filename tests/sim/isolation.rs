@@ -184,7 +184,7 @@ impl Model {
             thread: format!("t{peer}").into(),
             report: Report::Message(message),
         };
-        self.hear(bridge.into(), vec![event]);
+        self.hear(&bridge.into(), vec![event]);
     }
 
     fn two_swap_nicks(&mut self) {
@@ -199,10 +199,10 @@ impl Model {
         let mut again: Vec<_> = again.collect();
         self.rng.shuffle(&mut again);
         again.truncate(5);
-        self.hear(bridge, again);
+        self.hear(&bridge, again);
     }
 
-    fn hear(&mut self, bridge: BridgeName, events: Vec<Inbound>) {
+    fn hear(&mut self, bridge: &BridgeName, events: Vec<Inbound>) {
         for event in &events {
             self.heard.push_back((bridge.clone(), event.clone()));
         }
@@ -210,7 +210,7 @@ impl Model {
             self.heard.pop_front();
         }
         let cursors = vec![Cursor::set("taken", self.event.to_string())];
-        at_once(self.intake.inbound(&bridge, events, cursors)).unwrap();
+        at_once(self.intake.inbound(bridge, events, cursors)).unwrap();
     }
 
     /// The inbox has something new, and says so once or several times.
@@ -256,7 +256,7 @@ impl Model {
             0 => again.event = "message_updated",
             1 => (again.event, again.failed) = ("message_updated", true),
             2 => again.contact = self.rng.i64(..PEERS as i64),
-            _ => again.shown = canary::SECRET.to_owned(),
+            _ => canary::SECRET.clone_into(&mut again.shown),
         }
         self.said[at].contact = again.contact;
         self.send(&again);
@@ -272,7 +272,9 @@ impl Model {
     /// What the pump does, one round of it.
     fn work(&mut self) {
         while let Ok(Feed::Waiting(waiting)) = self.feed.try_recv() {
-            waiting.iter().for_each(|waiting| self.lanes.push(waiting));
+            for waiting in &waiting {
+                self.lanes.push(waiting);
+            }
         }
         let taken = self.lanes.take(i64::MAX - 1);
         if taken.is_empty() {
@@ -325,7 +327,9 @@ impl Model {
                 assert_eq!(canary::written_in(&message.text), Some(here.as_str()), "{}", envelope.key);
             }
             Order::Status { reason, .. } => assert!(reason.is_some(), "only messages without an address are failed"),
-            other => panic!("nobody ordered {other:?}"),
+            Order::Send { .. } | Order::Note { .. } | Order::Withdrawn { .. } | Order::Resolved { .. } => {
+                panic!("nobody ordered {:?}", envelope.order)
+            }
         }
     }
 
@@ -337,7 +341,11 @@ impl Model {
                 assert_eq!(*times, 1, "{} reached {thread} again", envelope.key);
                 self.arrived += 1;
             }
-            _ => self.posted += 1,
+            Order::Post { .. }
+            | Order::Status { .. }
+            | Order::Note { .. }
+            | Order::Withdrawn { .. }
+            | Order::Resolved { .. } => self.posted += 1,
         }
     }
 

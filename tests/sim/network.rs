@@ -302,7 +302,12 @@ impl Bridge for Played {
             | Ending::Unknown { done: true }
             | Ending::Hang { done: true }
             | Ending::Panic { done: true } => Some(network.reach(out)),
-            _ => None,
+            Ending::Retry { .. }
+            | Ending::Refused
+            | Ending::Down
+            | Ending::Unknown { done: false }
+            | Ending::Hang { done: false }
+            | Ending::Panic { done: false } => None,
         };
         tokio::time::sleep(network.weather.between(0, 25)).await;
         self.process.touch(Strike::CrashInSend).await;

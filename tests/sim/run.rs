@@ -71,5 +71,7 @@ fn retry_all(world: &World) {
         let failed = state.messages.values().filter(|message| message.status == "failed" && !message.deleted);
         failed.map(|message| message.id).collect()
     };
-    failed.into_iter().for_each(|id| world.inbox.press_retry(id));
+    for id in failed {
+        world.inbox.press_retry(id);
+    }
 }

@@ -23,6 +23,7 @@ use crate::{
     process::Process,
     weather::{Strike, Weather},
     witness::Witness,
+    world::Broken,
 };
 
 pub(crate) struct Handle {
@@ -31,8 +32,7 @@ pub(crate) struct Handle {
     weather: Arc<Weather>,
     witness: Arc<Witness>,
     closed: AtomicBool,
-    /// Broken on purpose: nobody is told of a doubt.
-    forgets_doubt: bool,
+    broken: Broken,
 }
 
 impl Handle {
@@ -40,9 +40,9 @@ impl Handle {
         inner: MemoryStore,
         process: Arc<Process>,
         (weather, witness): (Arc<Weather>, Arc<Witness>),
-        forgets_doubt: bool,
+        broken: Broken,
     ) -> Arc<Self> {
-        Arc::new(Self { inner, process, weather, witness, closed: AtomicBool::new(false), forgets_doubt })
+        Arc::new(Self { inner, process, weather, witness, closed: AtomicBool::new(false), broken })
     }
 
     async fn before(&self, writes: bool) -> Result<(), StoreError> {
@@ -68,15 +68,33 @@ impl Handle {
     }
 }
 
+/// The youngest first.
+fn turn_round(accepted: &mut Accepted) {
+    match accepted {
+        Accepted::New(waiting) | Accepted::Revived(waiting) => {
+            for waiting in waiting.iter_mut() {
+                waiting.rank = -waiting.rank;
+            }
+        }
+        Accepted::Duplicate => {}
+    }
+}
+
 #[async_trait]
 impl Store for Handle {
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
         self.before(true).await?;
+        if self.broken == Broken::Loses && self.weather.one_in(10) {
+            return Ok(vec![Accepted::Duplicate; batch.groups.len() + batch.held.len()]);
+        }
         let groups = batch.groups.clone();
-        let accepted = self.inner.accept(batch, now_millis).await?;
+        let mut accepted = self.inner.accept(batch, now_millis).await?;
         let new = self.witness.accepted(&groups, &accepted);
         self.after().await;
         self.witness.known_to(self.process.number, &new);
+        if self.broken == Broken::TurnsRound {
+            accepted.iter_mut().for_each(turn_round);
+        }
         Ok(accepted)
     }
     async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError> {
@@ -101,10 +119,12 @@ impl Store for Handle {
         self.before(true).await?;
         let settled = turn.settle.clone();
         let mut turned = self.inner.turn(lease, turn, now_millis).await?;
-        if self.forgets_doubt {
+        if self.broken == Broken::ForgetsDoubt {
             turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
         }
-        unheard.into_iter().for_each(|fault| self.weather.violation(fault));
+        for fault in unheard {
+            self.weather.violation(fault);
+        }
         let new = self.witness.turned(&settled, &turned);
         self.after().await;
         self.witness.known_to(self.process.number, &new);

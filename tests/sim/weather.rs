@@ -78,7 +78,10 @@ impl Weather {
     /// Within a runtime whose time is paused.
     pub(crate) fn new(seed: u64) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let rates = Strike::ALL.iter().map(|strike| (*strike, RATES[rng.usize(..RATES.len())])).collect();
+        let mut rates: BTreeMap<_, _> =
+            Strike::ALL.iter().map(|strike| (*strike, RATES[rng.usize(..RATES.len())])).collect();
+        // A question is rare already.
+        rates.extend([(Strike::ProbeUnknown, 150), (Strike::ProbeRetry, 150)]);
         let shows_all = std::env::var_os("DESKBRIDGE_SIM_TRACE").is_some();
         Self {
             clock: Clock::from_millis(BEGIN_MILLIS),

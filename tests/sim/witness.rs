@@ -115,7 +115,9 @@ impl Witness {
     /// Attempts that ended and attempts that began.
     pub(crate) fn turned(&self, settled: &[Settle], turned: &Turned) -> Vec<EnvelopeId> {
         let mut seen = lock(&self.seen);
-        settled.iter().for_each(|settle| seen.settle(settle));
+        for settle in settled {
+            seen.settle(settle);
+        }
         for envelope in &turned.begun {
             seen.by_key.insert(envelope.key.clone(), envelope.id);
             if let Some(row) = seen.rows.get_mut(&envelope.id) {

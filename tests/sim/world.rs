@@ -21,7 +21,7 @@ use deskbridge::{
 use tokio::sync::mpsc;
 
 use crate::{
-    inbox::{ACCOUNT, CallbackDoor, Habits, INBOX, Inbox, Line, SECRET},
+    inbox::{ACCOUNT, CallbackDoor, INBOX, Inbox, Line, SECRET},
     network::{Network, Played},
     process::Process,
     store::Handle,
@@ -38,12 +38,19 @@ const DRAIN_LIMIT: Duration = Duration::from_hours(30);
 /// Whatever is still on its way when all is quiet comes within this time.
 const ECHO_LIMIT: Duration = Duration::from_secs(150);
 
-/// Mechanisms that are broken on purpose.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Broken {
-    pub(crate) inbox: Habits,
+/// A mechanism that is broken on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Broken {
+    #[default]
+    Nothing,
     /// Attempts of unknown outcome look as if they had never begun, so that nobody asks.
-    pub(crate) forgets_doubt: bool,
+    ForgetsDoubt,
+    /// Some of what is acknowledged is not kept.
+    Loses,
+    /// What is accepted is told in the wrong order.
+    TurnsRound,
+    /// Callbacks call every note public.
+    BlursNotes,
 }
 
 #[derive(Debug)]
@@ -83,7 +90,7 @@ impl World {
             [("harm", Resend::Harmless), ("ask", Resend::Askable), ("risk", Resend::Risky), ("fail", Resend::Risky)];
         let networks = networks.map(|(name, resend)| Network::new(name, resend, weather.clone(), witness.clone()));
         Arc::new(Self {
-            inbox: Inbox::new(weather.clone(), witness.clone(), broken.inbox),
+            inbox: Inbox::new(weather.clone(), witness.clone(), broken),
             networks: networks.into(),
             store: MemoryStore::default(),
             sends_templates: weather.one_in(2),
@@ -126,7 +133,7 @@ impl World {
                 send_templates: self.sends_templates,
                 settle: Duration::from_secs(20),
                 callback_grace: Duration::from_millis(250),
-                sweep_every: Duration::from_secs(60),
+                sweep_every: Duration::from_mins(1),
                 sweep_requests_per_minute: 600,
                 late: Late::default(),
                 attachment_bytes_max: 40 << 20,
@@ -135,12 +142,8 @@ impl World {
     }
 
     async fn start(&self, process: &Arc<Process>) -> Result<Core, StartError> {
-        let handle = Handle::new(
-            self.store.clone(),
-            process.clone(),
-            (self.weather.clone(), self.witness.clone()),
-            self.broken.forgets_doubt,
-        );
+        let handle =
+            Handle::new(self.store.clone(), process.clone(), (self.weather.clone(), self.witness.clone()), self.broken);
         let owner = format!("process {}", process.number);
         let core = Core::start(self.plan(process), handle, &owner, self.weather.clock, self.weather.fork()).await?;
         let router = http::public(core.front().clone());

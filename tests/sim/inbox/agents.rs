@@ -47,7 +47,7 @@ impl Inbox {
             _ => body["private"] = json!("false"),
         }
         drop(state);
-        self.send_callback("message_created", None, body);
+        self.send_callback("message_created", None, &body);
     }
 
     /// The agent takes a message back.
@@ -133,7 +133,7 @@ impl Inbox {
         for event in ["conversation_status_changed", "conversation_updated"] {
             let mut body = body.clone();
             body["event"] = json!(event);
-            self.send_callback(event, None, body);
+            self.send_callback(event, None, &body);
         }
     }
 

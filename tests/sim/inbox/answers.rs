@@ -81,11 +81,11 @@ impl Inbox {
         };
         match (wanted.method.as_str(), rest) {
             ("GET", []) => json_answer(200, &state.conversation(conversation)),
-            ("GET", ["messages"]) => self.list(&state, id, wanted),
+            ("GET", ["messages"]) => state.list(id, wanted),
             ("POST", ["messages"]) => {
                 drop(state);
                 let message = self.posted(id, &wanted.body);
-                json_answer(200, &self.row(&message))
+                json_answer(200, &message.row())
             }
             ("PATCH", ["messages", message]) => {
                 drop(state);
@@ -200,22 +200,6 @@ impl Inbox {
         json_answer(200, &state.conversation(&state.conversations[&id]))
     }
 
-    fn list(&self, state: &State, conversation: i64, wanted: &Wanted) -> Answered {
-        let (after, before) = (wanted.number("after"), wanted.number("before"));
-        let of_it = |id: &i64| {
-            let within = after.is_none_or(|after| *id > after) && before.is_none_or(|before| *id < before);
-            within && state.messages[id].conversation == conversation
-        };
-        let mut ids: Vec<i64> = state.messages.keys().copied().filter(of_it).collect();
-        if after.is_some() {
-            ids.truncate(PAGE);
-        } else {
-            ids.drain(..ids.len().saturating_sub(20));
-        }
-        let rows: Vec<_> = ids.iter().map(|id| self.row(&state.messages[id])).collect();
-        json_answer(200, &json!({ "meta": {}, "payload": rows }))
-    }
-
     fn set_status(&self, id: i64, wanted: &Wanted) -> Answered {
         let status = match wanted.text("status").as_str() {
             "delivered" => "delivered",
@@ -233,6 +217,22 @@ impl Inbox {
 }
 
 impl State {
+    fn list(&self, conversation: i64, wanted: &Wanted) -> Answered {
+        let (after, before) = (wanted.number("after"), wanted.number("before"));
+        let of_it = |id: &i64| {
+            let within = after.is_none_or(|after| *id > after) && before.is_none_or(|before| *id < before);
+            within && self.messages[id].conversation == conversation
+        };
+        let mut ids: Vec<i64> = self.messages.keys().copied().filter(of_it).collect();
+        if after.is_some() {
+            ids.truncate(PAGE);
+        } else {
+            ids.drain(..ids.len().saturating_sub(20));
+        }
+        let rows: Vec<_> = ids.iter().map(|id| self.messages[id].row()).collect();
+        json_answer(200, &json!({ "meta": {}, "payload": rows }))
+    }
+
     pub(super) fn open(&mut self, source_id: String, contact: i64, now_millis: i64) -> i64 {
         let id = self.conversations.len() as i64 + 1;
         let conversation =

@@ -17,6 +17,7 @@ use super::{Inbox, Kind, Message, SECRET, shapes};
 use crate::{
     process::Process,
     weather::{Strike, lock},
+    world::Broken,
 };
 
 /// What Chatwoot waits for an answer.
@@ -47,16 +48,16 @@ impl Inbox {
             let state = lock(&self.state);
             let Some(conversation) = state.living(message.conversation) else { return };
             let mut body = shapes::of_message(event, message, conversation);
-            if self.habits.blurs_notes {
+            if self.broken == Broken::BlursNotes {
                 body["private"] = Value::Bool(false);
             }
             body
         };
-        self.send_callback(event, Some(message.id), body);
+        self.send_callback(event, Some(message.id), &body);
     }
 
     /// Sends it on its way, once or several times, sooner or later.
-    pub(super) fn send_callback(&self, event: &'static str, message: Option<i64>, body: Value) {
+    pub(super) fn send_callback(&self, event: &'static str, message: Option<i64>, body: &Value) {
         let Some(inbox) = self.me.upgrade() else { return };
         // Only what an agent wrote can be found again by asking.
         let can_be_found = event == "message_created" && body["message_type"] == "outgoing";

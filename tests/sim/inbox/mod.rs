@@ -21,6 +21,7 @@ use crate::{
     canary,
     weather::{Weather, lock},
     witness::Witness,
+    world::Broken,
 };
 
 pub(crate) const ACCOUNT: i64 = 1;
@@ -36,16 +37,7 @@ pub(crate) struct Inbox {
     witness: Arc<Witness>,
     door: Mutex<Option<CallbackDoor>>,
     pub(crate) state: Mutex<State>,
-    habits: Habits,
-}
-
-/// How this inbox differs from a good one.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Habits {
-    /// Breaks the ground that probes stand on, to show that it is noticed: lists tell no source ids.
-    pub(crate) hides_marks: bool,
-    /// Callbacks call every note public.
-    pub(crate) blurs_notes: bool,
+    broken: Broken,
 }
 
 #[derive(Debug, Default)]
@@ -128,12 +120,12 @@ impl Kind {
 }
 
 impl Inbox {
-    pub(crate) fn new(weather: Arc<Weather>, witness: Arc<Witness>, habits: Habits) -> Arc<Self> {
+    pub(crate) fn new(weather: Arc<Weather>, witness: Arc<Witness>, broken: Broken) -> Arc<Self> {
         let keeps_to_one = weather.one_in(2);
         // Numbers of contacts, conversations and messages never look alike.
         let state = State { newest: 9000, keeps_to_one, ..State::default() };
         let (door, state) = (Mutex::default(), Mutex::new(state));
-        Arc::new_cyclic(|me| Self { weather, me: me.clone(), witness, door, state, habits })
+        Arc::new_cyclic(|me| Self { weather, me: me.clone(), witness, door, state, broken })
     }
 
     fn now(&self) -> i64 {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{ACCOUNT, Conversation, INBOX, Inbox, Message, State};
+use super::{ACCOUNT, Conversation, INBOX, Message, State};
 use crate::canary::SECRET;
 
 impl State {
@@ -35,14 +35,14 @@ impl State {
     }
 }
 
-impl Inbox {
-    pub(super) fn row(&self, message: &Message) -> Value {
-        let source_id = if self.habits.hides_marks { None } else { message.source_id.as_deref() };
+impl Message {
+    pub(super) fn row(&self) -> Value {
+        let message = self;
         json!({
             "id": message.id, "content": message.content, "inbox_id": INBOX, "conversation_id": message.conversation,
             "message_type": message.kind.number(), "content_type": "text", "status": message.status,
             "content_attributes": attributes(message), "created_at": message.created_millis / 1000,
-            "private": message.private, "source_id": source_id,
+            "private": message.private, "source_id": message.source_id,
         })
     }
 }

@@ -66,14 +66,15 @@ impl Said {
         (conversation, contact): (i64, i64),
         now_millis: i64,
     ) -> Self {
-        let content = match sort {
-            Sort::Public => canary::to_peer(link, message as usize, 0),
-            _ => format!("{} {message}", canary::SECRET),
+        let content = if sort == Sort::Public {
+            canary::to_peer(link, message as usize, 0)
+        } else {
+            format!("{} {message}", canary::SECRET)
         };
-        let private = match sort {
-            Sort::Note => Value::Bool(true),
-            Sort::Unmarked => [Value::Null, json!("false"), json!(0), json!([])][message as usize % 4].clone(),
-            _ => Value::Bool(false),
+        let private = if sort == Sort::Unmarked {
+            [Value::Null, json!("false"), json!(0), json!([])][message as usize % 4].clone()
+        } else {
+            Value::Bool(sort == Sort::Note)
         };
         let shown = canary::to_peer("another/thread", 0, 0);
         Self {
@@ -97,7 +98,13 @@ impl Said {
             Sort::Activity => "activity",
             Sort::Incoming => "incoming",
             Sort::Template => "template",
-            _ => "outgoing",
+            Sort::Public
+            | Sort::Note
+            | Sort::Unmarked
+            | Sort::Echo
+            | Sort::OtherInbox
+            | Sort::OtherAccount
+            | Sort::NoAddress => "outgoing",
         };
         let account = if *sort == Sort::OtherAccount { 2 } else { ACCOUNT };
         let inbox = if *sort == Sort::OtherInbox { 8 } else { INBOX };
@@ -105,16 +112,16 @@ impl Said {
         let attributes = if self.failed { r#"{"external_error":"no such nick"}"# } else { "{}" };
         let source_id = if *sort == Sort::Echo { format!("\"{link}/e1/0\"") } else { "null".to_owned() };
         // By hand: this is done a million times. No text of the model needs an escape.
-        format!(r#"{{"event":"{event}","id":{message},"account":{{"id":{account}}},"inbox":{{"id":{inbox}}},"#,)
+        format!(r#"{{"event":"{event}","id":{message},"account":{{"id":{account}}},"inbox":{{"id":{inbox}}},"#)
             + &format!(
-                r#""message_type":"{message_type}","private":{private},"content":"{content}","content_type":"text","#,
+                r#""message_type":"{message_type}","private":{private},"content":"{content}","content_type":"text","#
             )
             + &format!(
-                r#""content_attributes":{attributes},"source_id":{source_id},"created_at":"{created}","sender":{SENDER},"#,
+                r#""content_attributes":{attributes},"source_id":{source_id},"created_at":"{created}","sender":{SENDER},"#
             )
-            + &format!(r#""conversation":{{"id":{conversation},"status":"open","inbox_id":{inbox},"contact_inbox":"#,)
+            + &format!(r#""conversation":{{"id":{conversation},"status":"open","inbox_id":{inbox},"contact_inbox":"#)
             + &format!(
-                r#"{{"contact_id":{contact},"source_id":"{link}"}},"messages":[{{"id":1,"content":"{shown}"}}]}}}}"#,
+                r#"{{"contact_id":{contact},"source_id":"{link}"}},"messages":[{{"id":1,"content":"{shown}"}}]}}}}"#
             )
     }
 }
