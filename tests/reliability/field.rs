@@ -2,7 +2,7 @@
 //! said: the ground on which every row of the report takes place.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, VecDeque},
     thread,
     time::{Duration, Instant},
 };
@@ -28,6 +28,8 @@ const SWEPT: bool = true;
 const PAUSE: Duration = Duration::from_millis(10);
 /// What is said and written between two pauses.
 const BURST: usize = 3;
+/// Messages of one conversation in a minute, below the 200 that the help desk takes.
+const PER_MINUTE_MAX: usize = 170;
 /// Between two looks at everything, which cost something.
 const LOOK_EVERY: Duration = Duration::from_millis(300);
 /// How long everything may take to arrive once nothing goes wrong any more. Only a failure ever waits so long.
@@ -54,6 +56,16 @@ struct Person {
     net: usize,
     talk: Talk,
     conversation: u64,
+    /// When this conversation's latest messages were sent, the oldest first.
+    sent: VecDeque<Instant>,
+}
+
+impl Person {
+    /// Whether the help desk would refuse one more.
+    fn is_hasty(&mut self) -> bool {
+        while self.sent.pop_front_if(|sent| sent.elapsed() > Duration::from_mins(1)).is_some() {}
+        self.sent.len() >= PER_MINUTE_MAX
+    }
 }
 
 /// How a field is laid out.
@@ -122,7 +134,7 @@ impl Field {
             let conversation = desk.of(&called(name, *person))[0].id;
             let first = self.sandbox.reply(conversation, "hello to you");
             let talk = Talk { net: name.to_owned(), person: *person, said: 0, replies: Vec::new(), breaks: Vec::new() };
-            (first, Person { net: *net, talk, conversation })
+            (first, Person { net: *net, talk, conversation, sent: VecDeque::new() })
         };
         let (firsts, people): (Vec<_>, Vec<_>) = everybody.iter().map(hello).unzip();
         until_within(PATIENCE * 2, "everybody to be greeted", || {
@@ -171,19 +183,25 @@ impl Field {
     pub(crate) fn burst(&mut self, count: usize) {
         for _ in 0..count {
             let who = self.rng.usize(..self.people.len());
-            if self.rng.bool() { self.say(who) } else { self.reply(who) }
+            let says = self.rng.bool();
+            if self.people[who].is_hasty() {
+                continue;
+            }
+            if says { self.say(who) } else { self.reply(who) }
         }
     }
 
     fn say(&mut self, who: usize) {
-        let Person { net, talk, .. } = &mut self.people[who];
+        let Person { net, talk, sent, .. } = &mut self.people[who];
+        sent.push_back(Instant::now());
         let text = talk.line(talk.said);
         talk.said += 1;
         self.nets[*net].say(talk.person, &text);
     }
 
     fn reply(&mut self, who: usize) {
-        let Person { talk, conversation, .. } = &mut self.people[who];
+        let Person { talk, conversation, sent, .. } = &mut self.people[who];
+        sent.push_back(Instant::now());
         let text = talk.reply(talk.replies.len());
         talk.replies.push(self.sandbox.reply(*conversation, &text));
     }
@@ -266,7 +284,7 @@ impl Field {
         if let Some(pending) = self.nets.iter_mut().find_map(|net| net.pending()) {
             return Some(pending);
         }
-        for Person { net, talk, conversation } in &self.people {
+        for Person { net, talk, conversation, .. } in &self.people {
             let lines = lines_of(desk, *conversation);
             let here = |number: usize| lines.iter().flatten().any(|token| token.number == number);
             let first = if self.nets[*net].promise().keeps { 0 } else { talk.said.saturating_sub(1) };

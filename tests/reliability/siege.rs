@@ -40,11 +40,11 @@ const CALLS_MAX: u64 = 200;
 const BROKEN: &str = "the store is broken";
 
 pub(crate) fn irc(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::Irc, 40)], Death::AnyTime, effort.runs(10, 400), effort.seed)
+    besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(10, 400), effort.seed)
 }
 
 pub(crate) fn matrix(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::MatrixStandIn, 40)], Death::AnyTime, effort.runs(10, 300), effort.seed)
+    besiege(&[(Kind::MatrixStandIn, 60)], Death::AnyTime, effort.runs(10, 300), effort.seed)
 }
 
 pub(crate) fn synapse(effort: &Effort) -> Option<Outcome> {
@@ -52,7 +52,7 @@ pub(crate) fn synapse(effort: &Effort) -> Option<Outcome> {
 }
 
 pub(crate) fn mail(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::MailDirect, 30)], Death::AnyTime, effort.runs(10, 200), effort.seed)
+    besiege(&[(Kind::MailDirect, 60)], Death::AnyTime, effort.runs(10, 200), effort.seed)
 }
 
 pub(crate) fn postfix(effort: &Effort) -> Option<Outcome> {
