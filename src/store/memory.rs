@@ -4,7 +4,7 @@
 mod row;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -89,7 +89,7 @@ impl Store for MemoryStore {
     async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
         let model = self.read()?;
         model.hold(lease)?;
-        let rows = model.rows.values().filter(|row| row.id > after && row.lives());
+        let rows = model.unfinished().filter(|row| row.id > after && row.lives());
         Ok(rows.take(count_max).map(Row::waiting).collect())
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
@@ -139,7 +139,7 @@ impl Store for MemoryStore {
 
     async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let model = self.read()?;
-        let mut dead: Vec<_> = model.rows.values().filter_map(|row| Some((row, row.death()?))).collect();
+        let mut dead: Vec<_> = model.unfinished().filter_map(|row| Some((row, row.death()?))).collect();
         dead.sort_by_key(|(row, (died_millis, _))| std::cmp::Reverse((*died_millis, row.id)));
         Ok(dead.into_iter().take(count_max).map(|(row, (at, reason))| row.dead_letter(at, reason)).collect())
     }
@@ -149,25 +149,26 @@ impl Store for MemoryStore {
     }
     async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
         let mut model = self.write()?;
-        let dead = model.rows.values_mut().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
-        Ok(dead.map(|row| row.state = EnvelopeState::Discarded { at_millis: now_millis }).count())
+        let dead = model.unfinished().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
+        let dead: Vec<_> = dead.map(|row| row.id).collect();
+        dead.iter().for_each(|id| model.finish(*id, EnvelopeState::Discarded { at_millis: now_millis }));
+        Ok(dead.len())
     }
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
         let model = self.read()?;
-        let newest = model.known.iter().filter(|((_, known), _)| known == key).map(|(_, id)| *id).max();
-        Ok(newest.and_then(|id| model.rows.get(&id)).map(Row::history))
+        Ok(model.by_key.get(key).and_then(|id| model.rows.get(id)).map(Row::history))
     }
     async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
         let model = self.read()?;
-        Ok(model.rows.values().filter_map(Row::listed).take(count_max).collect())
+        Ok(model.unfinished().filter_map(Row::listed).take(count_max).collect())
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
         let model = self.read()?;
         let mut sinks = BTreeMap::<String, u64>::new();
-        for row in model.rows.values().filter(|row| row.lives()) {
+        for row in model.unfinished().filter(|row| row.lives()) {
             *sinks.entry(row.new.lane.sink.to_string()).or_default() += 1;
         }
-        let dead = model.rows.values().filter(|row| row.death().is_some()).count() as u64;
+        let dead = model.unfinished().filter(|row| row.death().is_some()).count() as u64;
         Ok(Depth { waiting: sinks.values().sum(), dead, sinks: sinks.into_iter().collect() })
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
@@ -185,9 +186,13 @@ impl Store for MemoryStore {
 struct Model {
     /// Of every envelope ever accepted and not pruned, in whatever state.
     rows: BTreeMap<EnvelopeId, Row>,
+    /// Those of them that wait or are dead, so that long histories cost nothing.
+    unfinished: BTreeSet<EnvelopeId>,
     newest: i64,
     /// By moment of the event and key.
     known: HashMap<(i64, Key), EnvelopeId>,
+    /// The newest of those that are known by a key.
+    by_key: HashMap<Key, EnvelopeId>,
     epoch: i64,
     leased: bool,
     sessions: HashMap<(BridgeName, ThreadId), Session>,
@@ -199,6 +204,16 @@ struct Model {
 impl Model {
     fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
         if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Row> {
+        self.unfinished.iter().filter_map(|id| self.rows.get(id))
+    }
+    fn finish(&mut self, id: EnvelopeId, state: EnvelopeState) {
+        self.unfinished.remove(&id);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.state = state;
+        }
     }
 
     fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
@@ -237,6 +252,8 @@ impl Model {
         self.newest += 1;
         let id = EnvelopeId(self.newest);
         self.known.insert((new.at_millis, new.key.clone()), id);
+        self.by_key.insert(new.key.clone(), id);
+        self.unfinished.insert(id);
         let state = EnvelopeState::Waiting { due_millis: new.due_millis };
         let row = Row { id, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
         let waiting = row.waiting();
@@ -252,7 +269,7 @@ impl Model {
         let follow = match settle.outcome {
             Settled::Done { result, follow } => {
                 row.end("done", None, now_millis);
-                row.state = EnvelopeState::Done { at_millis: now_millis, result };
+                self.finish(settle.id, EnvelopeState::Done { at_millis: now_millis, result });
                 follow
             }
             Settled::Again { due_millis, spent, reason } => {
@@ -315,14 +332,15 @@ impl Model {
 
     /// Of the dead letters, those that match, by rank and then arrival.
     fn revive(&mut self, matches: impl Fn(&Row) -> bool, now_millis: i64) -> Vec<Waiting> {
-        let dead = self.rows.values_mut().filter(|row| row.death().is_some() && matches(row));
-        let mut revived: Vec<_> = dead
-            .map(|row| {
-                row.attempts = 0;
-                row.state = EnvelopeState::Waiting { due_millis: now_millis };
-                row.waiting()
-            })
-            .collect();
+        let dead = self.unfinished().filter(|row| row.death().is_some() && matches(row));
+        let dead: Vec<_> = dead.map(|row| row.id).collect();
+        let mut revived = Vec::with_capacity(dead.len());
+        for id in dead {
+            let row = self.rows.get_mut(&id).expect("it was just seen");
+            row.attempts = 0;
+            row.state = EnvelopeState::Waiting { due_millis: now_millis };
+            revived.push(row.waiting());
+        }
         revived.sort_by_key(|waiting| (waiting.rank, waiting.id));
         revived
     }
@@ -333,8 +351,13 @@ impl Model {
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
-        let oldest = self.rows.values().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
-        let dead = self.rows.values().filter(|row| row.death().is_some());
+        self.by_key.clear();
+        for ((_, key), id) in &self.known {
+            let newest = self.by_key.entry(key.clone()).or_insert(*id);
+            *newest = (*newest).max(*id);
+        }
+        let oldest = self.unfinished().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
+        let dead = self.unfinished().filter(|row| row.death().is_some());
         let dead: Vec<_> = dead.map(|row| serde_json::to_string(&row.new.order).unwrap_or_default()).collect();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         let first_kept = BlobNames::first_of(blobs_before);
