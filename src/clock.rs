@@ -16,18 +16,34 @@ pub fn now_millis() -> i64 {
 pub struct Clock {
     started: Instant,
     started_millis: i64,
+    calendar: Calendar,
+}
+
+/// Where the time of day comes from.
+#[derive(Clone, Copy, Debug)]
+enum Calendar {
+    System,
+    Counted,
 }
 
 impl Clock {
     pub fn system() -> Self {
-        Self::from_millis(now_millis())
+        Self { calendar: Calendar::System, ..Self::from_millis(now_millis()) }
     }
-    /// Begins at this Unix time.
+    /// Begins at this Unix time, and knows no other.
     pub fn from_millis(started_millis: i64) -> Self {
-        Self { started: Instant::now(), started_millis }
+        Self { started: Instant::now(), started_millis, calendar: Calendar::Counted }
     }
     pub fn now(&self) -> i64 {
         self.started_millis + self.started.elapsed().as_millis() as i64
+    }
+    /// Unix time as everybody else has it, in milliseconds: to be compared with foreign stamps. May jump when the
+    /// system's clock is set.
+    pub fn of_day(&self) -> i64 {
+        match self.calendar {
+            Calendar::System => now_millis(),
+            Calendar::Counted => self.now(),
+        }
     }
     /// The moment for a timer.
     pub fn instant(&self, millis: i64) -> Instant {

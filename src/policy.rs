@@ -27,6 +27,8 @@ pub struct Tried {
     /// Attempts so far that count, this one included.
     pub attempts: u32,
     pub accepted_millis: i64,
+    /// Attempts of which nobody could say whether they took effect, and which were repeated all the same.
+    pub repeats: u32,
     pub was_probe: bool,
 }
 
@@ -34,6 +36,8 @@ pub struct Tried {
 pub enum Next {
     /// Try again then. Unspent attempts are not counted: a wait that the far side asked for is no failure.
     RetryAt { due_millis: i64, spent: bool },
+    /// Once more then, although the attempt may have taken effect.
+    RepeatAt { due_millis: i64 },
     /// Ask then, before anything is repeated.
     ProbeAt { due_millis: i64 },
     /// Hold the whole sink; the pump knows for how long it was held already.
@@ -51,16 +55,18 @@ pub enum Grave {
 
 /// Waits between attempts, in seconds, before jitter. The last one repeats.
 const BACKOFF_SECONDS: [i64; 8] = [0, 2, 10, 60, 300, 1800, 7200, 14400];
-/// After this long an envelope that still fails is given up in public.
+/// After this long, and once every wait has been gone through, an envelope that still fails is given up in public.
 const AGE_MAX_MILLIS: i64 = 72 * 3600 * 1000;
-/// Attempts at a network that cannot be asked: the first and one repeat.
-const RISKY_ATTEMPTS_MAX: u32 = 2;
+/// Repeats at a network that cannot be asked. Attempts that surely failed are none.
+const RISKY_REPEATS_MAX: u32 = 1;
 /// Between two probes that both failed to get an answer.
 const PROBE_AGAIN_MILLIS: i64 = 5_000;
 
 /// `jitter` is from 0 (shortest wait) to 1 (the whole wait).
 pub fn next(tried: Tried, fault: FaultKind, rules: Rules, now_millis: i64, jitter: f64) -> Next {
     match fault {
+        // What is refused now, or only the question, may have been done by an earlier attempt.
+        FaultKind::Refused if tried.was_probe || tried.repeats > 0 => Next::Bury(Grave::InDoubt),
         FaultKind::Refused => Next::Bury(Grave::Refused),
         FaultKind::Down { after } => Next::Hold { after_millis: after.map(|d| d.as_millis() as i64) },
         FaultKind::Retry { after } if tried.was_probe => {
@@ -69,30 +75,37 @@ pub fn next(tried: Tried, fault: FaultKind, rules: Rules, now_millis: i64, jitte
         FaultKind::Retry { after: Some(after) } => {
             Next::RetryAt { due_millis: now_millis + after.as_millis() as i64, spent: false }
         }
-        FaultKind::Retry { after: None } if now_millis - tried.accepted_millis >= AGE_MAX_MILLIS => {
-            Next::Bury(Grave::TooOld)
+        FaultKind::Retry { after: None } if is_too_old(tried, now_millis) => {
+            Next::Bury(if tried.repeats > 0 { Grave::InDoubt } else { Grave::TooOld })
         }
         FaultKind::Retry { after: None } => {
             Next::RetryAt { due_millis: now_millis + backoff_millis(tried.attempts, jitter), spent: true }
         }
-        FaultKind::Unknown => doubt(tried, rules, now_millis),
+        FaultKind::Unknown => doubt(tried, rules, now_millis, jitter),
     }
 }
 
-fn doubt(tried: Tried, rules: Rules, now_millis: i64) -> Next {
+fn doubt(tried: Tried, rules: Rules, now_millis: i64, jitter: f64) -> Next {
     match (rules.resend, tried.was_probe) {
-        (Resend::Harmless, _) => Next::RetryAt { due_millis: now_millis, spent: true },
+        (Resend::Harmless, _) if is_too_old(tried, now_millis) => Next::Bury(Grave::InDoubt),
+        // A far side that never gives a definite answer is not to be asked without a pause.
+        (Resend::Harmless, _) => Next::RepeatAt { due_millis: now_millis + backoff_millis(tried.attempts, jitter) },
         // Counted from now: the last of an attempt's requests may have left just before it failed.
         (_, false) => Next::ProbeAt { due_millis: now_millis + rules.settle_millis },
         // The question failed, not the attempt: ask again, never guess.
         (Resend::Askable, true) => Next::ProbeAt { due_millis: now_millis + PROBE_AGAIN_MILLIS },
-        (Resend::Risky, true) if may_repeat(tried, rules) => Next::RetryAt { due_millis: now_millis, spent: true },
+        (Resend::Risky, true) if may_repeat(tried, rules) => Next::RepeatAt { due_millis: now_millis },
         (Resend::Risky, true) => Next::Bury(Grave::InDoubt),
     }
 }
 
 fn may_repeat(tried: Tried, rules: Rules) -> bool {
-    rules.when_in_doubt == WhenInDoubt::Repeat && tried.attempts < RISKY_ATTEMPTS_MAX
+    rules.when_in_doubt == WhenInDoubt::Repeat && tried.repeats < RISKY_REPEATS_MAX
+}
+
+/// Age alone is no trying: a far side may have been down for all of it, and an operator may put back an old letter.
+fn is_too_old(tried: Tried, now_millis: i64) -> bool {
+    now_millis - tried.accepted_millis >= AGE_MAX_MILLIS && tried.attempts as usize > BACKOFF_SECONDS.len()
 }
 
 fn backoff_millis(attempts: u32, jitter: f64) -> i64 {
@@ -115,7 +128,11 @@ mod tests {
     }
 
     fn tried(attempts: u32, was_probe: bool) -> Tried {
-        Tried { attempts, accepted_millis: NOW - 60_000, was_probe }
+        Tried { attempts, accepted_millis: NOW - 60_000, repeats: 0, was_probe }
+    }
+
+    fn repeated(attempts: u32, was_probe: bool) -> Tried {
+        Tried { repeats: 1, ..tried(attempts, was_probe) }
     }
 
     #[test]
@@ -167,7 +184,28 @@ mod tests {
                 tried(1, false),
                 Unknown,
                 rules(Harmless, Repeat),
-                Next::RetryAt { due_millis: NOW, spent: true },
+                Next::RepeatAt { due_millis: NOW },
+            ),
+            (
+                "harmless doubt is repeated ever more slowly",
+                repeated(5, false),
+                Unknown,
+                rules(Harmless, Repeat),
+                Next::RepeatAt { due_millis: NOW + 300_000 },
+            ),
+            (
+                "a refused question leaves the doubt",
+                tried(1, true),
+                Refused,
+                rules(Askable, Repeat),
+                Next::Bury(Grave::InDoubt),
+            ),
+            (
+                "a refused repeat leaves the doubt",
+                repeated(2, false),
+                Refused,
+                rules(Risky, Repeat),
+                Next::Bury(Grave::InDoubt),
             ),
             (
                 "a failed question is asked again",
@@ -188,9 +226,16 @@ mod tests {
                 tried(1, true),
                 Unknown,
                 rules(Risky, Repeat),
-                Next::RetryAt { due_millis: NOW, spent: true },
+                Next::RepeatAt { due_millis: NOW },
             ),
-            ("nobody knows, twice", tried(2, true), Unknown, rules(Risky, Repeat), Next::Bury(Grave::InDoubt)),
+            (
+                "nobody knows of the second, but the first surely failed",
+                tried(2, true),
+                Unknown,
+                rules(Risky, Repeat),
+                Next::RepeatAt { due_millis: NOW },
+            ),
+            ("nobody knows, twice", repeated(2, true), Unknown, rules(Risky, Repeat), Next::Bury(Grave::InDoubt)),
             (
                 "nobody knows, and no repeat wanted",
                 tried(1, true),
@@ -209,6 +254,18 @@ mod tests {
         let old = Tried { accepted_millis: NOW - AGE_MAX_MILLIS, ..tried(20, false) };
         let rules = rules(Resend::Askable, WhenInDoubt::Repeat);
         assert_eq!(next(old, FaultKind::Retry { after: None }, rules, NOW, 0.5), Next::Bury(Grave::TooOld));
+        let in_doubt = Tried { repeats: 1, ..old };
+        assert_eq!(next(in_doubt, FaultKind::Retry { after: None }, rules, NOW, 0.5), Next::Bury(Grave::InDoubt));
+    }
+
+    #[test]
+    fn an_old_envelope_is_tried_with_every_wait_before_it_is_given_up() {
+        let rules = rules(Resend::Askable, WhenInDoubt::Repeat);
+        for attempts in 1..=9 {
+            let old = Tried { accepted_millis: NOW - 2 * AGE_MAX_MILLIS, ..tried(attempts, false) };
+            let what_next = next(old, FaultKind::Retry { after: None }, rules, NOW, 0.5);
+            assert_eq!(what_next == Next::Bury(Grave::TooOld), attempts > 8, "{attempts}: {what_next:?}");
+        }
     }
 
     #[test]

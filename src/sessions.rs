@@ -17,7 +17,7 @@ use crate::{
         CallFault, Client, Contact, ContactChange, ContactId, Conversation, ConversationStatus, NewContact,
         NewConversation,
     },
-    clock,
+    clock::Clock,
     model::Session,
     store::{Store, StoreError},
 };
@@ -29,6 +29,7 @@ const EVICT_ONE_OF: usize = 16;
 pub struct Sessions {
     store: Arc<dyn Store>,
     client: Arc<Client>,
+    clock: Clock,
     cache: DashMap<Arc<str>, Cached>,
     count_max: usize,
     evicted: AtomicUsize,
@@ -60,11 +61,11 @@ struct Cached {
 
 impl Sessions {
     /// Keeps at most `count_max` sessions in memory; the store has them all. Those of another era are not believed.
-    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, count_max: usize, era: i64) -> Self {
+    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, clock: Clock, (count_max, era): (usize, i64)) -> Self {
         let (cache, making) = (DashMap::new(), DashMap::new());
         let (count_max, evicted) = (count_max.max(EVICT_ONE_OF), AtomicUsize::new(0));
         let home = AtomicI64::new(home_of(&client, era));
-        Self { store, client, cache, count_max, evicted, era: AtomicI64::new(era), home, making }
+        Self { store, client, clock, cache, count_max, evicted, era: AtomicI64::new(era), home, making }
     }
 
     pub fn era(&self) -> i64 {
@@ -190,7 +191,7 @@ impl Sessions {
                 tracing::info!(contact = session.contact, reason, "the contact's new profile may not be shown yet");
                 return Ok(session);
             }
-            Err(fault) => return Err(into_fault(fault)),
+            Err(fault) => return Err(self.fault(fault)),
         }
         let session = Session { profile, ..session };
         self.save(&session).await?;
@@ -201,7 +202,7 @@ impl Sessions {
     async fn make(&self, bridge: &BridgeName, thread: &ThreadId, message: &Message) -> Result<Session, Fault> {
         let source_id = source_id_of(bridge, thread);
         let contact = self.contact(bridge, &source_id, &message.peer).await?;
-        let conversation = self.conversation(&contact, &source_id, message).await.map_err(into_fault)?;
+        let conversation = self.conversation(&contact, &source_id, message).await.map_err(|fault| self.fault(fault))?;
         Ok(Session {
             bridge: bridge.clone(),
             thread: thread.clone(),
@@ -228,7 +229,7 @@ impl Sessions {
 
     async fn contact_alone(&self, identifier: &str, source_id: &str, peer: &Peer) -> Result<Contact, Fault> {
         let found = self.client.contact_by_source_id(source_id).await;
-        if let Some(contact) = found.map_err(misplaced)? {
+        if let Some(contact) = found.map_err(|fault| self.misplaced(fault))? {
             return Ok(contact);
         }
         let new = NewContact {
@@ -245,33 +246,60 @@ impl Sessions {
             }
             Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "email") => {
                 let email = peer.email.as_deref().unwrap_or_default();
-                self.owner_of(email, source_id).await?.ok_or_else(|| Fault::retry(reason))
+                match self.owner_of(email, source_id).await? {
+                    Some(contact) => Ok(contact),
+                    // Nobody has it: it is malformed, or hidden from us.
+                    None => self.without_email(new, &reason).await,
+                }
             }
-            // Chatwoot is stricter with addresses than mail is; the message counts more.
-            Err(CallFault::Invalid { reason }) if new.email.is_some() => {
-                tracing::info!(reason, "the contact is made without its mail address");
-                self.client.create_contact(&NewContact { email: None, ..new }).await.map_err(misplaced)
-            }
-            Err(fault) => Err(misplaced(fault)),
+            Err(CallFault::Invalid { reason }) if new.email.is_some() => self.without_email(new, &reason).await,
+            Err(fault) => Err(self.misplaced(fault)),
         }
+    }
+
+    /// Chatwoot is stricter with addresses than mail is; the message counts more.
+    async fn without_email(&self, new: NewContact, reason: &str) -> Result<Contact, Fault> {
+        tracing::info!(reason, "the contact is made without its mail address");
+        let new = NewContact { email: None, ..new };
+        match self.client.create_contact(&new).await {
+            Ok(contact) => Ok(contact),
+            Err(CallFault::Taken { attributes, reason }) if attributes.iter().any(|a| a == "identifier") => {
+                self.linked(&new.identifier, &new.source_id).await?.ok_or_else(|| Fault::retry(reason))
+            }
+            Err(fault) => Err(self.misplaced(fault)),
+        }
+    }
+
+    /// What a failed call means for the effect that needed it.
+    fn fault(&self, fault: CallFault) -> Fault {
+        fault.into_fault(self.clock.of_day())
+    }
+
+    /// Where no record is named, one that is not there is the account or the inbox: nothing can be done before
+    /// the settings or the inbox are mended, and nothing is given up until then.
+    fn misplaced(&self, fault: CallFault) -> Fault {
+        if matches!(fault, CallFault::NotFound { .. }) {
+            return Fault::down("the account or the inbox is not there: check `account_id` and `inbox_id`");
+        }
+        self.fault(fault)
     }
 
     /// The contact that has the peer's proved address already gets one more link.
     async fn owner_of(&self, email: &str, source_id: &str) -> Result<Option<Contact>, Fault> {
-        let found = self.client.contacts_by_email(email).await.map_err(into_fault)?;
+        let found = self.client.contacts_by_email(email).await.map_err(|fault| self.fault(fault))?;
         let Some(contact) = found.into_iter().next() else { return Ok(None) };
-        self.client.add_link(contact.id, source_id).await.map_err(into_fault)?;
+        self.client.add_link(contact.id, source_id).await.map_err(|fault| self.fault(fault))?;
         Ok(Some(contact))
     }
 
     /// The contact is there already, under another thread of the same peer: it gets one more link.
     async fn linked(&self, identifier: &str, source_id: &str) -> Result<Option<Contact>, Fault> {
-        let mut found = self.client.contacts_by_identifier(identifier).await.map_err(into_fault)?;
+        let mut found = self.client.contacts_by_identifier(identifier).await.map_err(|fault| self.fault(fault))?;
         if found.is_empty() {
-            found = self.client.contacts_by_search(identifier).await.map_err(into_fault)?;
+            found = self.client.contacts_by_search(identifier).await.map_err(|fault| self.fault(fault))?;
         }
         let Some(contact) = found.into_iter().next() else { return Ok(None) };
-        self.client.add_link(contact.id, source_id).await.map_err(into_fault)?;
+        self.client.add_link(contact.id, source_id).await.map_err(|fault| self.fault(fault))?;
         Ok(Some(contact))
     }
 
@@ -349,20 +377,6 @@ fn first_bytes(hash: Sha256) -> i64 {
 
 fn facts(facts: &std::collections::BTreeMap<String, String>) -> Map<String, Value> {
     facts.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str()))).collect()
-}
-
-/// What a failed call means for the effect that needed it, as of now.
-pub fn into_fault(fault: CallFault) -> Fault {
-    fault.into_fault(clock::now_millis())
-}
-
-/// Where no record is named, one that is not there is the account or the inbox: nothing can be done before
-/// the settings or the inbox are mended, and nothing is given up until then.
-fn misplaced(fault: CallFault) -> Fault {
-    if matches!(fault, CallFault::NotFound { .. }) {
-        return Fault::down("the account or the inbox is not there: check `account_id` and `inbox_id`");
-    }
-    into_fault(fault)
 }
 
 fn store_fault(error: StoreError) -> Fault {

@@ -16,7 +16,7 @@ use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
 use crate::{
-    clock,
+    clock::Clock,
     settings::{Log, LogFormat},
 };
 
@@ -44,8 +44,9 @@ where
     if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct StateBoard {
+    clock: Clock,
     bridges: Mutex<BTreeMap<String, Stated>>,
     inboxes: Mutex<BTreeMap<String, Stated>>,
     /// Inboxes of which nothing else is believed.
@@ -63,22 +64,26 @@ pub struct Stated {
 }
 
 impl StateBoard {
+    pub fn new(clock: Clock) -> Self {
+        let (bridges, inboxes, silenced) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { clock, bridges, inboxes, silenced, stopping: AtomicBool::new(false) }
+    }
     pub fn bridge(&self, name: &str, state: BridgeState) {
-        set(&self.bridges, name, state);
+        set(&self.bridges, name, state, self.clock);
     }
     pub fn inbox(&self, name: &str, state: BridgeState) {
         if !self.is_silenced(name) {
-            set(&self.inboxes, name, state);
+            set(&self.inboxes, name, state, self.clock);
         }
     }
     /// This state stays, whatever else is told of the inbox, until it [may speak](Self::inbox_may_speak) again.
     pub fn inbox_silenced(&self, name: &str, state: BridgeState) {
         self.silenced.lock().expect("nothing panics while it holds the board").insert(name.to_owned());
-        set(&self.inboxes, name, state);
+        set(&self.inboxes, name, state, self.clock);
     }
     pub fn inbox_may_speak(&self, name: &str, state: BridgeState) {
         self.silenced.lock().expect("nothing panics while it holds the board").remove(name);
-        set(&self.inboxes, name, state);
+        set(&self.inboxes, name, state, self.clock);
     }
     fn is_silenced(&self, name: &str) -> bool {
         self.silenced.lock().expect("nothing panics while it holds the board").contains(name)
@@ -99,12 +104,12 @@ impl StateBoard {
 }
 
 /// The moment stays when only the wording is repeated.
-fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState) {
+fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState, clock: Clock) {
     let mut board = lock(board);
     match board.get(name) {
         Some(stated) if stated.state == state => {}
         Some(_) | None => {
-            board.insert(name.to_owned(), Stated { state, since_millis: clock::now_millis() });
+            board.insert(name.to_owned(), Stated { state, since_millis: clock.of_day() });
         }
     }
 }

@@ -263,6 +263,33 @@ fn no_log_field_is_displayed_raw() {
     }
 }
 
+/// What one of the two forms of fuzzing did not know would be tried by halves.
+#[test]
+fn each_fuzz_target_is_played_and_has_a_corpus_and_a_binary() {
+    let (mut targets, mut played) = (Vec::new(), 0);
+    for path in ["src", "bridges/irc/src", "bridges/matrix/src", "bridges/smtp/src"].iter().flat_map(|f| rust_files(f))
+    {
+        let code = code_of(&path);
+        played += code.matches(".play();").count();
+        for declared in code.split(": Target = Target {").skip(1) {
+            let name = declared.split('"').nth(1).unwrap();
+            targets.push(name.to_owned());
+        }
+    }
+    assert_eq!(played, targets.len());
+    targets.sort();
+    let fuzz = root().join("tests/fuzz");
+    let manifest = fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+    let binaries = manifest.split("[[bin]]").skip(1).map(|binary| binary.split('"').nth(1).unwrap().to_owned());
+    assert_eq!(binaries.collect::<Vec<_>>(), targets);
+    for (folder, ending) in [("corpus", ""), ("words", ".dict")] {
+        let entries = fs::read_dir(fuzz.join(folder)).unwrap();
+        let mut found: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        found.sort();
+        assert_eq!(found, targets.iter().map(|name| format!("{name}{ending}")).collect::<Vec<_>>());
+    }
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     for path in

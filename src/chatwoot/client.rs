@@ -11,15 +11,16 @@ use reqwest::{
     header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
     multipart::Form,
 };
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    address::PublicOnly,
+    exchange::{Answered, Asked, Exchange, Unanswered, exchanged},
     fault::{Answer, Call, CallFault, classify, unreadable},
     ids::{AccountId, InboxId},
     text,
+    web::Web,
 };
 
 /// Where an API inbox is and how to ask it.
@@ -37,6 +38,8 @@ pub struct ClientSettings {
     pub user_agent: String,
     /// Origins of Chatwoot's file storage that are not public https, for example `http://minio:9000` beside it.
     pub file_origins: Vec<Url>,
+    /// In place of connections, for simulations.
+    pub exchange: Option<Arc<dyn Exchange>>,
 }
 
 impl ClientSettings {
@@ -50,6 +53,7 @@ impl ClientSettings {
             request_limit: Duration::from_secs(25),
             user_agent: concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned(),
             file_origins: Vec::new(),
+            exchange: None,
         }
     }
 }
@@ -57,10 +61,7 @@ impl ClientSettings {
 /// One API inbox. Cheap to clone; clones share their connections and the limit on requests at once.
 #[derive(Clone, Debug)]
 pub struct Client {
-    /// To the origins that the settings name.
-    pub(super) http: reqwest::Client,
-    /// To public addresses only, for files.
-    pub(super) outside: reqwest::Client,
+    way: Way,
     pub(super) file_origins: Arc<[Url]>,
     pub(super) base_url: Url,
     pub(super) account_id: AccountId,
@@ -69,11 +70,23 @@ pub struct Client {
     places: Arc<Semaphore>,
     download_places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
+    upload_queue: Arc<Semaphore>,
+}
+
+/// How requests travel.
+#[derive(Clone, Debug)]
+enum Way {
+    Web(Web),
+    Exchange { exchange: Arc<dyn Exchange>, limit: Duration },
 }
 
 /// The right to send files now. Asked for before a file is opened, so that none waits half read.
 #[derive(Debug)]
-pub struct UploadPlace(#[expect(dead_code, reason = "held, never looked at")] OwnedSemaphorePermit);
+#[expect(dead_code, reason = "held, never looked at")]
+pub struct UploadPlace {
+    place: OwnedSemaphorePermit,
+    queue: Option<OwnedSemaphorePermit>,
+}
 
 /// The dashed form: nginx drops header names with underscores.
 static TOKEN_HEADER: HeaderName = HeaderName::from_static("api-access-token");
@@ -82,12 +95,10 @@ const DOWNLOADS_MAX: usize = 2;
 /// Messages with files under way at once. Not among the other requests: Puma takes a body in before it gives it one of
 /// its threads, so that a slow file delays nobody there, and should not here.
 const UPLOADS_MAX: usize = 2;
+/// Those that may wait for their turn, so that no place stands empty.
+const UPLOADS_WAITING_MAX: usize = 2;
 /// The whole of one request with files.
 const UPLOAD_LIMIT: Duration = Duration::from_mins(3);
-const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// Puma closes an idle connection after 20 s. Staying below keeps a request from meeting the closing half-way, which
-/// would leave its outcome in doubt.
-const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Client {
     /// Builds the client; connects to nothing.
@@ -100,22 +111,12 @@ impl Client {
                 SettingsFault::new("api_access_token", "must be the token's letters and digits, nothing else")
             })?;
         token.set_sensitive(true);
-        let tls = tls();
-        let http = || {
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .retry(reqwest::retry::never())
-                .no_proxy()
-                .tls_backend_preconfigured(tls.clone())
-                .connect_timeout(CONNECT_LIMIT)
-                .timeout(settings.request_limit)
-                .pool_idle_timeout(IDLE_LIMIT)
-                .user_agent(&settings.user_agent)
+        let way = match settings.exchange {
+            Some(exchange) => Way::Exchange { exchange, limit: settings.request_limit },
+            None => Way::Web(Web::new(settings.request_limit, &settings.user_agent)?),
         };
-        let unfit = |fault: reqwest::Error| SettingsFault::new("user_agent", fault.to_string());
         Ok(Self {
-            http: http().build().map_err(unfit)?,
-            outside: http().dns_resolver(PublicOnly).build().map_err(unfit)?,
+            way,
             file_origins: settings.file_origins.into(),
             base_url,
             account_id: settings.account_id,
@@ -124,6 +125,7 @@ impl Client {
             places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             upload_places: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            upload_queue: Arc::new(Semaphore::new(UPLOADS_MAX + UPLOADS_WAITING_MAX)),
         })
     }
 
@@ -162,6 +164,14 @@ impl Client {
         Request { client: self, call, method, url, body: Body::Empty, with_token: true, bytes_max: ANSWER_BYTES_MAX }
     }
 
+    /// `None` in a simulation.
+    pub(super) fn web(&self) -> Option<&Web> {
+        match &self.way {
+            Way::Web(web) => Some(web),
+            Way::Exchange { .. } => None,
+        }
+    }
+
     /// Downloads are long: they have places of their own, so that messages never wait for files.
     pub(super) async fn download_place(&self) -> OwnedSemaphorePermit {
         place(&self.download_places).await
@@ -169,7 +179,13 @@ impl Client {
 
     /// Waits until files may be sent.
     pub async fn upload_place(&self) -> UploadPlace {
-        UploadPlace(place(&self.upload_places).await)
+        UploadPlace { place: place(&self.upload_places).await, queue: None }
+    }
+
+    /// The same, unless some wait already: `None` at once.
+    pub async fn upload_place_soon(&self) -> Option<UploadPlace> {
+        let queue = Arc::clone(&self.upload_queue).try_acquire_owned().ok()?;
+        Some(UploadPlace { place: place(&self.upload_places).await, queue: Some(queue) })
     }
 }
 
@@ -189,17 +205,6 @@ fn checked(mut url: Url) -> Result<Url, SettingsFault> {
     Ok(url)
 }
 
-/// The system's certificates and the ring provider. A container without certificates can still use plain http.
-fn tls() -> rustls::ClientConfig {
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("ring offers the default protocol versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth()
-}
-
 /// Largest answer of most calls. A conversation shows its last message twice, 150 000 characters of up to six bytes each.
 const ANSWER_BYTES_MAX: usize = 4 << 20;
 /// Largest answer of a list: a hundred of the longest messages, three bytes a character, and room to spare. Less would
@@ -210,6 +215,21 @@ enum Body {
     Empty,
     Json(Value),
     Form(Form, UploadPlace),
+}
+
+impl Body {
+    fn into_json(self, call: Call) -> Result<Option<Value>, CallFault> {
+        match self {
+            Self::Empty => Ok(None),
+            Self::Json(body) => Ok(Some(body)),
+            Self::Form(..) => Err(CallFault::Invalid { reason: format!("could not {}: no files here", call.words()) }),
+        }
+    }
+}
+
+/// As it stands in a request's first line.
+fn target(url: &Url) -> String {
+    url.query().map_or_else(|| url.path().to_owned(), |query| format!("{}?{query}", url.path()))
 }
 
 /// One request being put together. It is consumed by sending: nothing here can send twice.
@@ -255,7 +275,12 @@ impl Request<'_> {
         self.send().await?.accept(call)?.parse(call)
     }
 
-    /// Sends; any 2xx will do.
+    /// Sends; a record of any shape will do. A login page with status 200 says that nothing was done.
+    pub(super) async fn recorded(self) -> Result<(), CallFault> {
+        self.read::<IgnoredAny>().await.map(drop)
+    }
+
+    /// Sends; any 2xx will do, since the call answers with nothing.
     pub(super) async fn done(self) -> Result<(), CallFault> {
         let call = self.call;
         self.send().await?.accept(call).map(drop)
@@ -268,7 +293,15 @@ impl Request<'_> {
             Body::Form(..) => None,
             Body::Empty | Body::Json(_) => Some(place(&client.places).await),
         };
-        let mut request = client.http.request(method, url).header(ACCEPT, "application/json");
+        let web = match &client.way {
+            Way::Web(web) => web,
+            Way::Exchange { exchange, limit } => {
+                let asked = Asked { method, target: target(&url), body: body.into_json(call)?, with_token };
+                let answered = exchanged(&**exchange, *limit, asked).await;
+                return Reply::exchanged(call, answered, bytes_max);
+            }
+        };
+        let mut request = web.inside.request(method, url).header(ACCEPT, "application/json");
         if with_token {
             request = request.header(&TOKEN_HEADER, &client.token);
         }
@@ -288,12 +321,22 @@ impl Request<'_> {
 
 /// Before a connection stood, nothing can have happened; after that, anything can.
 fn not_answered(call: Call, fault: &reqwest::Error) -> CallFault {
-    let words = call.words();
     if fault.is_builder() || fault.is_connect() {
         let why = if fault.is_timeout() { "did not take the connection in time" } else { "cannot be reached" };
-        return CallFault::NotSent { reason: format!("could not {words}: chatwoot {why} ({})", root(fault)) };
+        return CallFault::NotSent { reason: format!("could not {}: chatwoot {why} ({})", call.words(), root(fault)) };
     }
-    let why = if fault.is_timeout() { "did not answer in time" } else { "closed the connection before it answered" };
+    broken_off(call, if fault.is_timeout() { Unanswered::Late } else { Unanswered::Cut })
+}
+
+fn broken_off(call: Call, unanswered: Unanswered) -> CallFault {
+    let words = call.words();
+    let why = match unanswered {
+        Unanswered::NotSent => {
+            return CallFault::NotSent { reason: format!("could not {words}: chatwoot cannot be reached") };
+        }
+        Unanswered::Cut => "closed the connection before it answered",
+        Unanswered::Late => "did not answer in time",
+    };
     CallFault::Doubtful { call, reason: format!("may not have managed to {words}: chatwoot {why}") }
 }
 
@@ -336,11 +379,18 @@ impl Reply {
                 Err(fault) => return Err(not_answered(call, &fault)),
             };
             if reply.body.len() + chunk.len() > bytes_max {
-                let reason = format!("could not {}: the answer is over {bytes_max} bytes", call.words());
-                return Err(CallFault::Doubtful { call, reason });
+                return Err(too_long(call, bytes_max));
             }
             reply.body.extend_from_slice(&chunk);
         }
+    }
+
+    fn exchanged(call: Call, answered: Result<Answered, Unanswered>, bytes_max: usize) -> Result<Self, CallFault> {
+        let Answered { status, content_type, retry_after, body } = answered.map_err(|why| broken_off(call, why))?;
+        if body.len() > bytes_max {
+            return Err(too_long(call, bytes_max));
+        }
+        Ok(Self { status, content_type, retry_after, location: None, body })
     }
 
     /// Itself when 2xx, else the fault.
@@ -372,6 +422,11 @@ impl Reply {
     fn is_success(&self) -> bool {
         (200..300).contains(&self.status)
     }
+}
+
+fn too_long(call: Call, bytes_max: usize) -> CallFault {
+    let reason = format!("could not {}: the answer is over {bytes_max} bytes", call.words());
+    CallFault::Doubtful { call, reason }
 }
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");

@@ -119,7 +119,7 @@ impl Client {
     pub async fn set_avatar(&self, contact: ContactId, picture: Upload, place: UploadPlace) -> Result<(), CallFault> {
         let form = Form::new().part("avatar", picture.into_part()?);
         let request = self.ask(Call::UpdateContact, Method::PATCH, &format!("contacts/{contact}"));
-        request.form(form, place).done().await
+        request.form(form, place).recorded().await
     }
 
     /// Ties a contact to our inbox under one more source id. The same again gives the same link; one that another

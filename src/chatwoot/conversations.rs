@@ -84,7 +84,7 @@ impl Client {
     ) -> Result<(), CallFault> {
         let request =
             self.ask(Call::ToggleStatus, Method::POST, &format!("conversations/{conversation}/toggle_status"));
-        request.json(json!({ "status": status.as_str() })).done().await
+        request.json(json!({ "status": status.as_str() })).recorded().await
     }
 
     /// Shows the token's owner typing, or not any more. (The contact's: [`contact_typing`](Self::contact_typing).)

@@ -170,6 +170,12 @@ pub fn classify(call: Call, answer: &Answer<'_>) -> CallFault {
         404 => missing(call, answer),
         422 => unprocessable(call, answer, &said),
         429 => CallFault::Limited { wait: wait(answer.retry_after) },
+        // A proxy's own page: chatwoot is not there, and a look-up cannot have changed anything. Files come from storages
+        // that may be away by themselves.
+        502..=504 if call.only_reads() && call != Call::Download && !answer.is_json() => {
+            let (call, status) = (call.words(), answer.status);
+            CallFault::NotSent { reason: format!("could not {call}: what stands before chatwoot answered {status}") }
+        }
         408 | 425 | 500..=599 => CallFault::Doubtful { call, reason: said.reason(call, answer.status) },
         status => CallFault::Odd { call, status },
     }

@@ -54,9 +54,10 @@ impl Client {
     }
 
     async fn hop(&self, url: &Url) -> Result<Response, CallFault> {
+        let web = self.web().ok_or_else(|| refused("leads out of a simulation"))?;
         let http = match self.way(url)? {
-            Way::Inside => &self.http,
-            Way::Outside => &self.outside,
+            Way::Inside => &web.inside,
+            Way::Outside => &web.outside,
         };
         let sent = timeout(CHUNK_LIMIT, http.get(url.clone()).timeout(DOWNLOAD_LIMIT).send()).await;
         let sent = sent.map_err(|_| doubtful("the storage did not answer in time"))?;
@@ -68,7 +69,7 @@ impl Client {
 
     /// Chatwoot names its files by its public address, which may not exist from here, or be wrong: its own paths are
     /// asked for where we reach it.
-    fn here(&self, url: Url) -> Url {
+    pub(super) fn here(&self, url: Url) -> Url {
         let Some(at) = url.path().find(STORAGE_PATH) else { return url };
         let mut here = self.base_url.clone();
         here.set_path(&format!("{}{}", self.base_url.path().trim_end_matches('/'), &url.path()[at..]));
@@ -76,7 +77,7 @@ impl Client {
         here
     }
 
-    fn way(&self, url: &Url) -> Result<Way, CallFault> {
+    pub(super) fn way(&self, url: &Url) -> Result<Way, CallFault> {
         if !url.username().is_empty() || url.password().is_some() {
             return Err(refused("holds a user name"));
         }
@@ -98,7 +99,7 @@ impl Client {
 const STORAGE_PATH: &str = "/rails/active_storage/";
 
 #[derive(Debug, PartialEq, Eq)]
-enum Way {
+pub(super) enum Way {
     /// To an origin that the settings name.
     Inside,
     /// To anywhere public.

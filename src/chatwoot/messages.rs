@@ -150,13 +150,13 @@ impl Client {
         if let Some(error) = external_error {
             body["external_error"] = json!(error);
         }
-        request.json(body).done().await
+        request.json(body).recorded().await
     }
 
     /// Replaces a message by Chatwoot's "deleted" mark; the row stays.
     pub async fn delete_message(&self, conversation: ConversationId, message: MessageId) -> Result<(), CallFault> {
         let path = format!("conversations/{conversation}/messages/{message}");
-        self.ask(Call::DeleteMessage, Method::DELETE, &path).done().await
+        self.ask(Call::DeleteMessage, Method::DELETE, &path).recorded().await
     }
 }
 

@@ -7,7 +7,10 @@ mod address;
 mod client;
 mod contacts;
 mod conversations;
+mod exchange;
 mod files;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod ids;
 mod inboxes;
 mod messages;
@@ -16,6 +19,7 @@ mod scripted;
 #[cfg(test)]
 mod tests;
 mod text;
+mod web;
 pub mod callback;
 pub mod fault;
 pub mod wire;
@@ -23,6 +27,7 @@ pub mod wire;
 pub use client::{Client, ClientSettings, UploadPlace};
 pub use contacts::{AVATAR_BYTES_MAX, AVATAR_TYPES, ContactChange, NewContact};
 pub use conversations::NewConversation;
+pub use exchange::{Answered, Asked, Exchange, Unanswered};
 pub use fault::{Call, CallFault};
 pub use files::File;
 pub use ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};

@@ -10,8 +10,8 @@ use serde_json::{Map, json};
 use tokio::sync::Notify;
 
 use super::{
-    AccountId, Call, CallFault, Client, ClientSettings, ConversationId, InboxId, MessageId, MessageType, NewMessage,
-    Upload,
+    AccountId, Call, CallFault, Client, ClientSettings, ConversationId, InboxId, MessageId, MessageStatus, MessageType,
+    NewMessage, Upload,
     scripted::{Scripted, Seen, Step},
 };
 
@@ -225,4 +225,15 @@ async fn a_base_path_is_kept() {
     let far = Scripted::play([Step::json(200, fixture!("health"))]).await;
     Client::new(settings(&format!("{}/desk/?x=1", far.origin))).unwrap().health().await.unwrap();
     assert_eq!(only(&far).line, "GET /desk/health HTTP/1.1");
+}
+
+#[tokio::test]
+async fn a_login_page_is_no_sign_that_a_message_was_changed() {
+    let page = || Step::page(200, "<html>log in</html>");
+    let (client, _far) = far_end([page(), page()]).await;
+    let message = MessageId(9002);
+    let told = client.set_message_status(CONVERSATION, message, MessageStatus::Failed, Some("no such nick")).await;
+    assert!(matches!(told, Err(CallFault::Doubtful { call: Call::SetMessageStatus, .. })), "{told:?}");
+    let deleted = client.delete_message(CONVERSATION, message).await;
+    assert!(matches!(deleted, Err(CallFault::Doubtful { call: Call::DeleteMessage, .. })), "{deleted:?}");
 }

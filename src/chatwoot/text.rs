@@ -62,7 +62,7 @@ pub(super) fn file_name(url: &str) -> String {
 pub fn safe_name(name: &str) -> String {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
     let clean: String = last.chars().filter(|&c| !c.is_control() && !turns_text(c)).collect();
-    let clean = clean.trim().trim_start_matches('.');
+    let clean = clean.trim_end().trim_start_matches(|c: char| c == '.' || c.is_whitespace());
     if clean.is_empty() {
         return "file".to_owned();
     }
@@ -73,7 +73,7 @@ fn shortened(name: &str) -> String {
     let dot = name.rfind('.').filter(|&dot| name.len() - dot <= 16);
     let (stem, extension) = name.split_at(dot.unwrap_or(name.len()));
     let stem = &stem[..stem.floor_char_boundary(NAME_BYTES_MAX - extension.len())];
-    format!("{stem}{extension}")
+    format!("{}{extension}", stem.trim_end())
 }
 
 /// One segment of a path. Dots are encoded too: the router of Rails takes one as it stands for the beginning of a format.
@@ -134,11 +134,13 @@ mod tests {
             ("/a/100%.txt", "100%.txt"),
             ("/a/%FF.txt", "\u{fffd}.txt"),
             ("/a/..", "file"),
+            ("/a/.%E3%80%80.%20.htaccess", "htaccess"),
             ("", "file"),
         ] {
             assert_eq!(file_name(url), wanted, "{url}");
         }
         let long = file_name(&format!("/{}.jpeg", "%C3%A4".repeat(500)));
         assert!(long.len() <= NAME_BYTES_MAX && long.ends_with("ä.jpeg"), "{long}");
+        assert_eq!(file_name(&format!("/{}%20%20b", "a".repeat(119))), "a".repeat(119));
     }
 }

@@ -1,7 +1,7 @@
 //! `deskbridge outbox`: what waits, what was given up, one message's whole history. Asks the running
 //! gateway through its control socket, or the store itself while no gateway runs.
 
-use std::{fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
 
 use bridge_api::Key;
 use clap::{Args, Subcommand};
@@ -11,6 +11,7 @@ use super::Failure;
 use crate::{
     clock,
     gateway::{CONTROL_SOCKET, place_of},
+    model::{InboxName, SinkName},
     settings::Settings,
     store::{SqliteStore, Store, StoreError},
 };
@@ -56,7 +57,7 @@ pub async fn run(args: &OutboxArgs, settings: &Settings) -> Result<String, Failu
         return Ok(format!("{answer:#}\n"));
     }
     Ok(match &args.verb {
-        OutboxVerb::List => list_text(&answer),
+        OutboxVerb::List => list_text(&answer, &sinks_of(settings)),
         OutboxVerb::Show { .. } => history_text(&answer),
         OutboxVerb::Retry { .. } => format!("{} of {} put back\n", answer["revived"], answer["asked"]),
         OutboxVerb::Discard { .. } => format!("{} of {} dropped\n", answer["discarded"], answer["asked"]),
@@ -144,21 +145,29 @@ fn failed(error: StoreError) -> Failure {
     Failure::new(error.to_string())
 }
 
-fn list_text(answer: &Value) -> String {
+/// The names of all that the settings name as a far side.
+fn sinks_of(settings: &Settings) -> BTreeSet<String> {
+    let inboxes = settings.inboxes.keys().map(|name| SinkName::inbox(&InboxName::new(name.as_str())).to_string());
+    inboxes.chain(settings.bridges.keys().map(|name| SinkName::bridge(name).to_string())).collect()
+}
+
+fn list_text(answer: &Value, sinks: &BTreeSet<String>) -> String {
+    // What waits for one of those waits until the settings name it again.
+    let to = |sink: &Value| {
+        let gone = if sinks.contains(sink.as_str().unwrap_or_default()) { "" } else { ", no longer in the settings" };
+        format!("{}{gone}", word(sink))
+    };
     let mut text = format!("{} waiting, {} given up\n", answer["depth"]["waiting"], answer["depth"]["dead"]);
     for row in answer["waiting"].as_array().into_iter().flatten() {
         let (key, attempts) = (word(&row["key"]), &row["attempts"]);
         let open = if row["open"] == json!(true) { ", under way or in doubt" } else { "" };
         let reason = row["reason"].as_str().map_or_else(String::new, |reason| format!(": {reason}"));
-        writeln_to(
-            &mut text,
-            &format!("  waiting  {key}  to {}  {attempts} attempts{open}{reason}", word(&row["sink"])),
-        );
+        writeln_to(&mut text, &format!("  waiting  {key}  to {}  {attempts} attempts{open}{reason}", to(&row["sink"])));
     }
     for row in answer["dead"].as_array().into_iter().flatten() {
         let (key, attempts) = (word(&row["key"]), &row["attempts"]);
         let reason = word(&row["reason"]);
-        writeln_to(&mut text, &format!("  given up {key}  to {}  {attempts} attempts: {reason}", word(&row["sink"])));
+        writeln_to(&mut text, &format!("  given up {key}  to {}  {attempts} attempts: {reason}", to(&row["sink"])));
     }
     text
 }
@@ -192,4 +201,20 @@ fn time(millis: &Value) -> String {
 fn writeln_to(text: &mut String, line: &str) {
     // Writing to a `String` cannot fail.
     writeln!(text, "{line}").expect("writing to a string cannot fail");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_for_something_that_the_settings_no_longer_name_is_shown_so() {
+        let waiting = |sink: &str| json!({ "key": "k", "sink": sink, "attempts": 0, "open": false, "reason": null });
+        let dead = json!([{ "key": "d", "sink": "bridge:old", "attempts": 1, "reason": "no" }]);
+        let rows = [waiting("inbox:support"), waiting("inbox:renamed")];
+        let answer = json!({ "depth": { "waiting": 2, "dead": 1 }, "waiting": rows, "dead": dead });
+        let text = list_text(&answer, &BTreeSet::from(["inbox:support".to_owned(), "bridge:libera".to_owned()]));
+        let gone: Vec<_> = text.lines().skip(1).map(|line| line.contains(", no longer in the settings")).collect();
+        assert_eq!(gone, [false, true, true], "{text}");
+    }
 }

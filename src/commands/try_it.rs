@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::{Bridge, BridgeName, Secret};
+use bridge_api::{Bridge, BridgeName, BridgeState, Secret};
 use clap::Args;
 use reqwest::Url;
 
@@ -90,7 +90,7 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     let plan = plan(&sandbox, bridges, &data_dir)?;
     let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
-    until_mail_is_taken(mail).await;
+    until_mail_is_taken(&gateway).await;
     println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, &data_dir));
     let ended = until_told(gateway).await;
     sandbox.stop().await;
@@ -183,9 +183,10 @@ fn matrix_bridge(sandbox: &Sandbox, registry: &Registry) -> Result<Arc<dyn Bridg
 }
 
 /// The first thing that is printed has to work at once. A port that stays closed is named by the log.
-async fn until_mail_is_taken(mail: SocketAddr) {
+async fn until_mail_is_taken(gateway: &Gateway) {
     for _ in 0..100 {
-        if tokio::net::TcpStream::connect(mail).await.is_ok() {
+        let states = gateway.board().bridges();
+        if states.get(MAIL).is_some_and(|stated| stated.state == BridgeState::Up) {
             return;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;

@@ -12,9 +12,8 @@ use futures_util::TryStreamExt;
 
 use crate::{
     chatwoot::{CallFault, Client},
-    clock,
+    clock::Clock,
     intake::user_of,
-    sessions::into_fault,
 };
 
 /// A message is announced before its files are stored: for so long a missing one is only late, and asked for again so
@@ -32,6 +31,7 @@ const PICTURES_LIMIT: Duration = Duration::from_secs(5);
 /// One inbox, as its bridges may use it.
 pub(super) struct Desk {
     client: Arc<Client>,
+    clock: Clock,
     attachment_bytes_max: u64,
     missing: Mutex<Missing>,
     pictures: Mutex<Pictures>,
@@ -45,8 +45,8 @@ struct Pictures {
 }
 
 impl Desk {
-    pub(super) fn new(client: Arc<Client>, attachment_bytes_max: u64) -> Self {
-        Self { client, attachment_bytes_max, missing: Mutex::default(), pictures: Mutex::default() }
+    pub(super) fn new(client: Arc<Client>, clock: Clock, attachment_bytes_max: u64) -> Self {
+        Self { client, clock, attachment_bytes_max, missing: Mutex::default(), pictures: Mutex::default() }
     }
 
     /// A file of an agent's message, from its beginning.
@@ -57,15 +57,17 @@ impl Desk {
         match self.client.download(&attachment.url, self.attachment_bytes_max).await {
             Ok(file) => {
                 lock(&self.missing).found(&attachment.url);
-                let media_type = file.content_type().map(str::to_owned);
-                Ok(File::new(media_type, file.length(), file.into_stream().map_err(into_fault)))
+                let (media_type, clock) = (file.content_type().map(str::to_owned), self.clock);
+                let length = file.length();
+                let pieces = file.into_stream().map_err(move |fault| fault.into_fault(clock.of_day()));
+                Ok(File::new(media_type, length, pieces))
             }
             Err(fault @ CallFault::NotFound { .. }) => {
-                let late = lock(&self.missing).is_only_late(&attachment.url, clock::now_millis());
+                let late = lock(&self.missing).is_only_late(&attachment.url, self.clock.now());
                 let gone = || Fault::refused(format!("the file {:?} is gone from the inbox", attachment.name));
                 Err(if late { Fault::retry_after(LATE_AGAIN, fault.to_string()) } else { gone() })
             }
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(fault.into_fault(self.clock.of_day())),
         }
     }
 
@@ -78,7 +80,7 @@ impl Desk {
     }
 
     async fn pictures(&self) -> Arc<HashMap<i64, String>> {
-        let now = clock::now_millis();
+        let now = self.clock.now();
         {
             let mut known = lock(&self.pictures);
             if now < known.good_until_millis {

@@ -33,6 +33,7 @@ pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop
         );
         port.state(BridgeState::Down { reason });
         tokio::select! {
+            biased;
             () = stop.cancelled() => break,
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
         }

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     chatwoot::{CallFault, Client, ConversationId},
-    clock,
+    clock::Clock,
     sessions::Sessions,
 };
 
@@ -42,10 +42,10 @@ pub(super) fn queue<T>() -> (mpsc::Sender<T>, mpsc::Receiver<T>) {
 }
 
 /// Shows peers of one bridge that agents type, until `stop`.
-pub(super) async fn to_network(bridge: Arc<dyn Bridge>, mut news: AgentsTyping, stop: CancellationToken) {
+pub(super) async fn to_network(bridge: Arc<dyn Bridge>, mut news: AgentsTyping, clock: Clock, stop: CancellationToken) {
     let mut typers = Typers::default();
     while let Some(Some((thread, on))) = stop.run_until_cancelled(news.recv()).await {
-        if typers.is_news(&thread, on, clock::now_millis()) {
+        if typers.is_news(&thread, on, clock.now()) {
             let shown = AssertUnwindSafe(tokio::time::timeout(SHOW_LIMIT, bridge.typing(&thread, on)));
             if !matches!(stop.run_until_cancelled(shown.catch_unwind()).await, Some(Ok(Ok(())))) {
                 tracing::debug!(on, "typing was not shown to a network");
@@ -59,14 +59,15 @@ pub(super) async fn to_inbox(
     client: Arc<Client>,
     sessions: Arc<Sessions>,
     mut news: mpsc::Receiver<News>,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let (mut typers, mut door) = (Typers::default(), Door::default());
     while let Some(Some(News { bridge, thread, on })) = stop.run_until_cancelled(news.recv()).await {
-        if !typers.is_news(&(bridge.clone(), thread.clone()), on, clock::now_millis()) {
+        if !typers.is_news(&(bridge.clone(), thread.clone()), on, clock.now()) {
             continue;
         }
-        let show = show(&client, &sessions, &mut door, (&bridge, &thread), on);
+        let show = show((&client, &sessions), &mut door, clock.now(), (&bridge, &thread), on);
         match stop.run_until_cancelled(tokio::time::timeout(SHOW_LIMIT, show)).await {
             Some(Ok(Ok(()))) => {}
             Some(Ok(Err(fault))) => tracing::debug!(on, fault = fault.to_string(), "typing was not shown in the inbox"),
@@ -83,9 +84,9 @@ struct Door {
 }
 
 async fn show(
-    client: &Client,
-    sessions: &Sessions,
+    (client, sessions): (&Client, &Sessions),
     door: &mut Door,
+    now_millis: i64,
     (bridge, thread): (&BridgeName, &ThreadId),
     on: bool,
 ) -> Result<(), CallFault> {
@@ -95,11 +96,10 @@ async fn show(
         return Ok(());
     }
     if door.identifier.is_none() {
-        let now = clock::now_millis();
-        if now < door.look_at_millis {
+        if now_millis < door.look_at_millis {
             return Ok(());
         }
-        door.look_at_millis = now + LOOK_AGAIN_MILLIS;
+        door.look_at_millis = now_millis + LOOK_AGAIN_MILLIS;
         door.identifier = client.inbox().await?.inbox_identifier;
     }
     let Some(identifier) = &door.identifier else { return Ok(()) };

@@ -7,9 +7,10 @@ use bridge_api::{BridgeState, Cursor, Secret};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use super::core::InboxParts;
 use crate::{
     chatwoot::{CallFault, Client},
-    clock,
+    clock::Clock,
     model::{InboxName, OWN_SCOPE},
     sessions::Sessions,
     sinks::{InboxSink, Sink},
@@ -45,15 +46,15 @@ pub(super) struct Marked {
 }
 
 impl Marked {
-    pub(super) fn new(inbox: InboxName, parts: &super::InboxParts) -> Self {
+    pub(super) fn new(inbox: InboxName, parts: &InboxParts) -> Self {
         Self { inbox, sink: parts.sink.clone(), sessions: parts.sessions.clone(), saved: 0 }
     }
 
-    async fn save(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+    async fn save(&mut self, store: &dyn Store, clock: Clock) -> Result<(), StoreError> {
         let mark = self.sink.mark();
         if mark > self.saved {
             let place = sweep::Place { inbox: &self.inbox, home: self.sessions.home() };
-            sweep::save_marks(store, place, (mark, &self.sink.witnesses()), clock::now_millis()).await?;
+            sweep::save_marks(store, place, (mark, &self.sink.witnesses()), clock.now()).await?;
             self.saved = mark;
         }
         Ok(())
@@ -65,30 +66,33 @@ pub(super) async fn keep_up(
     store: Arc<dyn Store>,
     mut inboxes: Vec<Marked>,
     retention: Duration,
+    clock: Clock,
     stop: CancellationToken,
 ) {
     let mut marks = tokio::time::interval(MARKS_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     loop {
         tokio::select! {
+            // In this order, so that a simulation can be played again.
+            biased;
             () = stop.cancelled() => break,
-            _ = marks.tick() => save_marks(&*store, &mut inboxes).await,
-            _ = prune.tick() => forget_old(&*store, retention).await,
+            _ = marks.tick() => save_marks(&*store, &mut inboxes, clock).await,
+            _ = prune.tick() => forget_old(&*store, retention, clock).await,
         }
     }
-    save_marks(&*store, &mut inboxes).await;
+    save_marks(&*store, &mut inboxes, clock).await;
 }
 
-async fn save_marks(store: &dyn Store, inboxes: &mut [Marked]) {
+async fn save_marks(store: &dyn Store, inboxes: &mut [Marked], clock: Clock) {
     for inbox in inboxes {
-        if let Err(error) = inbox.save(store).await {
+        if let Err(error) = inbox.save(store, clock).await {
             tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
         }
     }
 }
 
-async fn forget_old(store: &dyn Store, retention: Duration) {
-    match store.prune(clock::now_millis() - retention.as_millis() as i64).await {
+async fn forget_old(store: &dyn Store, retention: Duration, clock: Clock) {
+    match store.prune(clock.now() - retention.as_millis() as i64).await {
         Ok(0) => {}
         Ok(rows) => tracing::info!(rows, "old history is forgotten"),
         Err(error) => tracing::warn!(error = error.to_string(), "old history could not be forgotten"),
@@ -118,6 +122,7 @@ pub(super) async fn watch_inbox(
         again = if state == BridgeState::Up { LOOK_AGAIN_FIRST } else { (again * 2).min(LOOK_AGAIN_MAX) };
         board.inbox(name.as_str(), state);
         tokio::select! {
+            biased;
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Front;
-use crate::{clock, store::StoreError};
+use crate::store::StoreError;
 
 /// Rows of one list.
 const ROWS_MAX: usize = 10_000;
@@ -85,7 +85,7 @@ async fn retry(State(front): State<Arc<Front>>, Json(keys): Json<Keys>) -> Respo
 
 async fn discard(State(front): State<Arc<Front>>, Json(keys): Json<Keys>) -> Response {
     let Ok(keys) = bounded(keys) else { return refuse(StatusCode::PAYLOAD_TOO_LARGE, "too many keys at once") };
-    match front.store.discard(&keys, clock::now_millis()).await {
+    match front.store.discard(&keys, front.clock.now()).await {
         Ok(discarded) => Json(json!({ "discarded": discarded, "asked": keys.len() })).into_response(),
         Err(error) => failed(&error),
     }

@@ -17,7 +17,7 @@ use tokio::sync::{Notify, watch};
 use super::Front;
 use crate::{
     chatwoot::callback::{parse, verify},
-    clock,
+    clock::Clock,
     intake::{self, Taken},
 };
 
@@ -77,7 +77,7 @@ async fn enter(
 ) -> Result<Response, (StatusCode, String)> {
     let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
     let body = read(body).await?;
-    prove(&door.proof, token, headers, &body).await.inspect_err(|(_, reason)| {
+    prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
         // Should it have been a true one, it is found by asking.
         door.missed.notify_one();
@@ -149,6 +149,7 @@ async fn known(secrets: &watch::Receiver<Vec<Secret>>) -> Option<Vec<Secret>> {
 
 async fn prove(
     proof: &Proof,
+    clock: Clock,
     token: Option<&str>,
     headers: &HeaderMap,
     body: &[u8],
@@ -160,8 +161,7 @@ async fn prove(
                 let reason = "the inbox's callback secret could not be read yet\n".to_owned();
                 (StatusCode::SERVICE_UNAVAILABLE, reason)
             })?;
-            verify(headers, body, &secrets, clock::now_millis() / 1000)
-                .map_err(|refusal| unauthorised(refusal.to_string()))
+            verify(headers, body, &secrets, clock.of_day() / 1000).map_err(|refusal| unauthorised(refusal.to_string()))
         }
         Proof::PathToken(expected) => {
             // Compared as hashes, so that the time taken says nothing about the token.

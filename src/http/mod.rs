@@ -14,7 +14,7 @@ use axum::{
 };
 use bridge_api::Secret;
 
-use crate::{intake::Intake, store::Store, telemetry::StateBoard};
+use crate::{clock::Clock, intake::Intake, store::Store, telemetry::StateBoard};
 
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
 
@@ -23,6 +23,7 @@ pub struct Front {
     pub intake: Arc<Intake>,
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
+    pub clock: Clock,
     /// By the inbox's configured name.
     pub doors: HashMap<String, Door>,
     /// Without one, `/admin` answers nobody.

@@ -315,7 +315,10 @@ impl Intake {
 
     fn networks_of(&self, inbox: &InboxName) -> Vec<SinkName> {
         let fed = self.routes.iter().filter(|(_, route)| route.inbox == *inbox);
-        fed.map(|(bridge, _)| SinkName::bridge(bridge)).collect()
+        let mut sinks: Vec<_> = fed.map(|(bridge, _)| SinkName::bridge(bridge)).collect();
+        // Always in one order, so that a simulation can be played again.
+        sinks.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
+        sinks
     }
 
     /// What agents wrote before this moment is not for us.

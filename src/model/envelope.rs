@@ -120,16 +120,20 @@ pub struct Envelope {
     pub accepted_millis: i64,
     /// Attempts so far that count, the one just begun included.
     pub attempts: u32,
+    /// Attempts in doubt that were repeated all the same, since it was accepted or put back.
+    pub repeats: u32,
     /// `Some` when an earlier attempt has no known outcome: nothing new was begun, it must be probed.
     pub doubt: Option<OpenAttempt>,
     pub order: Order,
 }
 
 /// An attempt that was written down and whose outcome is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenAttempt {
     pub number: u32,
     pub started_millis: i64,
     /// What the sink knew before the attempt: for an inbox, the newest message id.
     pub mark: i64,
+    /// Why its outcome is not known, when that was written down.
+    pub reason: Option<String>,
 }

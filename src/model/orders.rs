@@ -3,7 +3,7 @@
 //! A network's event has the key `BRIDGE/EVENT/0`; what an agent's message causes has a key that begins
 //! with `INBOX:MESSAGE/`. Names of bridges and inboxes hold neither slash nor colon, so the two never meet.
 
-use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Target, ThreadId};
+use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Speaker, Target, ThreadId};
 
 use crate::model::{
     Group, InboxName, Lane, LateFailure, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX,
@@ -208,6 +208,20 @@ pub fn note(
     })
 }
 
+/// What agents read in place of a message that the inbox will not take. Where the thread has no conversation, the note
+/// has no place and nothing is said. A note that meets the same fate is not spoken of: this has an end.
+pub fn unshown(inbox: &InboxName, key: &Key, order: &Order, reason: &str, now_millis: i64) -> Option<Group> {
+    let Order::Post { bridge, thread, message } = order else { return None };
+    let whose = match message.speaker {
+        Speaker::Peer => format!(" of {}", plain(&message.peer.name)),
+        Speaker::Ourselves => String::new(),
+    };
+    let (reason, shown) = (plain(reason), plain(key.as_str()));
+    let text = format!("A message{whose} could not be shown here: {reason}; an operator finds it as {shown}");
+    let note_key = Key::new(format!("{key}/unshown"));
+    Some(note(note_key, inbox, (bridge, thread), text, now_millis))
+}
+
 /// The inbox says that a conversation was resolved. It goes through the thread's own lane, so
 /// that it stands in order with what the person writes.
 pub fn resolved(
@@ -259,7 +273,7 @@ fn status_lane(message: &MessageRef) -> Lane {
 mod tests {
     use std::collections::BTreeMap;
 
-    use bridge_api::{Peer, Receipt, Speaker};
+    use bridge_api::{Peer, Receipt};
 
     use super::*;
 
@@ -321,6 +335,41 @@ mod tests {
         assert_eq!((end(NOW - 7), end(0)), (NOW - 7, NOW));
     }
 
+    fn said(text: &str) -> Message {
+        let peer = Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), email: None, picture: None };
+        Message {
+            peer,
+            speaker: Speaker::Peer,
+            text: text.into(),
+            attachments: Vec::new(),
+            reply_to: Some(Target::Event("another".into())),
+            quiet: false,
+            facts: BTreeMap::new(),
+            thread_facts: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn agents_read_of_a_message_that_cannot_be_shown_and_of_no_more() {
+        let (support, key) = (InboxName::new("support"), Key::from("libera/2/0"));
+        let order = Order::Post { bridge: "libera".into(), thread: "a:ada".into(), message: said("x") };
+        let group = unshown(&support, &key, &order, "chatwoot answered 422", 7).unwrap();
+        assert_eq!(group.envelopes[0].key.as_str(), "libera/2/0/unshown");
+        let event =
+            Inbound { event: "3".into(), at_millis: 7, thread: "a:ada".into(), report: Report::Message(said("y")) };
+        assert_eq!(group.envelopes[0].lane, inbound(&support, &"libera".into(), event, 7).unwrap().envelopes[0].lane);
+        let Order::Note { text, .. } = &group.envelopes[0].order else { panic!("another order") };
+        assert!(
+            text.contains("of ada") && text.contains("chatwoot answered 422") && text.contains("libera/2/0"),
+            "{text}"
+        );
+        assert_eq!(
+            unshown(&support, &key, &group.envelopes[0].order, "chatwoot answered 422", 8),
+            None,
+            "it ends there"
+        );
+    }
+
     #[test]
     fn a_changed_message_says_so_and_points_to_what_it_replaces() {
         for (text, expected) in [
@@ -328,18 +377,7 @@ mod tests {
             ("one\ntwo", "*edited:*\n\none\ntwo"),
             ("> quote", "*edited:*\n\n> quote"),
         ] {
-            let peer =
-                Peer { id: "a:ada".into(), name: "ada".into(), facts: BTreeMap::new(), email: None, picture: None };
-            let message = Message {
-                peer,
-                speaker: Speaker::Peer,
-                text: text.into(),
-                attachments: Vec::new(),
-                reply_to: Some(Target::Event("another".into())),
-                quiet: false,
-                facts: std::collections::BTreeMap::new(),
-                thread_facts: BTreeMap::new(),
-            };
+            let message = said(text);
             let report = Report::Edited { event: "1".into(), message };
             let event = Inbound { event: "2".into(), at_millis: 7, thread: "a:ada".into(), report };
             let group = inbound(&InboxName::new("support"), &"libera".into(), event, 7).unwrap();

@@ -30,8 +30,8 @@ pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope) -
 }
 
 async fn try_once(sink: &dyn Sink, envelope: &Envelope) -> Result<Option<Done>, Fault> {
-    match envelope.doubt {
-        Some(attempt) => sink.probe(envelope, attempt).await,
+    match &envelope.doubt {
+        Some(attempt) => sink.probe(envelope, attempt.clone()).await,
         None => sink.deliver(envelope).await.map(Some),
     }
 }

@@ -6,7 +6,7 @@ mod verdict;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -22,8 +22,13 @@ use attempt::Finished;
 const FEED_MAX: usize = 4096;
 /// Rows of one step of the scan at start.
 const SCAN_ROWS: usize = 10_000;
+/// Between two looks at what another process may have accepted, or taken from us. Well below the time after which a
+/// successor asks about our attempts.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
+/// Tries to write down how the last attempts ended, before a process that stops leaves them in doubt.
+const STOP_TRIES_MAX: usize = 20;
 
 /// How others reach the pump.
 pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
@@ -45,6 +50,8 @@ pub struct Pump {
     rng: fastrand::Rng,
     /// Attempts from before this moment belong to a process that is gone.
     started_millis: i64,
+    /// What the store had up to here was loaded.
+    scanned: EnvelopeId,
 }
 
 struct SinkSlot {
@@ -78,6 +85,7 @@ impl Pump {
             settle: Vec::new(),
             rng,
             started_millis: clock.now(),
+            scanned: EnvelopeId(0),
         }
     }
 
@@ -85,10 +93,19 @@ impl Pump {
     /// back. An error means that this process must not go on: the store is broken or the lease lost.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         self.rebuild().await?;
+        let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
-            let due = self.lanes.next_due().map(|due| self.clock.instant(due));
+            // What the store did not take is due at once: the pause was made when it was refused.
+            let due = if self.settle.is_empty() { self.lanes.next_due() } else { Some(i64::MIN) };
+            let due = due.map(|due| self.clock.instant(due));
             tokio::select! {
+                // In this order, so that a simulation can be played again; what is ready is drained below in any case.
+                biased;
                 () = stop.cancelled() => break,
+                () = tokio::time::sleep_until(look_at) => {
+                    self.look().await?;
+                    look_at = Instant::now() + LOOK_EVERY;
+                }
                 Some(feed) = self.feed.recv() => self.fed(feed),
                 Some(finished) = self.attempts.join_next() => self.conclude(finished),
                 () = sleep_until(due) => {}
@@ -99,6 +116,15 @@ impl Pump {
         while let Some(finished) = self.attempts.join_next().await {
             self.conclude(finished);
             self.turn(Begins::No).await?;
+        }
+        for _ in 0..STOP_TRIES_MAX {
+            self.turn(Begins::No).await?;
+        }
+        if !self.settle.is_empty() {
+            tracing::warn!(
+                attempts = self.settle.len(),
+                "ended attempts could not be written down; they will be asked about"
+            );
         }
         self.store.release(&self.lease).await
     }
@@ -120,20 +146,37 @@ impl Pump {
     /// Fills the lanes from the store. What is accepted meanwhile waits in the feed; pushing an
     /// envelope twice changes nothing.
     pub async fn rebuild(&mut self) -> Result<(), StoreError> {
-        let mut after = EnvelopeId(0);
+        self.scan().await?;
+        tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
+        Ok(())
+    }
+
+    /// Finds what another process on the same store accepted, and hears of it when that one took the lease: while we do
+    /// nothing, nothing else would tell, and our attempts under way would go on beside its own.
+    async fn look(&mut self) -> Result<(), StoreError> {
+        // What has ended and could not be written down yet would be taken for something that waits.
+        if !self.settle.is_empty() {
+            return Ok(());
+        }
+        match self.scan().await {
+            // It passes, and everything that is ours we are told of.
+            Err(StoreError::Unwritable(_)) => Ok(()),
+            scanned => scanned,
+        }
+    }
+
+    async fn scan(&mut self) -> Result<(), StoreError> {
         loop {
-            let rows = self.store.waiting(&self.lease, after, SCAN_ROWS).await?;
-            let Some(last) = rows.last() else { break };
-            after = last.id;
+            let rows = self.store.waiting(&self.lease, self.scanned, SCAN_ROWS).await?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            self.scanned = last.id;
             for waiting in &rows {
                 self.push(waiting);
             }
-            // The first heads need not wait for the scan's end.
+            // The feed has a bound, so it must flow. But nothing begins before all is here: a row further on may belong
+            // before those that are.
             self.drain();
-            self.turn(Begins::Yes).await?;
         }
-        tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
-        Ok(())
     }
 
     fn drain(&mut self) {
@@ -236,7 +279,7 @@ impl Pump {
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
         let safe_millis = self.started_millis + sink.rules().settle_millis;
-        match envelope.doubt {
+        match &envelope.doubt {
             Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
                 self.lanes.again(taken, safe_millis);
                 let reason = "the process ended during the attempt".to_owned();
@@ -248,7 +291,7 @@ impl Pump {
     }
 
     /// By its stamp: from before our start, or from a clock that was ahead of ours.
-    fn is_of_an_earlier_process(&self, open: OpenAttempt) -> bool {
+    fn is_of_an_earlier_process(&self, open: &OpenAttempt) -> bool {
         open.started_millis <= self.started_millis || open.started_millis > self.clock.now()
     }
 
@@ -277,7 +320,7 @@ enum Begins {
     No,
 }
 
-async fn sleep_until(due: Option<tokio::time::Instant>) {
+async fn sleep_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due).await,
         None => std::future::pending().await,

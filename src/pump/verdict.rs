@@ -5,8 +5,10 @@ use tokio::task::JoinError;
 
 use super::{Pump, attempt::Finished};
 use crate::{
-    model::{Order, PARTS_MAX},
+    lanes::Taken,
+    model::{Envelope, Order, PARTS_MAX},
     policy::{self, Grave, Next, Tried},
+    sinks::Done,
     store::{Settle, Settled},
 };
 
@@ -14,41 +16,58 @@ use crate::{
 const HOLD_FIRST_MILLIS: i64 = 500;
 const HOLD_MAX_MILLIS: i64 = 30_000;
 
+/// Of an attempt whose end was not definite, after asking.
+const NO_EFFECT: &str = "it took no effect";
+
+/// Where a fault comes from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Said {
+    Attempt,
+    Question,
+    /// It is what an absence means. Some absences are known without asking, so it is no sign of a far side at work.
+    Nobody,
+}
+
 impl Pump {
     pub(super) fn conclude(&mut self, finished: Result<Finished, JoinError>) {
         // An attempt catches its own panics; a cancelled one belongs to a pump that is dropped.
         let Ok(finished) = finished else { return };
-        let id = finished.envelope.id;
-        let outcome = match &finished.outcome {
-            Ok(Some(_)) => self.done(finished),
-            Ok(None) => self.absent(&finished),
-            Err(_) => self.failed(finished),
+        let Finished { taken, envelope, outcome } = finished;
+        let id = envelope.id;
+        let outcome = match outcome {
+            Ok(Some(done)) => self.done(taken, &envelope, done),
+            Ok(None) => self.absent(taken, &envelope),
+            Err(fault) => {
+                let said = if envelope.doubt.is_some() { Said::Question } else { Said::Attempt };
+                self.failed(taken, &envelope, &fault, said)
+            }
         };
         self.settle.push(Settle { id, outcome });
     }
 
-    fn done(&mut self, finished: Finished) -> Settled {
-        let done = finished.outcome.ok().flatten().unwrap_or_default();
-        let envelope = &finished.envelope;
+    fn done(&mut self, taken: Taken, envelope: &Envelope, done: Done) -> Settled {
         tracing::debug!(key = envelope.key.as_str(), attempt = envelope.attempts, "done");
-        self.back_after(finished.taken.sink);
-        self.lanes.finish(finished.taken);
+        self.back_after(taken.sink);
+        self.lanes.finish(taken);
         Settled::Done { result: done.result, follow: done.follow }
     }
 
-    /// The far side was asked and does not have it: now it may be repeated.
-    fn absent(&mut self, finished: &Finished) -> Settled {
-        self.back_after(finished.taken.sink);
-        let due_millis = self.clock.now();
-        self.lanes.again(finished.taken, due_millis);
-        Settled::Again { due_millis, spent: true, reason: "an earlier attempt took no effect".into() }
+    /// The far side was asked and does not have it: now it is an attempt that surely failed, like any other. At once
+    /// the first time, and not for ever: some orders never get a definite answer.
+    fn absent(&mut self, taken: Taken, envelope: &Envelope) -> Settled {
+        let why = envelope.doubt.as_ref().and_then(|open| open.reason.as_deref());
+        let reason = why.map_or_else(|| NO_EFFECT.to_owned(), |why| format!("{NO_EFFECT}: {why}"));
+        self.failed(taken, envelope, &Fault::retry(reason), Said::Nobody)
     }
 
-    fn failed(&mut self, finished: Finished) -> Settled {
-        let Err(fault) = &finished.outcome else { unreachable!("the caller looked") };
-        let (envelope, taken) = (&finished.envelope, finished.taken);
-        let was_probe = envelope.doubt.is_some();
-        let tried = Tried { attempts: envelope.attempts, accepted_millis: envelope.accepted_millis, was_probe };
+    fn failed(&mut self, taken: Taken, envelope: &Envelope, fault: &Fault, said: Said) -> Settled {
+        let was_probe = said == Said::Question;
+        let tried = Tried {
+            attempts: envelope.attempts,
+            accepted_millis: envelope.accepted_millis,
+            repeats: envelope.repeats,
+            was_probe,
+        };
         let now = self.clock.now();
         let reason = fault.reason.clone();
         tracing::info!(
@@ -60,9 +79,15 @@ impl Pump {
         );
         match policy::next(tried, fault.kind, self.slot(taken.sink).sink.rules(), now, self.rng.f64()) {
             Next::RetryAt { due_millis, spent } => {
-                self.back_after(taken.sink);
+                if said != Said::Nobody {
+                    self.back_after(taken.sink);
+                }
                 self.lanes.again(taken, due_millis);
                 Settled::Again { due_millis, spent, reason }
+            }
+            Next::RepeatAt { due_millis } => {
+                self.lanes.again(taken, due_millis);
+                Settled::Repeat { due_millis, reason }
             }
             Next::ProbeAt { due_millis } => {
                 self.lanes.again(taken, due_millis);
@@ -78,17 +103,17 @@ impl Pump {
                 }
             }
             Next::Bury(grave) => {
-                self.back_after(taken.sink);
-                self.bury(finished, grave, now)
+                if said != Said::Nobody {
+                    self.back_after(taken.sink);
+                }
+                self.bury(taken, envelope, words(grave, envelope.attempts, fault), now)
             }
         }
     }
 
     /// A dead letter, told to whoever sent it. The later parts of the same message go with it, since a
     /// message without its beginning would mislead.
-    fn bury(&mut self, finished: Finished, grave: Grave, now_millis: i64) -> Settled {
-        let (envelope, taken) = (finished.envelope, finished.taken);
-        let reason = finished.outcome.err().map_or_else(String::new, |fault| words(grave, &fault));
+    fn bury(&mut self, taken: Taken, envelope: &Envelope, reason: String, now_millis: i64) -> Settled {
         tracing::warn!(
             key = envelope.key.as_str(),
             attempts = envelope.attempts,
@@ -97,9 +122,9 @@ impl Pump {
         );
         let ranks = later_ranks(&envelope.order, envelope.rank);
         let also = ranks.map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks));
-        self.lanes.remove(taken.lane, &also);
+        self.lanes.remove(taken, &also);
         self.lanes.finish(taken);
-        let follow = self.slot(taken.sink).sink.buried(&envelope, &reason, now_millis);
+        let follow = self.slot(taken.sink).sink.buried(envelope, &reason, now_millis);
         Settled::Dead { at_millis: now_millis, reason, also, follow }
     }
 
@@ -140,10 +165,10 @@ fn later_ranks(order: &Order, rank: i64) -> Option<std::ops::RangeInclusive<i64>
     matches!(order, Order::Send { .. }).then(|| rank + 1..=rank - rank.rem_euclid(parts) + parts - 2)
 }
 
-fn words(grave: Grave, fault: &Fault) -> String {
+fn words(grave: Grave, attempts: u32, fault: &Fault) -> String {
     match grave {
         Grave::Refused => fault.reason.clone(),
-        Grave::TooOld => format!("given up after three days of trying: {}", fault.reason),
+        Grave::TooOld => format!("given up after {attempts} tries and more than three days: {}", fault.reason),
         Grave::InDoubt => format!("it may have been delivered, but nobody can say: {}", fault.reason),
     }
 }

@@ -5,7 +5,10 @@ use std::fmt;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
-use super::{document::KeyPath, page::Snippet};
+use super::{
+    document::KeyPath,
+    page::{Snippet, show},
+};
 
 /// Everything that is wrong with the settings, in the order of the file.
 #[derive(Debug, Clone)]
@@ -85,16 +88,21 @@ impl fmt::Display for Place {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.place, self.sentence())?;
-        match &self.nearest {
-            Some(nearest) => write!(f, "; did you mean `{nearest}`?"),
+        match self.advice() {
+            Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
         }
     }
 }
 
 impl Fault {
+    /// A key in quotes, and what a message quotes, may hold anything.
     fn sentence(&self) -> String {
-        if self.key.is_empty() { self.message.clone() } else { format!("{}: {}", self.key, self.message) }
+        visible(&if self.key.is_empty() { self.message.clone() } else { format!("{}: {}", self.key, self.message) })
+    }
+
+    fn advice(&self) -> Option<String> {
+        self.nearest.as_ref().map(|nearest| visible(&format!("did you mean `{nearest}`?")))
     }
 
     /// In colours and frames.
@@ -115,6 +123,12 @@ impl Fault {
     }
 }
 
+fn visible(text: &str) -> String {
+    let mut shown = String::new();
+    text.chars().for_each(|character| show(character, &mut shown));
+    shown
+}
+
 /// A fault as `miette` draws it: the place stands in the frame and the advice below.
 #[derive(Debug)]
 struct Drawn<'a>(&'a Fault);
@@ -132,8 +146,7 @@ impl std::error::Error for Drawn<'_> {}
 
 impl Diagnostic for Drawn<'_> {
     fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
-        let nearest = self.0.nearest.as_ref()?;
-        Some(Box::new(format!("did you mean `{nearest}`?")))
+        Some(Box::new(self.0.advice()?))
     }
     fn source_code(&self) -> Option<&dyn SourceCode> {
         self.0.snippet.as_ref().map(|snippet| snippet as &dyn SourceCode)

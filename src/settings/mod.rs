@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 mod document;
 mod faults;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod layers;
 mod load;
 mod page;
@@ -19,7 +21,7 @@ mod rooms;
 mod schema;
 mod secrets;
 mod shape;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod stub;
 #[cfg(test)]
 mod tests;

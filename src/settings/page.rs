@@ -126,7 +126,7 @@ pub(super) fn line(text: &str, span: &Range<usize>) -> usize {
 }
 
 /// Control characters are written out, so that a file cannot drive the terminal.
-fn show(character: char, shown: &mut String) {
+pub(super) fn show(character: char, shown: &mut String) {
     if character.is_control() && character != '\t' {
         write!(shown, "{}", character.escape_default()).expect("writing to a string cannot fail");
     } else {

@@ -333,6 +333,18 @@ fn a_short_secret_does_not_uncover_a_long_one() {
     assert!(!report.contains("c4nary"), "{report}");
 }
 
+#[test]
+fn a_key_cannot_drive_the_terminal() {
+    for text in [
+        "\"\\u001b[31m\" = 1\n",
+        "\0 = 1\n\0 = 1\n",
+        "[inboxes.\"\\u007fsupport\"]\n[bridges.b]\nkind = \"irc\"\ninbox = \"support\"\n",
+    ] {
+        let report = read(text).map(drop).expect_err(text).report(false);
+        assert!(!report.contains(|c: char| c.is_control() && c != '\n'), "{report:?}");
+    }
+}
+
 /// Whether a tear has made a secret the name of a key, as in `passwordc4nary = 1`: keys are shown.
 fn a_secret_became_a_key(text: &str) -> bool {
     let is_bare = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';

@@ -3,7 +3,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -32,6 +35,31 @@ const PIECE_LIMIT: Duration = Duration::from_secs(20);
 
 /// What says nothing about a file.
 const ANY_TYPE: &str = "application/octet-stream";
+
+/// Messages with files that found no place and will come again. They wait outside of any attempt, so that texts of other
+/// people pass them by.
+#[derive(Debug, Default)]
+pub(super) struct Crowd(AtomicUsize);
+
+/// The shortest and the longest wait of one that found no place.
+const CROWD_WAIT_MIN: Duration = Duration::from_secs(2);
+const CROWD_WAIT_MAX: Duration = Duration::from_mins(1);
+/// So many of them lengthen the wait by the shortest one: each try is written down, and they must not be all that is.
+const CROWD_STEP: u32 = 8;
+
+impl Crowd {
+    /// One comes, perhaps again.
+    pub(super) fn leave(&self) {
+        let less = |crowd: usize| Some(crowd.saturating_sub(1));
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less).ok();
+    }
+
+    /// It found no place, and comes again after this long.
+    pub(super) fn join(&self) -> Duration {
+        let before = u32::try_from(self.0.fetch_add(1, Ordering::Relaxed)).unwrap_or(u32::MAX);
+        CROWD_WAIT_MIN.saturating_mul(1 + before / CROWD_STEP).min(CROWD_WAIT_MAX)
+    }
+}
 
 /// The files of one message, on their way.
 #[derive(Default)]
@@ -215,6 +243,15 @@ mod tests {
     use bridge_api::{CancellationToken, Capabilities, Host, Outbound, Peer, Sent, Speaker, async_trait};
 
     use super::*;
+
+    #[test]
+    fn the_more_wait_for_a_place_the_longer_each_of_them_waits() {
+        let crowd = Crowd::default();
+        let waits: Vec<u64> = (0..400).map(|_| crowd.join().as_secs()).collect();
+        assert_eq!((waits[0], waits[7], waits[8], waits[399]), (2, 2, 4, 60));
+        (0..500).for_each(|_| crowd.leave());
+        assert_eq!(crowd.join(), CROWD_WAIT_MIN);
+    }
 
     #[test]
     fn a_media_type_is_what_the_holder_says_else_what_was_declared() {

@@ -19,25 +19,24 @@ use tokio::time::timeout;
 
 use super::{
     Bridges, Done, Sink,
-    files::{Carried, Opener, not_shown},
+    files::{Carried, Crowd, Opener, not_shown},
     picture,
+    words::{content_of, without_liquid},
 };
 use crate::{
     chatwoot::{
-        self, CONTENT_CHARS_MAX, CallFault, Client, ContactId, ConversationId, MESSAGES_PAGE, MessageId, MessageType,
-        NewMessage, Posted,
+        self, CallFault, Client, ContactId, ConversationId, MessageId, MessageType, NewMessage, Posted, UploadPlace,
     },
+    clock::Clock,
     model::{
         Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, Witness, Witnesses, orders,
     },
     policy::{Rules, WhenInDoubt},
-    sessions::{Ensured, Sessions, into_fault},
+    sessions::{Ensured, Sessions},
     store::{EnvelopeState, Store},
     telemetry::StateBoard,
 };
 
-/// Pages of [`MESSAGES_PAGE`] that one probe reads before it gives up for now.
-const PROBE_PAGES_MAX: usize = 100;
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
 /// or ended, others keep the inbox busy.
 const BEGUN_AHEAD: usize = 4;
@@ -56,6 +55,7 @@ pub struct InboxSinkParts {
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
     pub bridges: Arc<Bridges>,
+    pub clock: Clock,
     /// Requests to the inbox at once.
     pub concurrency: usize,
     /// How long the inbox may still work on a request that nobody waits for.
@@ -69,6 +69,7 @@ pub struct InboxSink {
     parts: InboxSinkParts,
     /// The highest message id that we have seen: whatever an attempt makes is above it.
     newest: AtomicI64,
+    crowd: Crowd,
     witnesses: Mutex<Witnesses>,
 }
 
@@ -82,12 +83,16 @@ impl std::ops::Deref for InboxSink {
 
 impl InboxSink {
     pub fn new(parts: InboxSinkParts) -> Self {
-        Self { parts, newest: AtomicI64::new(0), witnesses: Mutex::default() }
+        Self { parts, newest: AtomicI64::new(0), crowd: Crowd::default(), witnesses: Mutex::default() }
     }
 
     /// A message with this id exists.
     pub fn saw(&self, message: i64) {
         self.newest.fetch_max(message, Ordering::Relaxed);
+    }
+
+    pub(super) fn fault(&self, fault: CallFault) -> Fault {
+        fault.into_fault(self.clock.of_day())
     }
 
     /// What this process posted last.
@@ -132,7 +137,7 @@ impl InboxSink {
         };
         // Before anything is opened, so that no file waits half read.
         let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
-        let place = if has_files { Some(self.client.upload_place().await) } else { None };
+        let place = if has_files { Some(self.place_for_files().await?) } else { None };
         let opener = Opener {
             bridge: self.bridges.get(bridge),
             bytes_max: self.attachment_bytes_max,
@@ -160,11 +165,17 @@ impl InboxSink {
         self.create(bridge, thread, session.conversation, &new(&lines)).await
     }
 
+    async fn place_for_files(&self) -> Result<UploadPlace, Fault> {
+        self.crowd.leave();
+        let place = self.client.upload_place_soon().await;
+        place.ok_or_else(|| Fault::retry_after(self.crowd.join(), "other messages with files are on their way"))
+    }
+
     /// After the message, which waits for no picture and does not fail for one.
     async fn show_picture(&self, session: Session, picture: &Attachment) {
         let Some(bridge) = self.bridges.get(&session.bridge) else { return };
         let contact = ContactId(session.contact);
-        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture)).await;
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture, self.clock)).await;
         let (reason, again) = match shown {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
@@ -257,14 +268,14 @@ impl InboxSink {
             Ok(posted) => Ok(self.stands(conversation, posted.id, source_id)),
             Err(fault @ CallFault::NotFound { .. }) => {
                 self.sessions.forget(bridge, thread).await?;
-                Err(into_fault(fault))
+                Err(self.fault(fault))
             }
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
     /// A message of ours stands in the inbox.
-    fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
+    pub(super) fn stands(&self, conversation: i64, id: MessageId, source_id: &str) -> Done {
         self.saw(id.0);
         let witness = Witness { conversation, message: id.0, source_id: source_id.to_owned() };
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).add(witness);
@@ -281,7 +292,7 @@ impl InboxSink {
         match self.client.set_message_status(conversation, id, status, reason).await {
             // A message that is gone needs no status.
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
     }
 
@@ -298,31 +309,15 @@ impl InboxSink {
         };
         let rows = match self.client.messages_after(conversation, MessageId(id.0 - 1)).await {
             Err(CallFault::NotFound { .. }) => return Ok(Done::default()),
-            rows => rows.map_err(into_fault)?,
+            rows => rows.map_err(|fault| self.fault(fault))?,
         };
         if !rows.iter().any(|row| row.id == id && row.source_id.as_deref() == Some(key.as_str())) {
             return Ok(Done::default());
         }
         match self.client.delete_message(conversation, id).await {
             Ok(()) | Err(CallFault::NotFound { .. }) => Ok(Done::default()),
-            Err(fault) => Err(into_fault(fault)),
+            Err(fault) => Err(self.fault(fault)),
         }
-    }
-
-    /// The conversation and the message that a post ended as. Older records name the message alone.
-    async fn standing_at(
-        &self,
-        bridge: &BridgeName,
-        thread: &ThreadId,
-        result: &str,
-    ) -> Result<Option<(ConversationId, MessageId)>, Fault> {
-        let (conversation, id) = if let Some((conversation, id)) = result.split_once('/') {
-            (conversation.parse().ok(), id)
-        } else {
-            let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-            (session.map(|session| session.conversation), result)
-        };
-        Ok(conversation.map(ConversationId).zip(id.parse().ok().map(MessageId)))
     }
 
     /// Tells the bridge where its message ended: at the end of the attempt, before that is written down. Should the
@@ -335,27 +330,6 @@ impl InboxSink {
         if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
             tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");
         }
-    }
-
-    /// Lists what came after the attempt began and looks for our mark.
-    async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
-        let mut after = mark;
-        for _ in 0..PROBE_PAGES_MAX {
-            let rows = match self.client.messages_after(ConversationId(conversation), MessageId(after)).await {
-                Ok(rows) => rows,
-                // A conversation that is gone holds nothing of ours.
-                Err(CallFault::NotFound { .. }) => return Ok(None),
-                Err(fault) => return Err(into_fault(fault)),
-            };
-            if let Some(row) = rows.iter().find(|row| row.source_id.as_deref() == Some(key.as_str())) {
-                return Ok(Some(self.stands(conversation, row.id, key.as_str())));
-            }
-            match rows.last() {
-                Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id.0,
-                Some(_) | None => return Ok(None),
-            }
-        }
-        Err(Fault::retry(format!("conversation {conversation} is too long to search at once")))
     }
 }
 
@@ -411,66 +385,23 @@ impl Sink for InboxSink {
                 return Ok(None);
             }
         };
-        // Without a session the attempt cannot have come as far as posting: the session is saved before.
-        let found = match self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? {
-            Some(session) => self.find(session.conversation, &envelope.key, attempt.mark).await?,
-            None => None,
-        };
+        let found = self.search(bridge, thread, &envelope.key, attempt.mark).await?;
         if found.is_some() {
             self.landed(envelope, || Landing::Done);
         }
         Ok(found)
     }
 
-    fn buried(&self, envelope: &Envelope, reason: &str, _now_millis: i64) -> Vec<Group> {
-        // The network has its acknowledgement; whom the inbox refuses, an operator finds in the dead letters.
+    fn buried(&self, envelope: &Envelope, reason: &str, now_millis: i64) -> Vec<Group> {
+        // The network has its acknowledgement. An operator finds the message in the dead letters; an agent is told there
+        // is one.
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
         self.landed(envelope, || Landing::Dead(reason.to_owned()));
-        Vec::new()
+        orders::unshown(&self.name, &envelope.key, &envelope.order, reason, now_millis).into_iter().collect()
     }
 
     fn held(&self, reason: Option<&str>) {
         let state = reason.map_or(BridgeState::Up, |reason| BridgeState::Down { reason: reason.to_owned() });
         self.board.inbox(self.name.as_str(), state);
-    }
-}
-
-/// The text, and the lines in place of what is not sent along, as far as a message has room for them: a text that just
-/// fits is not lost for a line.
-fn content_of(text: &str, lines: &[String]) -> String {
-    let mut content = text.to_owned();
-    let mut chars = text.chars().count();
-    for line in lines {
-        chars += line.chars().count() + 1;
-        if chars > CONTENT_CHARS_MAX {
-            break;
-        }
-        if !content.is_empty() {
-            content.push('\n');
-        }
-        content.push_str(line);
-    }
-    content
-}
-
-/// Chatwoot evaluates Liquid in whatever is not incoming, and these words are other people's.
-fn without_liquid(text: &str) -> String {
-    text.replace("{{", "{ {").replace("{%", "{ %")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_stand_behind_the_text_as_far_as_there_is_room() {
-        let lines = ["a: gone".to_owned(), "b: gone".to_owned()];
-        assert_eq!(content_of("look", &lines), "look\na: gone\nb: gone");
-        assert_eq!(content_of("", &lines), "a: gone\nb: gone");
-        for (spare, expected) in [(7, 0), (8, 1), (15, 1), (16, 2)] {
-            let content = content_of(&"ä".repeat(CONTENT_CHARS_MAX - spare), &lines);
-            assert_eq!(content.lines().count() - 1, expected, "{spare}");
-            assert!(content.chars().count() <= CONTENT_CHARS_MAX);
-        }
     }
 }

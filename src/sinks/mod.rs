@@ -5,6 +5,8 @@ mod files;
 mod inbox;
 mod network;
 mod picture;
+mod search;
+mod words;
 
 use std::time::Duration;
 

@@ -19,7 +19,6 @@ pub struct NetworkSink {
     bridge: Arc<dyn Bridge>,
     store: Arc<dyn Store>,
     when_in_doubt: WhenInDoubt,
-    /// The pump's own, since what follows from an effect is due by it.
     clock: Clock,
 }
 
@@ -52,6 +51,7 @@ impl NetworkSink {
             part,
             agent: agent.clone(),
             earlier_attempts: envelope.attempts.saturating_sub(1),
+            attempted_millis: envelope.doubt.as_ref().map(|attempt| attempt.started_millis),
         }))
     }
 
@@ -190,6 +190,7 @@ mod tests {
             rank: 0,
             accepted_millis: 0,
             attempts: 1,
+            repeats: 0,
             doubt: None,
             order,
         };

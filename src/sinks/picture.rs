@@ -7,7 +7,7 @@ use bridge_api::{Attachment, Bridge, Fault, Holder};
 use super::files::{media_type, read};
 use crate::{
     chatwoot::{AVATAR_BYTES_MAX, AVATAR_TYPES, CallFault, Client, ContactId, Upload, safe_name},
-    sessions::into_fault,
+    clock::Clock,
 };
 
 /// Fetches it and shows it. Only a fault of the kinds that surely did nothing is worth another try.
@@ -16,6 +16,7 @@ pub(super) async fn show(
     bridge: &Arc<dyn Bridge>,
     contact: ContactId,
     picture: &Attachment,
+    clock: Clock,
 ) -> Result<(), Fault> {
     if picture.holder != Holder::Network || picture.size_bytes.is_some_and(|bytes| bytes > AVATAR_BYTES_MAX) {
         return Err(Fault::refused("it is not a small file of the network's"));
@@ -31,6 +32,6 @@ pub(super) async fn show(
         Ok(()) => Ok(()),
         // The contact was deleted or merged: there will be another with the next message.
         Err(fault @ CallFault::NotFound { .. }) => Err(Fault::refused(fault.to_string())),
-        Err(fault) => Err(into_fault(fault)),
+        Err(fault) => Err(fault.into_fault(clock.of_day())),
     }
 }

@@ -101,6 +101,7 @@ fn outcomes() -> impl Strategy<Value = Settled> {
             spent,
             reason: format!("busy {later}")
         }),
+        (0_i64..100).prop_map(|later| Settled::Repeat { due_millis: NOW + later, reason: format!("cut {later}") }),
         (0_i64..100).prop_map(|later| Settled::Doubt { due_millis: NOW + later, reason: format!("cut {later}") }),
         (0_i64..100, vec(ids(), 0..3), vec(groups(), 0..2)).prop_map(|(later, also, follow)| Settled::Dead {
             at_millis: NOW + later,

@@ -1,8 +1,10 @@
 //! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
+mod row;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -10,11 +12,12 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
+use self::row::Row;
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
     Held, History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
 };
-use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, OpenAttempt, Session, Waiting};
+use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
 /// A store in memory. What outlives a "crash" in a simulation is this value, or a clone: all see the same.
 #[derive(Clone, Debug, Default)]
@@ -86,7 +89,7 @@ impl Store for MemoryStore {
     async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
         let model = self.read()?;
         model.hold(lease)?;
-        let rows = model.rows.values().filter(|row| row.id > after && row.lives());
+        let rows = model.unfinished().filter(|row| row.id > after && row.lives());
         Ok(rows.take(count_max).map(Row::waiting).collect())
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
@@ -136,7 +139,7 @@ impl Store for MemoryStore {
 
     async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
         let model = self.read()?;
-        let mut dead: Vec<_> = model.rows.values().filter_map(|row| Some((row, row.death()?))).collect();
+        let mut dead: Vec<_> = model.unfinished().filter_map(|row| Some((row, row.death()?))).collect();
         dead.sort_by_key(|(row, (died_millis, _))| std::cmp::Reverse((*died_millis, row.id)));
         Ok(dead.into_iter().take(count_max).map(|(row, (at, reason))| row.dead_letter(at, reason)).collect())
     }
@@ -146,25 +149,26 @@ impl Store for MemoryStore {
     }
     async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
         let mut model = self.write()?;
-        let dead = model.rows.values_mut().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
-        Ok(dead.map(|row| row.state = EnvelopeState::Discarded { at_millis: now_millis }).count())
+        let dead = model.unfinished().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
+        let dead: Vec<_> = dead.map(|row| row.id).collect();
+        dead.iter().for_each(|id| model.finish(*id, EnvelopeState::Discarded { at_millis: now_millis }));
+        Ok(dead.len())
     }
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
         let model = self.read()?;
-        let newest = model.known.iter().filter(|((_, known), _)| known == key).map(|(_, id)| *id).max();
-        Ok(newest.and_then(|id| model.rows.get(&id)).map(Row::history))
+        Ok(model.by_key.get(key).and_then(|id| model.rows.get(id)).map(Row::history))
     }
     async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
         let model = self.read()?;
-        Ok(model.rows.values().filter_map(Row::listed).take(count_max).collect())
+        Ok(model.unfinished().filter_map(Row::listed).take(count_max).collect())
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
         let model = self.read()?;
         let mut sinks = BTreeMap::<String, u64>::new();
-        for row in model.rows.values().filter(|row| row.lives()) {
+        for row in model.unfinished().filter(|row| row.lives()) {
             *sinks.entry(row.new.lane.sink.to_string()).or_default() += 1;
         }
-        let dead = model.rows.values().filter(|row| row.death().is_some()).count() as u64;
+        let dead = model.unfinished().filter(|row| row.death().is_some()).count() as u64;
         Ok(Depth { waiting: sinks.values().sum(), dead, sinks: sinks.into_iter().collect() })
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
@@ -182,9 +186,13 @@ impl Store for MemoryStore {
 struct Model {
     /// Of every envelope ever accepted and not pruned, in whatever state.
     rows: BTreeMap<EnvelopeId, Row>,
+    /// Those of them that wait or are dead, so that long histories cost nothing.
+    unfinished: BTreeSet<EnvelopeId>,
     newest: i64,
     /// By moment of the event and key.
     known: HashMap<(i64, Key), EnvelopeId>,
+    /// The newest of those that are known by a key.
+    by_key: HashMap<Key, EnvelopeId>,
     epoch: i64,
     leased: bool,
     sessions: HashMap<(BridgeName, ThreadId), Session>,
@@ -193,21 +201,19 @@ struct Model {
     blobs: BTreeMap<String, (Bytes, Option<(String, String)>)>,
 }
 
-#[derive(Debug)]
-struct Row {
-    id: EnvelopeId,
-    new: NewEnvelope,
-    accepted_millis: i64,
-    /// Those that count.
-    attempts: u32,
-    /// All of them.
-    tried: Vec<Attempt>,
-    state: EnvelopeState,
-}
-
 impl Model {
     fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
         if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
+    }
+
+    fn unfinished(&self) -> impl Iterator<Item = &Row> {
+        self.unfinished.iter().filter_map(|id| self.rows.get(id))
+    }
+    fn finish(&mut self, id: EnvelopeId, state: EnvelopeState) {
+        self.unfinished.remove(&id);
+        if let Some(row) = self.rows.get_mut(&id) {
+            row.state = state;
+        }
     }
 
     fn accept(&mut self, group: Group, now_millis: i64) -> Accepted {
@@ -246,6 +252,8 @@ impl Model {
         self.newest += 1;
         let id = EnvelopeId(self.newest);
         self.known.insert((new.at_millis, new.key.clone()), id);
+        self.by_key.insert(new.key.clone(), id);
+        self.unfinished.insert(id);
         let state = EnvelopeState::Waiting { due_millis: new.due_millis };
         let row = Row { id, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
         let waiting = row.waiting();
@@ -261,12 +269,17 @@ impl Model {
         let follow = match settle.outcome {
             Settled::Done { result, follow } => {
                 row.end("done", None, now_millis);
-                row.state = EnvelopeState::Done { at_millis: now_millis, result };
+                self.finish(settle.id, EnvelopeState::Done { at_millis: now_millis, result });
                 follow
             }
             Settled::Again { due_millis, spent, reason } => {
                 row.end("again", Some(reason), now_millis);
                 row.attempts -= u32::from(!spent);
+                row.state = EnvelopeState::Waiting { due_millis };
+                Vec::new()
+            }
+            Settled::Repeat { due_millis, reason } => {
+                row.end("doubt", Some(reason), now_millis);
                 row.state = EnvelopeState::Waiting { due_millis };
                 Vec::new()
             }
@@ -311,6 +324,7 @@ impl Model {
             rank: row.new.rank,
             accepted_millis: row.accepted_millis,
             attempts: row.attempts,
+            repeats: row.repeats(),
             doubt,
             order: row.new.order.clone(),
         })
@@ -318,14 +332,15 @@ impl Model {
 
     /// Of the dead letters, those that match, by rank and then arrival.
     fn revive(&mut self, matches: impl Fn(&Row) -> bool, now_millis: i64) -> Vec<Waiting> {
-        let dead = self.rows.values_mut().filter(|row| row.death().is_some() && matches(row));
-        let mut revived: Vec<_> = dead
-            .map(|row| {
-                row.attempts = 0;
-                row.state = EnvelopeState::Waiting { due_millis: now_millis };
-                row.waiting()
-            })
-            .collect();
+        let dead = self.unfinished().filter(|row| row.death().is_some() && matches(row));
+        let dead: Vec<_> = dead.map(|row| row.id).collect();
+        let mut revived = Vec::with_capacity(dead.len());
+        for id in dead {
+            let row = self.rows.get_mut(&id).expect("it was just seen");
+            row.attempts = 0;
+            row.state = EnvelopeState::Waiting { due_millis: now_millis };
+            revived.push(row.waiting());
+        }
         revived.sort_by_key(|waiting| (waiting.rank, waiting.id));
         revived
     }
@@ -336,13 +351,21 @@ impl Model {
         let rows_now = &self.rows;
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
-        let oldest = self.rows.values().filter(|row| row.finished().is_none()).map(|row| row.accepted_millis).min();
+        self.by_key.clear();
+        for ((_, key), id) in &self.known {
+            let newest = self.by_key.entry(key.clone()).or_insert(*id);
+            *newest = (*newest).max(*id);
+        }
+        let oldest = self.unfinished().filter(|row| row.lives()).map(|row| row.accepted_millis).min();
+        let dead = self.unfinished().filter(|row| row.death().is_some());
+        let dead: Vec<_> = dead.map(|row| serde_json::to_string(&row.new.order).unwrap_or_default()).collect();
         let blobs_before = oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS));
         let first_kept = BlobNames::first_of(blobs_before);
         let cursors = &self.cursors;
         self.blobs.retain(|id, (_, held_by)| {
             let number = BlobId(id.clone()).number();
             number >= Some(first_kept)
+                || dead.iter().any(|order| order.contains(id.as_str()))
                 || held_by.as_ref().is_some_and(|(scope, name)| {
                     let held = (scope.clone(), format!("held/{id}"));
                     cursors.contains_key(&(scope.clone(), name.clone())) || cursors.contains_key(&held)
@@ -370,86 +393,5 @@ impl Fill for Filling {
         let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
         let blobs = vec![Blob { id, bytes: bytes.into(), held_by }];
         store.accept(Batch { cursors, blobs, ..Batch::default() }, 0).await.map(drop)
-    }
-}
-
-impl Row {
-    fn lives(&self) -> bool {
-        matches!(self.state, EnvelopeState::Waiting { .. })
-    }
-    fn death(&self) -> Option<(i64, &str)> {
-        match &self.state {
-            EnvelopeState::Dead { at_millis, reason } => Some((*at_millis, reason)),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Done { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-    fn finished(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Done { at_millis, .. } | EnvelopeState::Discarded { at_millis } => Some(at_millis),
-            EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } => None,
-        }
-    }
-    fn due_millis(&self) -> Option<i64> {
-        match self.state {
-            EnvelopeState::Waiting { due_millis } => Some(due_millis),
-            EnvelopeState::Done { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => None,
-        }
-    }
-
-    fn open(&self) -> Option<OpenAttempt> {
-        let last = self.tried.last().filter(|last| self.lives() && last.ended_millis.is_none())?;
-        Some(OpenAttempt { number: last.number, started_millis: last.started_millis, mark: last.mark })
-    }
-    /// Ends the open attempt, if there is one.
-    fn end(&mut self, outcome: &str, reason: Option<String>, now_millis: i64) {
-        if let Some(last) = self.tried.last_mut().filter(|last| last.ended_millis.is_none()) {
-            last.ended_millis = Some(now_millis);
-            last.outcome = Some(outcome.to_owned());
-            last.reason = reason;
-        }
-    }
-    fn doubt(&mut self, reason: String) {
-        if let Some(last) = self.tried.last_mut() {
-            last.outcome = Some("doubt".to_owned());
-            last.reason = Some(reason);
-        }
-    }
-
-    fn waiting(&self) -> Waiting {
-        Waiting {
-            id: self.id,
-            lane: self.new.lane.clone(),
-            rank: self.new.rank,
-            due_millis: self.due_millis().unwrap_or_default(),
-        }
-    }
-    fn dead_letter(&self, died_millis: i64, reason: &str) -> DeadLetter {
-        DeadLetter {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            died_millis,
-            attempts: self.attempts,
-            reason: reason.to_owned(),
-        }
-    }
-    fn listed(&self) -> Option<Listed> {
-        Some(Listed {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            due_millis: self.due_millis()?,
-            attempts: self.attempts,
-            open: self.open().is_some(),
-            reason: self.tried.iter().rev().find_map(|attempt| attempt.reason.clone()),
-        })
-    }
-    fn history(&self) -> History {
-        History {
-            key: self.new.key.clone(),
-            sink: self.new.lane.sink.to_string(),
-            accepted_millis: self.accepted_millis,
-            state: self.state.clone(),
-            attempts: self.tried.clone(),
-        }
     }
 }

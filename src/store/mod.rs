@@ -163,6 +163,8 @@ pub enum Settled {
     Done { result: Option<String>, follow: Vec<Group> },
     /// Surely not done: due again then. `spent` says whether the attempt counts.
     Again { due_millis: i64, spent: bool, reason: String },
+    /// May be done, and nobody can say: due again then all the same. The attempt ends in doubt, and counts.
+    Repeat { due_millis: i64, reason: String },
     /// May be done: stays open, to be probed then.
     Doubt { due_millis: i64, reason: String },
     /// Given up at that moment: a dead letter, and with it the later parts of the same message, as far as they live.

@@ -145,6 +145,7 @@ impl Sweep {
                 self.owed.notified().await;
             };
             tokio::select! {
+                biased;
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(rest) => {}
                 () = asked => {}

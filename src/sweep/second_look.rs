@@ -1,7 +1,7 @@
 //! What a row of the list says of a message that we know already: an agent's Retry whose callback was missed, or a mark of
 //! Chatwoot's that a callback failed, which hides what really became of the message.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use bridge_api::Key;
 
@@ -17,7 +17,7 @@ const LETTERS_MAX: usize = 1000;
 const RETRY_MILLIS: i64 = 25 * 3600 * 1000;
 
 /// Messages of this inbox that failed, by conversation.
-pub(super) type Failed = HashMap<ConversationId, Vec<Failure>>;
+pub(super) type Failed = BTreeMap<ConversationId, Vec<Failure>>;
 
 /// An agent's message that failed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,7 +11,7 @@ use std::{
 
 use bridge_api::{Message, Peer, Speaker};
 use deskbridge::{
-    clock::now_millis,
+    clock::{Clock, now_millis},
     gateway::SESSIONS_MAX,
     model::{Group, InboxName, Lane, NewEnvelope, Order, Session, SinkName},
     sessions::{Sessions, home_of},
@@ -159,7 +159,8 @@ async fn cache(folder: &Path, cached: usize) {
         before = slices::resident_kib(me);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let sessions = Sessions::new(store.clone(), Arc::new(plan::client(plan::nobody())), SESSIONS_MAX, 0);
+    let sessions =
+        Sessions::new(store.clone(), Arc::new(plan::client(plan::nobody())), Clock::system(), (SESSIONS_MAX, 0));
     for number in 0..cached {
         let known = sessions.known(&"net".into(), &thread(number).into()).await.expect("the store works");
         assert!(known.is_some(), "session {number} was saved");

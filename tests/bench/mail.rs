@@ -21,6 +21,8 @@ use crate::{
 };
 
 const CONNECTIONS: [usize; 3] = [1, 20, 100];
+/// A gateway that does not answer ends the run instead of hanging it.
+const ANSWER_LIMIT: Duration = Duration::from_mins(1);
 const ADMIN: &str = "operator";
 const PROGRAMS: [&str; 4] = ["postfix", "postqueue", "smtp-source", "smtp-sink"];
 /// Postfix as fast as it gets: it neither counts its clients nor slows them down.
@@ -162,6 +164,7 @@ fn idle(folder: &Path, count: usize) {
 
 fn greeted(port: u16) -> TcpStream {
     let stream = TcpStream::connect(("127.0.0.1", port)).expect("the gateway listens");
+    stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("a limit that is not zero");
     let mut reader = BufReader::new(stream.try_clone().expect("a socket is cloned"));
     let mut line = String::new();
     reader.read_line(&mut line).expect("it greets");
@@ -228,6 +231,7 @@ impl Gateway {
 
     fn waiting(&self) -> u64 {
         let mut stream = TcpStream::connect(("127.0.0.1", self.http)).expect("it listens");
+        stream.set_read_timeout(Some(ANSWER_LIMIT)).expect("a limit that is not zero");
         let request = format!("GET /admin/outbox HTTP/1.0\r\nHost: localhost\r\nAuthorization: Bearer {ADMIN}\r\n\r\n");
         stream.write_all(request.as_bytes()).expect("it reads");
         let mut answer = String::new();
@@ -289,8 +293,10 @@ fn present() -> bool {
     false
 }
 
+/// Below those that the system gives to connections going out, of which there are very many here.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    let mut ports = (20_000..32_000).skip(fastrand::usize(..11_000));
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("a free port")
 }
 
 fn until(what: &str, mut is_so: impl FnMut() -> bool) {

@@ -24,7 +24,7 @@ fn the_first_run_carries_a_conversation_with_nothing_set_up() {
     let folder = peers::folder();
     let network = format!("irc://127.0.0.1:{}/{}", server.port, Ngircd::CHANNEL);
     let mut command = Command::new(env!("CARGO_BIN_EXE_deskbridge"));
-    command.args(["try", "--irc", &network, "--listen", &format!("127.0.0.1:{}", free_port())]);
+    command.args(["try", "--irc", &network]).args(own_ports());
     let mut tried = Process::spawn(command, "try", folder.path());
     let page = named(&mut tried, "agent's page");
     let shown = http::get(&page).expect("the page is there");
@@ -53,7 +53,7 @@ fn a_customer_and_an_agent_talk_from_page_to_page() {
     }
     let folder = peers::folder();
     let mut command = Command::new(env!("CARGO_BIN_EXE_deskbridge"));
-    command.args(["try", "--listen", &format!("127.0.0.1:{}", free_port())]);
+    command.arg("try").args(own_ports());
     let mut tried = Process::spawn(command, "try", folder.path());
     let (customer, agent) = (named(&mut tried, "customer's page"), named(&mut tried, "agent's page"));
     let browser = Browser::start();
@@ -81,6 +81,12 @@ fn a_customer_and_an_agent_talk_from_page_to_page() {
     agent.has_no_complaints();
     tried.signal("INT");
     assert!(tried.wait().success(), "{}", tried.err());
+}
+
+/// Beside other runs of it, which have the usual ones.
+fn own_ports() -> [String; 4] {
+    let at = || format!("127.0.0.1:{}", free_port());
+    ["--listen".into(), at(), "--listen-mail".into(), at()]
 }
 
 /// The address behind this word of what it prints.

@@ -174,6 +174,28 @@ async fn a_message_with_a_file_whose_post_ended_in_doubt_is_there_once() {
 }
 
 #[tokio::test]
+async fn messages_whose_files_are_slow_keep_nobody_elses_words_waiting() {
+    let world = World::new().await;
+    // More than there are attempts at once; the first files never come to their ends.
+    for _ in 0..2 {
+        world.network.will_open(Ok(File::new(None, Some(9), futures_util::stream::pending())));
+    }
+    for person in 0..24 {
+        let event = message(&format!("person {person}"), &format!("file {person}"), "look");
+        accept(&world, with_files(event, &["cat.png"])).await;
+    }
+    world.write("grace", "1", "hello").await;
+    world
+        .until("what grace wrote", || {
+            let conversations = world.conversations();
+            let of_grace = |c: &&Value| c["messages"][0]["content"] == "hello";
+            conversations.iter().find(of_grace).map(drop)
+        })
+        .await;
+    assert_eq!(world.store.depth().await.unwrap().dead, 0);
+}
+
+#[tokio::test]
 async fn what_stands_before_the_inbox_may_take_no_file_of_this_size_and_the_words_go_all_the_same() {
     let world = World::new().await;
     // Just what is allowed, and with the form around it more than the far side's whole body may be.
@@ -202,6 +224,31 @@ async fn a_bridge_is_told_where_its_messages_landed() {
     assert_eq!(words, [("found by asking", true), ("too long", false), ("at once", true)]);
     let Landing::Dead(reason) = &landed[1].1 else { panic!("it cannot be there") };
     assert!(reason.contains("150000"), "{reason}");
+    // The agents are told as well, once.
+    world.wait_for_rest().await;
+    let rows: Vec<_> = (0..3).map(|place| world.row(1, place)).collect();
+    let notes: Vec<_> = rows.iter().filter(|row| row["private"] == true).collect();
+    assert_eq!((notes.len(), world.row(1, 3)), (1, Value::Null), "{rows:?}");
+    let text = notes[0]["content"].as_str().unwrap();
+    assert!(text.contains("too long") && text.contains("150000"), "{text}");
+}
+
+#[tokio::test]
+async fn a_person_whose_mail_address_the_inbox_refuses_is_shown_without_it() {
+    let world = World::new().await;
+    for (event, thread) in [("1", "ada"), ("2", "ada/another thread")] {
+        let Inbound { report: Report::Message(mut message), .. } = message("ada", event, "hello") else {
+            panic!("a message")
+        };
+        message.peer.email = Some("ada@@example.org".into());
+        let event =
+            Inbound { thread: thread.into(), report: Report::Message(message), ..self::message("ada", event, "") };
+        accept(&world, event).await;
+    }
+    world.wait_for_incoming(1, 1).await;
+    world.wait_for_incoming(2, 1).await;
+    let contacts = world.sandbox.state()["contacts"].as_array().unwrap().clone();
+    assert_eq!((contacts.len(), &contacts[0]["email"]), (1, &Value::Null), "{contacts:?}");
 }
 
 fn with_picture(event: Inbound, url: &str) -> Inbound {

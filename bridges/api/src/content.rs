@@ -168,6 +168,10 @@ pub struct Outbound {
     /// may have happened already.
     #[serde(default)]
     pub earlier_attempts: u32,
+    /// For [`probe`](crate::Bridge::probe): when the attempt in question began, Unix milliseconds by the gateway's clock.
+    /// Nothing older on the network can be its effect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attempted_millis: Option<i64>,
 }
 
 /// What one effect shows the peer. Made by [`Bridge::parts`](crate::Bridge::parts), opaque to the gateway.

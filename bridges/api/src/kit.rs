@@ -17,6 +17,8 @@ use crate::{
     KeptId,
 };
 
+pub mod fuzz;
+
 /// Everything that a bridge told its host.
 #[derive(Debug, Default)]
 pub struct Recorded {

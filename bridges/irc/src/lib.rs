@@ -6,6 +6,8 @@
 mod bridge;
 mod ctcp;
 mod driver;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod intake;
 mod isupport;
 mod machine;

@@ -6,6 +6,8 @@ mod catch_up;
 mod client;
 mod desk;
 mod duties;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod ghosts;
 mod hub;
 mod ids;

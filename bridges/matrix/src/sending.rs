@@ -11,12 +11,14 @@ use crate::{
     machine::{KEY_MARK, Room, Standing, literal, said_by},
     render,
     settings::Agents,
-    wire::Relation,
+    wire::{Event, Relation},
 };
 
 /// History that a probe reads before it says that it cannot tell.
-const PROBE_PAGES_MAX: usize = 20;
+const PROBE_PAGES_MAX: usize = 200;
 const PROBE_PAGE: usize = 100;
+/// By how much the clocks of the homeserver and of the gateway may differ.
+const CLOCKS_MARGIN_MILLIS: i64 = 5 * 60 * 1000;
 
 /// Causes the effect.
 pub(crate) async fn send(hub: &Hub, upload_bytes_max: u64, out: &Outbound) -> Result<Sent, Fault> {
@@ -116,14 +118,14 @@ pub(crate) async fn probe(hub: &Hub, out: &Outbound) -> Result<Option<Sent>, Fau
     }
     let rooms = hub.machine().rooms.of_conversation(&RoomId::of_thread(&out.thread));
     for room in rooms {
-        if let Some(event) = find(hub, &room, &out.key).await? {
+        if let Some(event) = find(hub, &room, &out.key, out.attempted_millis).await? {
             return Ok(Some(Sent { event: Some(EventId::from(event.as_str())), remark: None }));
         }
     }
     Ok(None)
 }
 
-async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, Fault> {
+async fn find(hub: &Hub, room: &RoomId, key: &Key, attempted_millis: Option<i64>) -> Result<Option<EventRef>, Fault> {
     let mut from = None;
     for _ in 0..PROBE_PAGES_MAX {
         let page = match hub.client.history(room, (from.as_deref(), None), PROBE_PAGE).await {
@@ -132,17 +134,24 @@ async fn find(hub: &Hub, room: &RoomId, key: &Key) -> Result<Option<EventRef>, F
             Err(CallFault::Refused { status: 403 | 404, .. }) => return Ok(None),
             Err(fault) => return Err(fault.into_fault_of_preparation()),
         };
-        let ours = |event: &&crate::wire::Event| hub.me.is_ours(&event.sender);
-        let bears = |event: &&crate::wire::Event| crate::wire::text(&event.content, &[KEY_MARK]) == Some(key.as_str());
+        let ours = |event: &&Event| hub.me.is_ours(&event.sender);
+        let bears = |event: &&Event| crate::wire::text(&event.content, &[KEY_MARK]) == Some(key.as_str());
         if let Some(found) = page.events.iter().filter(ours).find(bears) {
             return Ok(Some(found.id.clone()));
         }
         match page.older {
+            Some(_) if attempted_millis.is_some_and(|attempted| is_before(&page.events, attempted)) => return Ok(None),
             Some(older) => from = Some(older),
             None => return Ok(None),
         }
     }
     Err(Fault::unknown("so much was written in the room since that an earlier try cannot be looked for"))
+}
+
+/// Whether all of this was written before an attempt began. One event does not say so: its stamp is its own server's.
+fn is_before(events: &[Event], attempted_millis: i64) -> bool {
+    let newest = events.iter().map(|event| event.at_millis).max();
+    newest.is_some_and(|newest| newest < attempted_millis.saturating_sub(CLOCKS_MARGIN_MILLIS))
 }
 
 /// Where a conversation is.

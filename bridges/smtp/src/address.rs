@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::characters::{is_blank, is_hidden};
+
 /// Octets of a local part and of a domain (RFC 5321, 4.5.3.1).
 const LOCAL_BYTES_MAX: usize = 64;
 const DOMAIN_BYTES_MAX: usize = 255;
@@ -46,15 +48,13 @@ impl Address {
     pub(crate) fn folded(&self) -> String {
         self.text.to_lowercase()
     }
-    /// `support+token@d` as `support@d` and `token`, for this separator.
+    /// `support+token@d` as `support@d` and `token`, for this separator. What is no address without its detail has none.
     pub(crate) fn split_detail(&self, separator: char) -> (Self, Option<&str>) {
-        match self.local().split_once(separator) {
-            Some((base, detail)) if !base.is_empty() => {
-                let text = format!("{base}@{}", self.domain());
-                (Self { text: text.into(), at: base.len() }, Some(detail))
-            }
-            Some(_) | None => (self.clone(), None),
-        }
+        let split = self.local().match_indices(separator).find_map(|(at, sign)| {
+            let base = Self::parse(&format!("{}@{}", &self.local()[..at], self.domain()))?;
+            Some((base, Some(&self.local()[at + sign.len()..])))
+        });
+        split.unwrap_or_else(|| (self.clone(), None))
     }
     /// The other way round. `None` when it gets too long.
     pub(crate) fn with_detail(&self, separator: char, detail: &str) -> Option<Self> {
@@ -134,10 +134,7 @@ fn is_domain(domain: &str) -> bool {
 
 /// A letter or sign beyond ASCII that one can see.
 fn is_foreign(c: char) -> bool {
-    !c.is_ascii()
-        && !c.is_control()
-        && !c.is_whitespace()
-        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    !c.is_ascii() && !is_blank(c) && !is_hidden(c)
 }
 
 #[cfg(test)]
@@ -167,6 +164,10 @@ mod tests {
             ("ada\r\n@cust.test", None),
             ("ad\0a@cust.test", None),
             ("ad\u{202e}a@cust.test", None),
+            ("ad\u{ad}a@cust.test", None),
+            ("ad\u{fe0f}a@cust.test", None),
+            ("ada@cu\u{3164}st.test", None),
+            ("ada@cu\u{2800}st.test", None),
             ("ada <x@cust.test", None),
         ] {
             assert_eq!(Address::parse(text).as_ref().map(Address::as_str), expected, "{text:?}");
@@ -199,5 +200,32 @@ mod tests {
         assert_eq!(base.with_detail('+', "abc"), Some(address));
         assert_eq!(Address::parse("+abc@acme.test").unwrap().split_detail('+').1, None);
         assert_eq!(base.with_detail('+', &"a".repeat(60)), None);
+        for (text, expected) in [
+            ("a.+x@acme.test", ("a.+x@acme.test", None)),
+            ("a.+x+y+z@acme.test", ("a.+x@acme.test", Some("y+z"))),
+            ("a+@acme.test", ("a@acme.test", Some(""))),
+        ] {
+            let address = Address::parse(text).unwrap();
+            let (base, detail) = address.split_detail('+');
+            assert_eq!((base.as_str(), detail), expected, "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_left_without_a_detail_is_read_back(
+            text in "[a-zß.+=_-]{1,20}@[a-zß-]{1,10}", separator in "[-+=_.]"
+        ) {
+            let separator = separator.chars().next().unwrap();
+            if let Some(address) = Address::parse(&text) {
+                let (base, _) = address.split_detail(separator);
+                let json = serde_json::to_string(&base).unwrap();
+                let again: Address = serde_json::from_str(&json).unwrap();
+                proptest::prop_assert_eq!(again.as_str(), base.as_str());
+                if let Some(signed) = base.with_detail(separator, "token") {
+                    proptest::prop_assert!(signed.split_detail(separator).1.is_some());
+                }
+            }
+        }
     }
 }

@@ -9,14 +9,18 @@ mod address;
 mod automatic;
 mod bounce;
 mod bridge;
+mod characters;
 mod client;
 mod clock;
 mod compose;
 mod desk;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod mail;
 mod server;
 mod settings;
+mod subject;
 mod threads;
 mod tls;
 mod token;

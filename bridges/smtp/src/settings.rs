@@ -6,7 +6,10 @@ use bridge_api::{Secret, SettingsFault};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::address::Address;
+use crate::{address::Address, mail::MessageId, token::TOKEN_LETTERS};
+
+/// What a Message-ID has room for beside a token.
+const HOSTNAME_BYTES_MAX: usize = MessageId::BYTES_MAX - TOKEN_LETTERS - "<@>".len();
 
 /// Mail for one desk: what comes in by SMTP or LMTP, and the relay that takes what goes out.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
@@ -284,6 +287,11 @@ impl Settings {
             return fault("listen_lmtp", "LMTP must not use port 25 (RFC 2033)");
         }
         host("hostname", &self.hostname)?;
+        if self.hostname.len() > HOSTNAME_BYTES_MAX {
+            let reason =
+                format!("at most {HOSTNAME_BYTES_MAX} characters, since it ends the Message-ID of every answer");
+            return Err(SettingsFault::new("hostname", reason));
+        }
         host("relay.host", &self.relay.host)?;
         self.check_addresses()?;
         self.identity()?;

@@ -3,6 +3,8 @@
 //! Three steps, always in this order: [`verify`] the bytes, [`parse`] their top-level fields, [`gate`] what they mean.
 //! The sweep has no bytes to verify and joins at the gate with [`listed`]: there is no second way to a peer.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod gate;
 mod lenient;
 mod parse;

@@ -40,7 +40,7 @@ macro_rules! fixture {
 #[test]
 fn every_known_answer_is_sorted_by_its_shape() {
     let (post, create, patch) = (Call::PostMessage, Call::CreateContact, Call::SetMessageStatus);
-    let cases: [(Call, Answer<'_>, &str); 42] = [
+    let cases: [(Call, Answer<'_>, &str); 48] = [
         (post, json(400, fixture!("error_400.json")), "invalid"),
         (post, json(401, fixture!("error_401_absent.json")), "unauthorised"),
         (post, json(401, fixture!("error_401_unknown_token.json")), "unauthorised"),
@@ -79,6 +79,12 @@ fn every_known_answer_is_sorted_by_its_shape() {
         (post, page(502, fixture!("error_502.html")), "doubtful"),
         (post, page(503, "maintenance"), "doubtful"),
         (post, page(504, "gateway timeout"), "doubtful"),
+        (Call::FindContact, page(502, fixture!("error_502.html")), "not sent"),
+        (Call::ListMessages, page(503, "maintenance"), "not sent"),
+        (Call::ReadConversation, page(504, ""), "not sent"),
+        (Call::FindContact, json(503, r#"{"error":"x"}"#), "doubtful"),
+        (Call::FindContact, page(500, "oops"), "doubtful"),
+        (Call::Download, page(503, "slow down"), "doubtful"),
         (post, page(301, ""), "not sent"),
         (post, page(307, ""), "not sent"),
         (post, page(405, ""), "odd"),

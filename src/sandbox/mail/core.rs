@@ -34,6 +34,8 @@ pub struct PostCounts {
 pub(in crate::sandbox) struct Core {
     pub(super) settings: PostSettings,
     pub(super) address: SocketAddr,
+    /// Tells this run from others, whose mails have the same numbers.
+    pub(super) era: u64,
     pub(super) faults: MailFaults,
     /// Moves whenever something changed.
     pub(super) changed: watch::Sender<u64>,
@@ -65,6 +67,7 @@ impl Core {
         Self {
             settings,
             address,
+            era: fastrand::u64(..),
             faults: MailFaults::default(),
             changed: watch::Sender::new(0),
             wanted: watch::Sender::new(true),

@@ -190,7 +190,10 @@ impl News {
 
 /// Every mail as it comes. A browser that comes back tells what it has seen by the id of the last event.
 async fn events(State(core): Cores, headers: HeaderMap) -> Sse<impl Stream<Item = Result<sse::Event, Infallible>>> {
-    let seen = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|text| text.parse().ok());
+    let last = headers.get("last-event-id").and_then(|value| value.to_str().ok()).and_then(|id| id.split_once('-'));
+    // Numbers of another run say nothing of this one's mails.
+    let ours = last.filter(|(era, _)| *era == core.era.to_string());
+    let seen = ours.and_then(|(_, number)| number.parse().ok());
     let start = (core.clone(), core.changed.subscribe(), seen, None::<News>);
     let stream = futures_util::stream::unfold(start, |(core, mut changed, seen, before)| async move {
         loop {
@@ -200,7 +203,8 @@ async fn events(State(core): Cores, headers: HeaderMap) -> Sse<impl Stream<Item 
                 let told = news.told(&core, seen);
                 let newest = told["messages"].as_array().and_then(|rows| rows.last()?["number"].as_u64());
                 let seen = newest.or(seen).unwrap_or(0);
-                let event = sse::Event::default().event("news").id(seen.to_string()).data(told.to_string());
+                let event =
+                    sse::Event::default().event("news").id(format!("{}-{seen}", core.era)).data(told.to_string());
                 return Some((Ok(event), (core, changed, Some(seen), Some(news))));
             }
             changed.changed().await.ok()?;

@@ -109,6 +109,21 @@ impl SqliteStore {
         Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness })
     }
 
+    /// The file first, then its row: a row without a file is forgotten in its time, a file without a row never. A file
+    /// that cannot be removed keeps its row, and the others go all the same.
+    async fn prune_files(&self, before_millis: i64) -> Result<(), StoreError> {
+        let mut after = BlobId(String::new());
+        loop {
+            let from = after.clone();
+            let found = self.writer.call(move |work| Ok(prune::blobs(work, &from, before_millis)?)).await?;
+            let Some(last) = found.last else { return Ok(()) };
+            after = last;
+            let removed = |blobs: Blobs| found.free.into_iter().filter(|id| removed(&blobs, id)).collect::<Vec<_>>();
+            let gone = self.blocking(move |blobs| Ok(removed(blobs))).await?;
+            self.writer.call(move |work| Ok(prune::forget_blobs(work, &gone)?)).await?;
+        }
+    }
+
     /// Runs file work where it may block.
     async fn blocking<T: Send + 'static>(
         &self,
@@ -120,6 +135,14 @@ impl SqliteStore {
         let done = done.map_err(|error| StoreError::Unwritable(format!("blobs: {error}")))?;
         done.map_err(|error| StoreError::Unwritable(format!("blobs: {error}")))
     }
+}
+
+fn removed(blobs: &Blobs, id: &BlobId) -> bool {
+    let removed = blobs.remove(id);
+    if let Err(error) = &removed {
+        tracing::warn!(blob = id.0.as_str(), error = ?error.to_string(), "a file that nobody needs cannot be removed");
+    }
+    removed.is_ok()
 }
 
 fn own(place: &Place) -> Result<Vec<Owner>, StoreError> {
@@ -275,9 +298,11 @@ impl Store for SqliteStore {
             let from = progress.clone();
             progress = self.writer.call(move |work| Ok(prune::slice(work, from.clone(), before_millis)?)).await?;
         }
-        let gone = self.writer.call(move |work| Ok(prune::blobs(work, before_millis)?)).await?;
-        while self.writer.call(move |work| Ok(prune::kept(work, before_millis)?)).await? {}
-        self.blocking(move |blobs| gone.iter().try_for_each(|id| blobs.remove(id))).await?;
+        let mut after = Some(BlobId(String::new()));
+        while let Some(from) = after {
+            after = self.writer.call(move |work| Ok(prune::kept(work, &from, before_millis)?)).await?;
+        }
+        self.prune_files(before_millis).await?;
         Ok(progress.forgotten)
     }
     async fn check(&self) -> Result<(), StoreError> {

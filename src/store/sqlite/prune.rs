@@ -1,12 +1,16 @@
 //! Forgetting, in slices, so that nobody waits long behind it.
 
-use rusqlite::{OptionalExtension, params};
+use std::collections::HashSet;
+
+use rusqlite::{OptionalExtension, Params, params};
 
 use super::work::Work;
 use crate::store::{BlobId, BlobNames, HOUR_MILLIS};
 
 /// Rows that one slice looks at.
 const SLICE: i64 = 2_000;
+/// Of a blob's name.
+const ID_BYTES: usize = 32;
 
 /// What a walk over the old rows has reached.
 #[derive(Clone, Debug, Default)]
@@ -71,32 +75,69 @@ fn keys(work: &Work, progress: &mut Progress, before_millis: i64) -> rusqlite::R
     Ok(())
 }
 
-/// Forgets large blobs that no living or dead envelope can name (they were there before it arrived, by less than
-/// an hour) and no cursor holds: neither the one that it came with, nor `held/` and its id. Returns those whose files may go.
-pub(super) fn blobs(work: &Work, before_millis: i64) -> rusqlite::Result<Vec<BlobId>> {
-    let before_millis = unnamed_before(work, before_millis)?;
-    let sql = "DELETE FROM blob WHERE made < ?1 AND NOT EXISTS
-        (SELECT 1 FROM cursor WHERE cursor.scope = blob.scope AND cursor.name IN (blob.name, 'held/' || blob.id)) RETURNING id";
-    let mut gone = work.connection().prepare_cached(sql)?;
-    gone.query_map([before_millis], |row| row.get(0).map(BlobId))?.collect()
+/// Some of the large blobs that can be forgotten: those that no envelope which waits can name (they were there before it
+/// arrived, by less than an hour), no dead letter names, and no cursor holds, neither the one that it came with, nor
+/// `held/` and its id. In order of their ids, behind `after`; none are left when there are none.
+pub(super) fn blobs(work: &Work, after: &BlobId, before_millis: i64) -> rusqlite::Result<Candidates> {
+    let sql = "SELECT id FROM blob WHERE id > ?1 AND made < ?2 AND NOT EXISTS
+        (SELECT 1 FROM cursor WHERE cursor.scope = blob.scope AND cursor.name IN (blob.name, 'held/' || blob.id))
+        ORDER BY id LIMIT ?3";
+    candidates(work, sql, params![after.0, unnamed_before(work, before_millis)?, SLICE])
 }
 
-/// Forgets a slice of such small ones. False when there are no more.
-pub(super) fn kept(work: &Work, before_millis: i64) -> rusqlite::Result<bool> {
-    let before = BlobNames::first_of(unnamed_before(work, before_millis)?);
-    let sql = "DELETE FROM kept WHERE n IN (SELECT n FROM kept WHERE n < ?1 AND NOT EXISTS
+/// Once their files are gone.
+pub(super) fn forget_blobs(work: &Work, ids: &[BlobId]) -> rusqlite::Result<()> {
+    ids.iter().try_for_each(|id| work.execute("DELETE FROM blob WHERE id = ?1", [&id.0]))
+}
+
+/// Forgets some of the small ones, by the same rule. The last that was looked at; `None` when there are no more.
+pub(super) fn kept(work: &Work, after: &BlobId, before_millis: i64) -> rusqlite::Result<Option<BlobId>> {
+    let sql = "SELECT id FROM kept WHERE n > ?1 AND n < ?2 AND NOT EXISTS
         (SELECT 1 FROM cursor WHERE cursor.scope = kept.scope AND cursor.name IN (kept.name, 'held/' || kept.id))
-        ORDER BY n LIMIT ?2)";
-    let gone = work.connection().prepare_cached(sql)?.execute(params![before, SLICE])?;
-    Ok(gone as i64 == SLICE)
+        ORDER BY n LIMIT ?3";
+    let before = BlobNames::first_of(unnamed_before(work, before_millis)?);
+    let found = candidates(work, sql, params![after.number().unwrap_or(i64::MIN), before, SLICE])?;
+    for id in &found.free {
+        work.execute("DELETE FROM kept WHERE n = ?1", [id.number()])?;
+    }
+    Ok(found.last)
 }
 
-/// What was made before this moment can be named by nobody.
+#[derive(Default)]
+pub(super) struct Candidates {
+    /// Those that nobody names.
+    pub(super) free: Vec<BlobId>,
+    /// The last that was looked at.
+    pub(super) last: Option<BlobId>,
+}
+
+fn candidates(work: &Work, sql: &str, params: impl Params) -> rusqlite::Result<Candidates> {
+    let mut found = work.connection().prepare_cached(sql)?;
+    let mut ids: Vec<String> = found.query_map(params, |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let Some(last) = ids.last().cloned().map(BlobId) else { return Ok(Candidates::default()) };
+    let named = named_by_the_dead(work, &ids.iter().map(String::as_str).collect())?;
+    ids.retain(|id| !named.contains(id));
+    Ok(Candidates { free: ids.into_iter().map(BlobId).collect(), last: Some(last) })
+}
+
+/// Those of the ids that stand in a dead letter, in whatever place: one old letter must not keep everything that came
+/// after it.
+fn named_by_the_dead(work: &Work, ids: &HashSet<&str>) -> rusqlite::Result<HashSet<String>> {
+    let mut named = HashSet::new();
+    let mut dead = work.connection().prepare_cached("SELECT order_json FROM dead")?;
+    let mut rows = dead.query([])?;
+    while let Some(row) = rows.next()? {
+        let order = row.get_ref(0)?.as_str()?;
+        let words = order.split(|c: char| !c.is_ascii_hexdigit());
+        let inside = words.flat_map(|word| (ID_BYTES..=word.len()).filter_map(|end| word.get(end - ID_BYTES..end)));
+        named.extend(inside.filter(|id| ids.contains(id)).map(str::to_owned));
+    }
+    Ok(named)
+}
+
+/// What was made before this moment can be named by nothing that waits.
 fn unnamed_before(work: &Work, before_millis: i64) -> rusqlite::Result<i64> {
-    let oldest = |table: &str| {
-        let sql = format!("SELECT accepted FROM {table} ORDER BY id LIMIT 1");
-        work.connection().prepare_cached(&sql)?.query_row([], |row| row.get::<_, i64>(0)).optional()
-    };
-    let oldest = [oldest("body")?, oldest("dead")?].into_iter().flatten().min();
+    let sql = "SELECT accepted FROM body ORDER BY id LIMIT 1";
+    let oldest = work.connection().prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0)).optional()?;
     Ok(oldest.map_or(before_millis, |oldest| before_millis.min(oldest - HOUR_MILLIS)))
 }

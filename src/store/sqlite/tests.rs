@@ -53,7 +53,7 @@ async fn what_was_written_is_there_after_a_restart_and_open_attempts_are_in_doub
     let lease = store.lease("two", NOW).await.unwrap();
     assert!(lease.epoch > old.epoch);
     let turned = store.turn(&lease, Turn { begin, ..Turn::default() }, NOW + 1).await.unwrap();
-    assert_eq!(turned.begun[0].doubt.map(|open| (open.number, open.mark)), Some((1, 5)));
+    assert_eq!(turned.begun[0].doubt.as_ref().map(|open| (open.number, open.mark)), Some((1, 5)));
     let ids: Vec<_> = accept(&store, "c").await.unwrap().into_waiting().iter().map(|waiting| waiting.id.0).collect();
     assert_eq!(ids, [3]);
 }

@@ -32,7 +32,7 @@ impl From<Turn> for WrittenTurn {
         let settle = turn.settle.into_iter().map(|mut settle| {
             let follow = match &mut settle.outcome {
                 Settled::Done { follow, .. } | Settled::Dead { follow, .. } => std::mem::take(follow),
-                Settled::Again { .. } | Settled::Doubt { .. } => Vec::new(),
+                Settled::Again { .. } | Settled::Repeat { .. } | Settled::Doubt { .. } => Vec::new(),
             };
             let follow = follow.into_iter().map(Written::from).collect();
             WrittenSettle { id: settle.id, outcome: settle.outcome, follow }
@@ -54,6 +54,7 @@ pub(super) struct Begun {
     lane: Lane,
     rank: i64,
     attempts: u32,
+    repeats: u32,
     doubt: Option<OpenAttempt>,
     key: Key,
     accepted_millis: i64,
@@ -71,6 +72,7 @@ impl Begun {
             rank: self.rank,
             accepted_millis: self.accepted_millis,
             attempts: self.attempts,
+            repeats: self.repeats,
             doubt: self.doubt,
             order,
         })
@@ -113,6 +115,14 @@ fn end(work: &mut Work, settle: &WrittenSettle, now_millis: i64) -> rusqlite::Re
             letters::record(work, settle.id, &tried, &ended)?;
             let sql = "UPDATE ev SET due = ?2, attempts = attempts - ?3, started = NULL, mark = NULL WHERE id = ?1";
             work.execute(sql, params![settle.id.0, due_millis, !spent])?;
+            Ok(true)
+        }
+        Settled::Repeat { due_millis, reason } => {
+            let ended = Ended { outcome: "doubt", reason, at_millis: Some(now_millis) };
+            let Some(tried) = open(work, settle.id)? else { return Ok(false) };
+            letters::record(work, settle.id, &tried, &ended)?;
+            let sql = "UPDATE ev SET due = ?2, started = NULL, mark = NULL WHERE id = ?1";
+            work.execute(sql, params![settle.id.0, due_millis])?;
             Ok(true)
         }
         Settled::Doubt { due_millis, reason } => {
@@ -167,25 +177,52 @@ fn begin(work: &Work, wanted: Begin, now_millis: i64) -> rusqlite::Result<Option
     let sql = "SELECT sink, lane, rank, attempts, number, started, mark, key, accepted, order_json
         FROM ev JOIN body USING (id) WHERE ev.id = ?1";
     let mut load = work.connection().prepare_cached(sql)?;
+    let mut number = 0;
     let loaded = load.query_row([wanted.id.0], |row| {
         let (started, mark): (Option<i64>, Option<i64>) = (row.get(5)?, row.get(6)?);
-        let number = row.get(4)?;
+        number = row.get(4)?;
         Ok(Begun {
             id: wanted.id,
             lane: Lane { id: LaneId(row.get(1)?), sink: work.sink_name(row.get(0)?) },
             rank: row.get(2)?,
             attempts: row.get(3)?,
-            doubt: started.zip(mark).map(|(started_millis, mark)| OpenAttempt { number, started_millis, mark }),
+            repeats: 0,
+            doubt: started.zip(mark).map(|(started_millis, mark)| OpenAttempt {
+                number,
+                started_millis,
+                mark,
+                reason: None,
+            }),
             key: Key::new(row.get::<_, String>(7)?),
             accepted_millis: row.get(8)?,
             order_json: row.get(9)?,
         })
     });
     let Some(mut begun) = loaded.optional()? else { return Ok(None) };
+    // Most succeed at once and have nothing recorded.
+    if number > 0 {
+        begun.repeats = repeats(work, wanted.id)?;
+    }
+    if let Some(open) = &mut begun.doubt {
+        open.reason = reason(work, wanted.id, open.number)?;
+    }
     if begun.doubt.is_none() {
         let sql = "UPDATE ev SET attempts = attempts + 1, number = number + 1, started = ?2, mark = ?3 WHERE id = ?1";
         work.execute(sql, [wanted.id.0, now_millis, wanted.mark])?;
         begun.attempts += 1;
     }
     Ok(Some(begun))
+}
+
+/// Attempts that ended in doubt, since it was accepted or put back.
+fn repeats(work: &Work, id: EnvelopeId) -> rusqlite::Result<u32> {
+    let sql = "SELECT count(*) FROM attempt WHERE id = ?1 AND outcome = 'doubt' AND ended IS NOT NULL
+        AND number > (SELECT coalesce(max(number), 0) FROM attempt WHERE id = ?1 AND outcome = 'dead')";
+    work.connection().prepare_cached(sql)?.query_row([id.0], |row| row.get(0))
+}
+
+fn reason(work: &Work, id: EnvelopeId, number: u32) -> rusqlite::Result<Option<String>> {
+    let sql = "SELECT reason FROM attempt WHERE id = ?1 AND number = ?2";
+    let recorded = work.connection().prepare_cached(sql)?.query_row([id.0, i64::from(number)], |row| row.get(0));
+    Ok(recorded.optional()?.flatten())
 }

@@ -10,6 +10,7 @@ on_each_store! {
     begin_writes_an_attempt_down_and_counts_it
     an_open_attempt_is_shown_and_not_begun_again
     a_doubt_keeps_the_attempt_open
+    repeats_in_doubt_are_counted_until_it_is_given_up
     an_attempt_that_is_not_spent_does_not_count
     what_is_done_is_gone_and_remembered
     what_follows_is_accepted_once
@@ -29,7 +30,7 @@ async fn begin_writes_an_attempt_down_and_counts_it(store: &dyn Store) {
     let wanted = new("a", "one", 0);
     assert_eq!((&envelope.key, &envelope.lane, envelope.rank), (&wanted.key, &wanted.lane, wanted.rank));
     assert_eq!((&envelope.order, envelope.accepted_millis), (&wanted.order, NOW));
-    assert_eq!((envelope.attempts, envelope.doubt), (1, None));
+    assert_eq!((envelope.attempts, envelope.doubt.as_ref()), (1, None));
     let listed = store.list(1).await.unwrap().remove(0);
     assert!(listed.open);
     assert_eq!((listed.attempts, listed.reason), (1, None));
@@ -43,7 +44,7 @@ async fn an_open_attempt_is_shown_and_not_begun_again(store: &dyn Store) {
     for _ in 0..2 {
         let envelope = store.turn(&lease, turn.clone(), NOW + 2).await.unwrap().begun.remove(0);
         assert_eq!(envelope.attempts, 1);
-        assert_eq!(envelope.doubt, Some(OpenAttempt { number: 1, started_millis: NOW + 1, mark: 40 }));
+        assert_eq!(envelope.doubt, Some(OpenAttempt { number: 1, started_millis: NOW + 1, mark: 40, reason: None }));
     }
 }
 
@@ -57,11 +58,30 @@ async fn a_doubt_keeps_the_attempt_open(store: &dyn Store) {
     assert_eq!((attempt.ended_millis, attempt.outcome.as_deref()), (None, Some("doubt")));
     assert_eq!(attempt.reason.as_deref(), Some("cut"));
     let envelope = begin(store, &lease, id, NOW + 3).await.begun.remove(0);
-    assert_eq!(envelope.doubt.map(|open| open.number), Some(1));
+    assert_eq!(envelope.doubt.map(|open| (open.number, open.reason)), Some((1, Some("cut".to_owned()))));
     settle(store, &lease, id, done(), NOW + 4).await;
     let history = store.history(&key("a")).await.unwrap().unwrap();
     assert_eq!(history.attempts.len(), 1);
     assert_eq!(history.attempts[0].outcome.as_deref(), Some("done"));
+}
+
+async fn repeats_in_doubt_are_counted_until_it_is_given_up(store: &dyn Store) {
+    let id = accept_one(store, "a").await;
+    let lease = lease(store).await;
+    let repeat = || Settled::Repeat { due_millis: NOW + 5_000, reason: "cut".into() };
+    for (attempts, repeats, outcome) in [(1, 0, repeat()), (2, 1, again(true)), (3, 1, repeat()), (4, 2, dead(&[]))] {
+        let envelope = begin(store, &lease, id, NOW).await.begun.remove(0);
+        assert_eq!((envelope.attempts, envelope.repeats, envelope.doubt), (attempts, repeats, None));
+        settle(store, &lease, id, outcome, NOW + 1).await;
+    }
+    let attempts = store.history(&key("a")).await.unwrap().unwrap().attempts;
+    let outcomes: Vec<_> = attempts.iter().map(|one| (one.outcome.as_deref(), one.ended_millis.is_some())).collect();
+    assert_eq!(
+        outcomes,
+        [("doubt", true), ("again", true), ("doubt", true), ("dead", true)].map(|(o, e)| (Some(o), e))
+    );
+    store.revive(&[key("a")], NOW + 2).await.unwrap();
+    assert_eq!(begin(store, &lease, id, NOW + 3).await.begun[0].repeats, 0, "put back, it begins anew");
 }
 
 async fn an_attempt_that_is_not_spent_does_not_count(store: &dyn Store) {

@@ -16,6 +16,7 @@ on_each_store! {
     a_blob_that_was_not_finished_never_was
     pruning_keeps_the_blobs_whose_cursor_is_still_there
     pruning_keeps_the_blobs_that_a_living_envelope_may_name
+    a_dead_letter_keeps_the_blobs_that_it_names_and_no_others
     a_closed_store_refuses
     a_store_that_works_passes_its_check
 }
@@ -44,10 +45,14 @@ async fn a_session_is_kept_changed_and_forgotten(store: &dyn Store) {
 
 /// Keeps a blob that nothing holds: a small one, or one that comes in pieces.
 pub(in crate::store) async fn put(store: &dyn Store, bytes: &'static [u8], whole: bool) -> BlobId {
-    let id = store.name_blob(NOW);
+    put_at(store, bytes, whole, NOW).await
+}
+
+async fn put_at(store: &dyn Store, bytes: &'static [u8], whole: bool, at_millis: i64) -> BlobId {
+    let id = store.name_blob(at_millis);
     if whole {
         let blobs = vec![Blob { id: id.clone(), bytes: Bytes::from_static(bytes), held_by: None }];
-        store.accept(Batch { blobs, ..Batch::default() }, NOW).await.unwrap();
+        store.accept(Batch { blobs, ..Batch::default() }, at_millis).await.unwrap();
     } else {
         let mut fill = store.fill(&id).await.unwrap();
         for piece in bytes.chunks(3) {
@@ -157,6 +162,51 @@ async fn keeps_while_it_may_be_named(store: &dyn Store, name: &str, whole: bool)
     settle(store, &lease, id, done(), NOW).await;
     store.prune(much_later).await.unwrap();
     assert_eq!(store.blob(&blob).await, Ok(None));
+}
+
+/// A small and a large one from just too early for whatever arrives now, from just in time, and from now.
+async fn around_the_margin(store: &dyn Store) -> Vec<BlobId> {
+    let mut blobs = Vec::new();
+    for at_millis in [NOW - HOUR_MILLIS - 1, NOW - HOUR_MILLIS, NOW] {
+        for whole in [true, false] {
+            blobs.push(put_at(store, b"a", whole, at_millis).await);
+        }
+    }
+    blobs
+}
+
+async fn there(store: &dyn Store, blobs: &[BlobId]) -> Vec<bool> {
+    let mut there = Vec::new();
+    for blob in blobs {
+        there.push(store.blob(blob).await.unwrap().is_some());
+    }
+    there
+}
+
+async fn a_dead_letter_keeps_the_blobs_that_it_names_and_no_others(store: &dyn Store) {
+    let much_later = NOW + 100 * HOUR_MILLIS;
+    let lease = lease(store).await;
+    let blobs = around_the_margin(store).await;
+    let waiting = accept_one(store, "a").await;
+    store.prune(much_later).await.unwrap();
+    assert_eq!(there(store, &blobs).await, [false, false, true, true, true, true], "what waits may name those");
+    begin(store, &lease, waiting, NOW).await;
+    settle(store, &lease, waiting, dead(&[]), NOW).await;
+    // Their texts hold their keys.
+    for named in [&blobs[2], &blobs[5]] {
+        let id = accept_one(store, &named.0).await;
+        begin(store, &lease, id, NOW).await;
+        settle(store, &lease, id, dead(&[]), NOW).await;
+    }
+    store.prune(much_later).await.unwrap();
+    assert_eq!(
+        there(store, &blobs).await,
+        [false, false, true, false, false, true],
+        "a dead letter says what it names"
+    );
+    store.discard(&[key(&blobs[2].0), key(&blobs[5].0)], NOW).await.unwrap();
+    store.prune(much_later).await.unwrap();
+    assert_eq!(there(store, &blobs).await, [false; 6]);
 }
 
 async fn a_closed_store_refuses(store: &dyn Store) {

@@ -14,7 +14,7 @@ use crate::{
         swaks::{Mail, Swaks},
     },
     small_disk::SmallDisk,
-    wait::until,
+    wait::{PATIENCE, until},
 };
 
 /// More than the gateway wants to be free before it lets a mail begin.
@@ -86,6 +86,10 @@ impl Client {
 
     fn try_begin(port: u16) -> Result<Self, String> {
         let stream = TcpStream::connect(("127.0.0.1", port)).map_err(|error| error.to_string())?;
+        // A gateway that does not answer fails the test instead of hanging it.
+        for limit in [TcpStream::set_read_timeout, TcpStream::set_write_timeout] {
+            limit(&stream, Some(PATIENCE)).map_err(|error| error.to_string())?;
+        }
         let reader = BufReader::new(stream.try_clone().map_err(|error| error.to_string())?);
         let mut client = Self { stream, reader };
         client.expect("220")?;

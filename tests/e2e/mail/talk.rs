@@ -78,7 +78,7 @@ fn correspond(hand_in: HandIn) {
     assert_eq!(letter.in_reply_to(), ["second@cust.test"]);
     assert_eq!(letter.references().first().map(String::as_str), Some("first@cust.test"));
     world.sandbox.until_status(second, "delivered");
-    assert_eq!(world.postfix.mailbox("ada").settled().len(), 2);
+    assert_eq!(world.postfix.mailbox("ada").settled(2).len(), 2);
     world.postfix.until_empty();
 }
 
@@ -128,7 +128,7 @@ fn private_notes_never_leave() {
     world.sandbox.resolve(conversation);
     let reply = world.sandbox.reply(conversation, "good morning");
     world.sandbox.until_status(reply, "delivered");
-    let letters = world.postfix.mailbox("ada").settled();
+    let letters = world.postfix.mailbox("ada").settled(1);
     assert_eq!(letters.len(), 1, "{letters:?}");
     assert!(letters[0].text().contains("good morning") && !letters[0].raw().contains("difficult"), "{letters:?}");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use deskbridge::sandbox::homeserver::{CallClass, CallFault, CallRule, SocketFault};
 use futures_util::future::join_all;
+use serde_json::json;
 
 use super::house::{House, Way};
 
@@ -64,6 +65,29 @@ async fn each_reply_is_said_once_whatever_becomes_of_the_call_also_when_the_serv
         assert_eq!(house.home.faults().struck(), skips.len() as u64, "{way:?} {fault:?}");
     }))
     .await;
+}
+
+#[tokio::test]
+async fn a_reply_in_doubt_is_found_absent_in_a_room_of_any_length() {
+    let house = House::with(Way::Push, "agents = \"hidden\"").await;
+    let carol = house.guest("carol").await;
+    house.until_idle().await;
+    let hour_ago = deskbridge::clock::now_millis() - 3_600_000;
+    for number in 0..2_100 {
+        house.home.raw(
+            &carol.room,
+            &json!({"type": "org.example.game", "room_id": carol.room, "sender": carol.user,
+                "event_id": format!("$move-{number}"), "origin_server_ts": hour_ago, "content": {}}),
+        );
+    }
+    house.until_idle().await;
+    let pages = house.home.count("GET", "/messages");
+    house.home.faults().call(CallRule::next(1, CallClass::Send, CallFault::ServerError));
+    let reply = house.sandbox.reply(carol.conversation, "your move").unwrap();
+    house.until_status(reply, "delivered").await;
+    assert_eq!(house.home.faults().struck(), 1);
+    assert!(house.home.count("GET", "/messages") - pages <= 2, "what is older need not be read");
+    assert_eq!(texts(&house, &carol.room), ["your move"]);
 }
 
 #[tokio::test]

@@ -189,7 +189,7 @@ async fn what_the_store_does_not_take_comes_again() {
             }
             Way::Wsproxy => house.until_down("could not be kept").await,
             Way::Sync => house.until_down("disk full").await,
-            Way::Push => tokio::time::sleep(Duration::from_millis(500)).await,
+            Way::Push => house.until("a refusal", || (!house.home.is_connected()).then_some(())).await,
         }
         assert_eq!(house.texts(carol.conversation), ["hello"], "{way:?}");
         house.memory.allow();

@@ -171,6 +171,7 @@ async fn a_relay_that_is_down_refuses_connections_and_comes_back_on_its_address(
     let mut talk = place.talk_up_to_data().await;
     place.post.go_down().await;
     assert!(talk.is_closed().await, "open connections are cut");
+    assert_eq!(place.post.counts().open, 0);
     let mail = OutgoingMail::new("a@b.test", "kim@example.org", "x\r\n");
     let refused = place.post.send(place.post.address(), &mail).await;
     assert!(matches!(refused, Err(HandoverError::Connect(..))), "{refused:?}");

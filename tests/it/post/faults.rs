@@ -136,14 +136,17 @@ async fn a_mail_is_taken_and_the_answer_never_comes() {
 #[tokio::test]
 async fn a_server_hangs_or_is_slow_and_does_nothing_meanwhile() {
     let place = Place::fresh().await;
-    place.post.faults().add(MailRule::next(1, Step::Sender, MailFault::Slow { milliseconds: 50 }));
+    place.post.faults().add(MailRule::next(1, Step::Sender, MailFault::Slow { milliseconds: 2_000 }));
     place.post.faults().add(MailRule::next(1, Step::Recipient, MailFault::Hang));
     let mut talk = place.talk().await;
     talk.say("EHLO x").await;
-    assert_eq!(talk.code("MAIL FROM:<a@b.test>").await, 250);
+    talk.write("MAIL FROM:<a@b.test>\r\n").await;
+    assert!(tokio::time::timeout(QUIET, talk.reply()).await.is_err(), "the answer is late");
+    assert!(talk.reply().await.unwrap().starts_with("250"));
     talk.write("RCPT TO:<a@b.test>\r\nQUIT\r\n").await;
     assert!(tokio::time::timeout(QUIET, talk.reply()).await.is_err());
-    assert_eq!(place.post.counts().open, 1);
+    let (open, mails, struck) = (place.post.counts().open, place.post.counts().mails, place.post.faults().struck());
+    assert_eq!((open, mails, struck), (1, 0, 2));
 }
 
 #[tokio::test]

@@ -234,6 +234,33 @@ async fn an_open_page_is_told_of_every_mail_and_of_the_gateway() {
 }
 
 #[tokio::test]
+async fn a_page_that_saw_mails_of_another_run_is_shown_all_of_this_one() {
+    let page = Page::open().await;
+    page.place.hand_over("Subject: one\r\n\r\nx\r\n").await;
+    let first = async |last: Option<String>| {
+        let client = reqwest::Client::builder().build().unwrap();
+        let mut request = client.get(format!("{}/mail/events", page.place.sandbox.url()));
+        if let Some(last) = last {
+            request = request.header("last-event-id", last);
+        }
+        let mut stream = request.send().await.unwrap();
+        let mut seen = String::new();
+        while !seen.contains("\n\n") {
+            let chunk = tokio::time::timeout(DEADLINE, stream.chunk()).await.expect("an event").unwrap().unwrap();
+            seen.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+        let line = |name: &str| seen.lines().find_map(|line| line.strip_prefix(name)).unwrap().to_owned();
+        let told: Value = serde_json::from_str(&line("data: ")).unwrap();
+        (line("id: "), told["messages"].as_array().unwrap().len())
+    };
+    let (id, rows) = first(None).await;
+    assert_eq!((id.ends_with("-1"), rows), (true, 1));
+    for (last, rows) in [(id, 0), ("17-50".to_owned(), 1), ("50".to_owned(), 1)] {
+        assert_eq!(first(Some(last.clone())).await.1, rows, "{last}");
+    }
+}
+
+#[tokio::test]
 async fn hooks_set_faults_and_the_target_and_show_the_state() {
     let page = Page::open().await;
     let (status, _) =

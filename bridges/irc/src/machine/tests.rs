@@ -262,7 +262,14 @@ impl Play {
 
 fn outbound(key: &str, thread: &str, text: &str) -> Outbound {
     let part = Part::Text { text: text.to_owned(), reply_to: None };
-    Outbound { key: key.into(), thread: ThreadId::from(thread), part, agent: None, earlier_attempts: 0 }
+    Outbound {
+        key: key.into(),
+        thread: ThreadId::from(thread),
+        part,
+        agent: None,
+        earlier_attempts: 0,
+        attempted_millis: None,
+    }
 }
 
 fn note_of(event: &Inbound) -> Option<&str> {

@@ -107,7 +107,14 @@ impl Running {
     pub(crate) fn outbound(&self, key: &str, thread: &ThreadId, text: &str) -> Outbound {
         let reply = Reply { text: text.to_owned(), agent: None, attachments: Vec::new(), reply_to: None };
         let part = self.bridge.parts(thread, reply).into_iter().next().expect("one part");
-        Outbound { key: key.into(), thread: thread.clone(), part, agent: None, earlier_attempts: 0 }
+        Outbound {
+            key: key.into(),
+            thread: thread.clone(),
+            part,
+            agent: None,
+            earlier_attempts: 0,
+            attempted_millis: None,
+        }
     }
 
     pub(crate) async fn stop(self) {

@@ -102,7 +102,14 @@ impl Running {
 
 fn outbound(key: &str) -> Outbound {
     let part = Part::Text { text: "hello".to_owned(), reply_to: None };
-    Outbound { key: key.into(), thread: "a:anna".into(), part, agent: None, earlier_attempts: 0 }
+    Outbound {
+        key: key.into(),
+        thread: "a:anna".into(),
+        part,
+        agent: None,
+        earlier_attempts: 0,
+        attempted_millis: None,
+    }
 }
 
 #[tokio::test]

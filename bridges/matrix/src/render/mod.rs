@@ -15,6 +15,8 @@ mod to_markdown;
 mod tests;
 
 pub(crate) use from_markdown::from_markdown;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use from_markdown::strictly;
 pub(crate) use name::display_name;
 pub(crate) use split::{TEXT_BYTES_MAX, split};
 pub(crate) use to_markdown::{Content, to_markdown};

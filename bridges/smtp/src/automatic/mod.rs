@@ -9,23 +9,36 @@ mod tests;
 pub(crate) use breaker::{Breaker, Flow};
 
 /// Field by which our own mails know each other. Its value is for the caller to check.
-pub(crate) const LOOP_FIELD: &str = "x-deskbridge-loop";
+pub(crate) const LOOP_FIELD: &str = "X-Deskbridge-Loop";
+
+/// What answering programs say of themselves.
+const SAYS_REPLY: [&str; 5] = ["x-autoreply", "x-autorespond", "x-auto-reply", "x-autoresponder", "x-autoresponse"];
+/// What lists write beside their id. `List-Unsubscribe` alone is written by shops as well; it is bulk mail all the same.
+const OF_A_LIST: [&str; 6] =
+    ["list-post", "list-help", "list-unsubscribe", "list-subscribe", "list-owner", "list-archive"];
+/// None of these proves anything alone.
+const SECOND_SIGNS: [&str; 5] = [
+    "x-auto-response-suppress",
+    "x-ms-exchange-generated-message-source",
+    "x-ms-exchange-inbox-rules-loop",
+    "x-mailer-autoreply",
+    "x-vacation",
+];
+const OTHER_SIGNS: [&str; 6] = [LOOP_FIELD, "auto-submitted", "content-type", "feedback-id", "list-id", "precedence"];
+
+/// Whether a field, by its name in any case, is one of those that are looked at here: the others need not be kept.
+pub(crate) fn looks_at(name: &str) -> bool {
+    let all = OTHER_SIGNS.iter().chain(&SAYS_REPLY).chain(&OF_A_LIST).chain(&SECOND_SIGNS);
+    all.into_iter().any(|known| known.eq_ignore_ascii_case(name))
+}
 
 /// Characters of a list's name.
 const LIST_MAX: usize = 255;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
-    Human,
-    /// With the sign that gave it away.
-    Automatic(&'static str),
-    /// A mail of ours that came back.
-    Own,
-}
-
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Class {
-    pub(crate) origin: Origin,
+    /// The sign that gave a robot away.
+    pub(crate) robot: Option<&'static str>,
     /// The mailing list that it came by: its id, else its address.
     pub(crate) list: Option<String>,
 }
@@ -41,20 +54,15 @@ pub(crate) struct Signs<'x> {
     pub(crate) subject: &'x str,
 }
 
-/// `is_ours` says whether the value of a loop field was made by us.
-pub(crate) fn classify(signs: Signs<'_>, is_ours: impl Fn(&str) -> bool) -> Class {
+pub(crate) fn classify(signs: Signs<'_>) -> Class {
     let list = list(&signs);
-    let origin = if signs.values(LOOP_FIELD).any(|value| is_ours(value.trim())) {
-        Origin::Own
-    } else {
-        signs.automatic(list.is_some()).map_or(Origin::Human, Origin::Automatic)
-    };
-    Class { origin, list }
+    Class { robot: signs.automatic(list.is_some()), list }
 }
 
 impl<'x> Signs<'x> {
     fn values(&self, name: &'static str) -> impl Iterator<Item = &'x str> {
-        self.fields.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
+        debug_assert!(looks_at(name), "{name} is not kept");
+        self.fields.iter().filter(move |(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     fn automatic(&self, is_list: bool) -> Option<&'static str> {
@@ -72,7 +80,7 @@ impl<'x> Signs<'x> {
         if is_list {
             return Some("it came by a mailing list");
         }
-        for name in ["x-autoreply", "x-autorespond", "x-auto-reply", "x-autoresponder", "x-autoresponse"] {
+        for name in SAYS_REPLY {
             if self.values(name).any(|value| first_token(value).is_none_or(|token| token != "no" && token != "false")) {
                 return Some("it says that it is an automatic reply");
             }
@@ -97,12 +105,9 @@ impl<'x> Signs<'x> {
         })
     }
 
-    /// A subject alone proves nothing, since people write of their holidays too. None of these proves anything alone either.
+    /// A subject alone proves nothing, since people write of their holidays too.
     fn has_second_sign(&self) -> bool {
-        ["x-auto-response-suppress", "x-ms-exchange-generated-message-source", "x-mailer-autoreply", "x-vacation"]
-            .into_iter()
-            .any(|name| self.values(name).next().is_some())
-            || self.values("x-ms-exchange-inbox-rules-loop").next().is_some()
+        SECOND_SIGNS.into_iter().any(|name| self.values(name).next().is_some())
     }
 }
 
@@ -112,9 +117,7 @@ fn list(signs: &Signs<'_>) -> Option<String> {
         let id = value.rsplit_once('<').map_or(value, |(_, rest)| rest.split('>').next().unwrap_or_default());
         return Some(shown(id)).filter(|id| !id.is_empty()).or_else(|| Some("unnamed".to_owned()));
     }
-    // `List-Unsubscribe` alone is written by shops as well; it is bulk mail all the same.
-    let names = ["list-post", "list-help", "list-unsubscribe", "list-subscribe", "list-owner", "list-archive"];
-    let value = names.into_iter().find_map(|name| signs.values(name).next())?;
+    let value = OF_A_LIST.into_iter().find_map(|name| signs.values(name).next())?;
     let address = value.split("mailto:").nth(1).map(|rest| rest.split(['>', '?', ',']).next().unwrap_or_default());
     Some(address.map(shown).filter(|text| !text.is_empty()).unwrap_or_else(|| "unnamed".to_owned()))
 }

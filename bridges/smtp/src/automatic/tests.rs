@@ -7,7 +7,7 @@ fn class(fields: &[(&str, &str)], sender: &str, from: &str, subject: &str) -> Cl
     let from = [Mailbox { name: String::new(), address: Address::parse(from) }];
     let sender = Address::parse(sender);
     let signs = Signs { fields: &fields, sender: sender.as_ref(), from: &from, subject };
-    classify(signs, |value| value == "ours")
+    classify(signs)
 }
 
 fn of_fields(fields: &[(&str, &str)]) -> Class {
@@ -15,7 +15,7 @@ fn of_fields(fields: &[(&str, &str)]) -> Class {
 }
 
 fn is_automatic(class: &Class) -> bool {
-    matches!(class.origin, Origin::Automatic(_))
+    class.robot.is_some()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn fields_give_robots_away() {
         assert_eq!(is_automatic(&of_fields(&[(name, value)])), expected, "{name}: {value}");
     }
     assert!(is_automatic(&of_fields(&[("auto-submitted", "no"), ("auto-submitted", "auto-replied")])));
-    assert_eq!(of_fields(&[]), Class { origin: Origin::Human, list: None });
+    assert_eq!(of_fields(&[]), Class { robot: None, list: None });
 }
 
 #[test]
@@ -91,6 +91,26 @@ fn a_subject_needs_a_second_sign() {
 }
 
 #[test]
+fn every_sign_is_kept_when_a_mail_is_read() {
+    let read = |field: &str, subject: &str| {
+        let raw = format!("From: ada@cust.test\r\nSubject: {subject}\r\n{field}\r\n\r\nHi\r\n");
+        let mail = crate::mail::read(raw.as_bytes());
+        let sender = Address::parse("ada@cust.test");
+        let signs = Signs { fields: &mail.fields, sender: sender.as_ref(), from: &mail.from, subject: &mail.subject };
+        classify(signs)
+    };
+    for name in SECOND_SIGNS {
+        assert!(!is_automatic(&read(&format!("{name}: x"), "Help")), "{name}");
+        assert!(is_automatic(&read(&format!("{name}: x"), "Out of office")), "{name}");
+    }
+    for name in SAYS_REPLY.iter().chain(&OF_A_LIST).chain(&["feedback-id", "list-id", "auto-submitted"]) {
+        assert!(is_automatic(&read(&format!("{name}: yes"), "Help")), "{name}");
+    }
+    assert!(is_automatic(&read("Precedence: bulk", "Help")));
+    assert!(is_automatic(&read("Content-Type: multipart/report; report-type=disposition-notification", "Help")));
+}
+
+#[test]
 fn a_list_is_named() {
     for (name, value, expected) in [
         ("list-id", "Users of it <users.it.test>", "users.it.test"),
@@ -107,13 +127,6 @@ fn a_list_is_named() {
 }
 
 #[test]
-fn our_own_mail_is_known_by_its_mark_and_nobody_elses() {
-    assert_eq!(of_fields(&[(LOOP_FIELD, " ours "), ("auto-submitted", "auto-replied")]).origin, Origin::Own);
-    assert_eq!(of_fields(&[(LOOP_FIELD, "theirs"), (LOOP_FIELD, "ours")]).origin, Origin::Own);
-    assert_eq!(of_fields(&[(LOOP_FIELD, "theirs")]).origin, Origin::Human);
-}
-
-#[test]
 fn two_desks_that_answer_by_themselves_stop_at_once() {
     // Each answers a person by itself, and marks what it writes so, as RFC 3834 asks.
     let answer = [("auto-submitted", "auto-replied"), ("x-auto-response-suppress", "All")];
@@ -122,7 +135,7 @@ fn two_desks_that_answer_by_themselves_stop_at_once() {
     while let Some(mail) = on_the_way.pop() {
         mails += 1;
         assert!(mails <= 3, "they go on");
-        if mail.origin == Origin::Human {
+        if !is_automatic(&mail) {
             on_the_way.push(class(&answer, "", "a@two.test", "Re: Help"));
         }
     }

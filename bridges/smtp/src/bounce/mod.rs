@@ -1,12 +1,17 @@
 //! Delivery status notifications: which of our mails they speak of, and what became of it. Pure, linear, bounded.
 //! Says what a mail claims; whether it is about a mail of ours at all is for the caller to prove by its tokens.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::{address::Address, mail::MessageId};
+use crate::{
+    address::Address,
+    characters::{is_blank, is_hidden},
+    mail::{
+        MessageId,
+        mime::{Part, head, transferred, walk},
+    },
+};
 
-pub(crate) mod header;
-mod part;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -14,15 +19,13 @@ mod text;
 
 /// Of one report.
 const RECIPIENTS_MAX: usize = 100;
-const IDS_MAX: usize = 50;
 /// Characters.
 const DIAGNOSTIC_MAX: usize = 500;
 const NAME_MAX: usize = 255;
 /// Octets of a part that are read.
 const PART_BYTES_MAX: usize = 256 * 1024;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     Failed,
     Delayed,
@@ -32,8 +35,7 @@ pub(crate) enum Action {
 }
 
 /// What kind of report it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// RFC 3464 or RFC 6533.
     Status,
@@ -56,8 +58,6 @@ pub(crate) struct RecipientReport {
     pub(crate) diagnostic: String,
     /// The server that said so.
     pub(crate) remote: Option<String>,
-    /// Unix milliseconds.
-    pub(crate) will_retry_until: Option<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,37 +67,27 @@ pub(crate) struct Report {
     pub(crate) original_envelope_id: Option<String>,
     /// Of the mail that came back.
     pub(crate) returned_message_id: Option<MessageId>,
-    /// All that the head of the returned mail names, its own first, each once.
-    pub(crate) ids: Vec<MessageId>,
 }
 
 /// `None` when this is no report, as most mails are.
 pub(crate) fn read(raw: &[u8]) -> Option<Report> {
-    let raw = without_mbox_line(raw);
-    let leaves = part::leaves(raw);
+    let tree = walk(raw);
+    let leaves: Vec<&Part<'_>> = tree.parts.iter().filter(|part| !part.is_multipart).collect();
     let kind = leaves.iter().find_map(|part| kind(&part.media_type));
-    let mut report = Report {
-        kind: Kind::Status,
-        recipients: vec![],
-        original_envelope_id: None,
-        returned_message_id: None,
-        ids: vec![],
-    };
+    let mut report =
+        Report { kind: Kind::Status, recipients: vec![], original_envelope_id: None, returned_message_id: None };
     if let Some(kind) = kind {
         report.kind = kind;
         for part in leaves.iter().filter(|part| self::kind(&part.media_type) == Some(kind)) {
-            let mut block = part.head.to_vec();
-            block.extend(b"\n");
-            block.extend(part.decoded(PART_BYTES_MAX));
-            status::read(&block, &mut report);
+            status::read(part, &mut report);
         }
     }
     if report.recipients.is_empty() && matches!(kind, None | Some(Kind::Status)) {
         // A status part without a recipient is as good as none.
-        let words = text::read(raw, &leaves)?;
+        let words = text::read(&tree.parts[0].head, &leaves)?;
         report.kind = Kind::Words;
         report.recipients = words.recipients;
-        add_ids(&mut report, &words.returned);
+        add_id(&mut report, &words.returned);
     }
     let mut told = Vec::new();
     report.recipients.retain(|one| {
@@ -108,7 +98,7 @@ pub(crate) fn read(raw: &[u8]) -> Option<Report> {
         news
     });
     for part in leaves.iter().filter(|part| is_returned(&part.media_type)) {
-        add_ids(&mut report, &part.decoded(PART_BYTES_MAX));
+        add_id(&mut report, &decoded(part));
     }
     Some(report)
 }
@@ -123,12 +113,9 @@ impl RecipientReport {
     }
 }
 
-/// Some programs store a mail with a line before its head, and hand it on so.
-fn without_mbox_line(raw: &[u8]) -> &[u8] {
-    if !raw.starts_with(b"From ") && !raw.starts_with(b">From ") {
-        return raw;
-    }
-    raw.iter().position(|byte| *byte == b'\n').map_or(raw, |end| &raw[end + 1..])
+/// The beginning of a part, or a little less.
+fn decoded<'x>(part: &Part<'x>) -> Cow<'x, [u8]> {
+    transferred(&part.encoding, &part.body[..part.body.len().min(PART_BYTES_MAX)]).0
 }
 
 fn kind(media_type: &str) -> Option<Kind> {
@@ -144,19 +131,10 @@ fn is_returned(media_type: &str) -> bool {
     matches!(media_type, "message/rfc822" | "message/global" | "text/rfc822-headers" | "message/global-headers")
 }
 
-/// The ids in the head of the mail that came back.
-fn add_ids(report: &mut Report, returned: &[u8]) {
-    let own = header::value(returned, b"message-id").and_then(|value| MessageId::parse(&value));
+/// The id of the mail that came back. What that one refers to are other mails, which may well have arrived.
+fn add_id(report: &mut Report, returned: &[u8]) {
     if report.returned_message_id.is_none() {
-        report.returned_message_id.clone_from(&own);
-    }
-    let others = header::fields(returned)
-        .filter(|field| field.is(b"message-id") || field.is(b"in-reply-to") || field.is(b"references"))
-        .flat_map(|field| field.value().split_whitespace().map(str::to_owned).collect::<Vec<_>>());
-    for id in own.into_iter().chain(others.filter_map(|text| MessageId::parse(&text))) {
-        if report.ids.len() < IDS_MAX && !report.ids.contains(&id) {
-            report.ids.push(id);
-        }
+        report.returned_message_id = head(returned, 0).first("message-id").and_then(|value| MessageId::parse(&value));
     }
 }
 
@@ -164,9 +142,7 @@ fn add_ids(report: &mut Report, returned: &[u8]) {
 fn one_line(text: &str, characters: usize) -> String {
     let mut line = String::new();
     let mut kept = 0;
-    for word in
-        text.split(|c: char| c.is_whitespace() || c.is_control() || is_hidden(c)).filter(|word| !word.is_empty())
-    {
+    for word in text.split(|c: char| is_blank(c) || is_hidden(c)).filter(|word| !word.is_empty()) {
         for c in (kept > 0).then_some(' ').into_iter().chain(word.chars()) {
             if kept == characters {
                 return line.trim_end().to_owned();
@@ -176,11 +152,6 @@ fn one_line(text: &str, characters: usize) -> String {
         }
     }
     line
-}
-
-/// Turns the direction of text around or takes no room: nothing that a server's answer needs.
-fn is_hidden(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// `550 5.1.1 no such user` as `no such user`: the status is shown before it.

@@ -1,11 +1,13 @@
 //! The fields of a machine-readable report: RFC 3464 as it was meant, and as it is written.
 
-use super::{
-    Action, DIAGNOSTIC_MAX, Kind, NAME_MAX, RECIPIENTS_MAX, RecipientReport, Report,
-    header::{self, Field},
-    one_line,
+use super::{Action, DIAGNOSTIC_MAX, Kind, NAME_MAX, RECIPIENTS_MAX, RecipientReport, Report, decoded, one_line};
+use crate::{
+    address::Address,
+    mail::{
+        MessageId,
+        mime::{Field, Head, Part, head, line_end},
+    },
 };
-use crate::{address::Address, mail::MessageId};
 
 /// One recipient while its fields come in.
 #[derive(Default)]
@@ -16,70 +18,73 @@ struct Group {
     status: Option<String>,
     diagnostic: Option<String>,
     remote: Option<String>,
-    will_retry_until: Option<i64>,
 }
 
-/// Adds what `block` says to `report`. Recipients are told apart by empty lines and, where those are missing, by the fields
+/// Adds what a part says to `report`. Recipients are told apart by empty lines and, where those are missing, by the fields
 /// with which each begins.
-pub(super) fn read(block: &[u8], report: &mut Report) {
+pub(super) fn read(part: &Part<'_>, report: &mut Report) {
+    // Some forget the empty line below the head of the part.
+    block(&part.head, report);
+    let text = decoded(part);
+    let mut at = 0;
+    while at < text.len() && report.recipients.len() < RECIPIENTS_MAX {
+        let head = head(&text, at);
+        block(&head, report);
+        // A line that is no field is passed over, and what follows it is read on.
+        at = if head.body > at { head.body } else { line_end(&text, at) };
+    }
+}
+
+fn block(head: &Head<'_>, report: &mut Report) {
     // Whoever complains of a mail, or has seen it, was given it.
     let assumed = match report.kind {
         Kind::Complaint | Kind::Receipt => Some(Action::Delivered),
         Kind::Status | Kind::Words => None,
     };
     let mut group = Group::default();
-    let mut rest = block;
-    while !rest.is_empty() && report.recipients.len() < RECIPIENTS_MAX {
-        let (head, after) = header::split(rest);
-        for field in header::fields(head) {
-            if report.recipients.len() == RECIPIENTS_MAX {
-                return;
-            }
-            if group.ends_at(&field) {
-                report.recipients.extend(std::mem::take(&mut group).finish(assumed));
-            }
-            if field.is(b"original-message-id") && report.returned_message_id.is_none() {
-                report.returned_message_id = MessageId::parse(&field.value());
-                report.ids.extend(report.returned_message_id.clone());
-            }
-            if field.is(b"original-envelope-id") && report.original_envelope_id.is_none() {
-                report.original_envelope_id = Some(one_line(&field.value(), NAME_MAX)).filter(|id| !id.is_empty());
-            }
-            group.take(&field);
+    for field in head.fields() {
+        if report.recipients.len() == RECIPIENTS_MAX {
+            return;
         }
-        report.recipients.extend(std::mem::take(&mut group).finish(assumed));
-        // A line that is no field is passed over, and what follows it is read on.
-        let skipped = head.is_empty() && after.len() == rest.len();
-        let line = after.iter().position(|byte| *byte == b'\n').map_or(after.len(), |at| at + 1);
-        rest = if skipped { &after[line..] } else { after };
+        if group.ends_at(field) {
+            report.recipients.extend(std::mem::take(&mut group).finish(assumed));
+        }
+        if field.is("original-message-id") && report.returned_message_id.is_none() {
+            report.returned_message_id = MessageId::parse(&field.value());
+        }
+        if field.is("original-envelope-id") && report.original_envelope_id.is_none() {
+            report.original_envelope_id = Some(one_line(&field.value(), NAME_MAX)).filter(|id| !id.is_empty());
+        }
+        group.take(field);
+    }
+    if report.recipients.len() < RECIPIENTS_MAX {
+        report.recipients.extend(group.finish(assumed));
     }
 }
 
 impl Group {
     fn ends_at(&self, field: &Field<'_>) -> bool {
-        if field.is(b"final-recipient") {
+        if field.is("final-recipient") {
             return self.last.is_some();
         }
-        field.is(b"original-recipient") && (self.original.is_some() || (self.last.is_some() && self.action.is_some()))
+        field.is("original-recipient") && (self.original.is_some() || (self.last.is_some() && self.action.is_some()))
     }
 
     fn take(&mut self, field: &Field<'_>) {
-        let value = || field.value().into_owned();
-        if field.is(b"original-recipient") || field.is(b"original-rcpt-to") {
+        let value = || field.value();
+        if field.is("original-recipient") || field.is("original-rcpt-to") {
             self.original = Some(value());
-        } else if field.is(b"final-recipient") {
+        } else if field.is("final-recipient") {
             self.last = Some(value());
-        } else if field.is(b"action") {
+        } else if field.is("action") {
             self.action = action(&value());
-        } else if field.is(b"status") {
+        } else if field.is("status") {
             self.status = enhanced(&value()).map(str::to_owned);
-        } else if field.is(b"diagnostic-code") {
+        } else if field.is("diagnostic-code") {
             self.diagnostic = Some(one_line(behind_type(&value()), DIAGNOSTIC_MAX));
-        } else if field.is(b"remote-mta") {
+        } else if field.is("remote-mta") {
             let name = value();
             self.remote = Some(one_line(behind_type(&name), NAME_MAX)).filter(|name| !name.is_empty());
-        } else if field.is(b"will-retry-until") {
-            self.will_retry_until = date(&value());
         }
     }
 
@@ -99,7 +104,6 @@ impl Group {
             status: status.unwrap_or_else(|| general(action).to_owned()),
             diagnostic,
             remote: self.remote,
-            will_retry_until: self.will_retry_until,
         })
     }
 }
@@ -211,12 +215,6 @@ fn unicode(text: &str) -> String {
         rest = after;
     }
     plain + rest
-}
-
-fn date(value: &str) -> Option<i64> {
-    let value = value.split('(').next().unwrap_or_default().trim();
-    let zoned = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
-    Some(zoned.as_millisecond())
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! Reports that are written for people only: what can be guessed from the words of the servers that write them.
 
-use super::{
-    Action, DIAGNOSTIC_MAX, PART_BYTES_MAX, RECIPIENTS_MAX, RecipientReport, header, one_line, part::Part,
-    status::enhanced,
+use super::{Action, DIAGNOSTIC_MAX, RECIPIENTS_MAX, RecipientReport, decoded, one_line, status::enhanced};
+use crate::{
+    address::Address,
+    mail::mime::{Head, Part},
 };
-use crate::address::Address;
 
 const LINES_MAX: usize = 2000;
 const LINE_BYTES_MAX: usize = 1000;
@@ -18,16 +18,13 @@ pub(super) struct Words {
 }
 
 /// `None` when this does not look like a report.
-pub(super) fn read(raw: &[u8], leaves: &[Part<'_>]) -> Option<Words> {
-    let failed: Vec<Address> = header::fields(raw)
-        .filter(|field| field.is(b"x-failed-recipients"))
-        .flat_map(|field| addresses(&field.value()))
-        .take(RECIPIENTS_MAX)
-        .collect();
+pub(super) fn read(top: &Head<'_>, leaves: &[&Part<'_>]) -> Option<Words> {
+    let failed: Vec<Address> =
+        top.values("x-failed-recipients").flat_map(|value| addresses(&value)).take(RECIPIENTS_MAX).collect();
     let part = leaves.iter().find(|part| part.media_type.starts_with("text/"))?;
-    let text = part.decoded(PART_BYTES_MAX);
+    let text = decoded(part);
     let text = String::from_utf8_lossy(&text);
-    if failed.is_empty() && !looks_like_one(raw, &text) {
+    if failed.is_empty() && !looks_like_one(top, &text) {
         return None;
     }
     let (words, returned) = cut(&text);
@@ -38,7 +35,7 @@ pub(super) fn read(raw: &[u8], leaves: &[Part<'_>]) -> Option<Words> {
 }
 
 /// A person may write of a code too. A report comes from no person, or says in its subject what it is.
-fn looks_like_one(raw: &[u8], text: &str) -> bool {
+fn looks_like_one(top: &Head<'_>, text: &str) -> bool {
     const ROBOTS: [&str; 3] = ["mailer-daemon", "postmaster", "mail-daemon"];
     const SUBJECTS: [&str; 14] = [
         "undeliver",
@@ -56,8 +53,8 @@ fn looks_like_one(raw: &[u8], text: &str) -> bool {
         "no se puede entregar",
         "mancato recapito",
     ];
-    let from = header::value(raw, b"from").unwrap_or_default().to_lowercase();
-    let subject = header::value(raw, b"subject").unwrap_or_default().to_lowercase();
+    let from = top.first("from").unwrap_or_default().to_lowercase();
+    let subject = top.first("subject").unwrap_or_default().to_lowercase();
     text.trim_start().starts_with("Hi. This is the qmail-send program")
         || ROBOTS.iter().any(|robot| from.contains(&format!("{robot}@")) || from.trim() == *robot)
         || SUBJECTS.iter().any(|words| subject.contains(words))
@@ -147,14 +144,7 @@ impl Found {
             Some(b'4') if !gave_up => Action::Delayed,
             Some(_) | None => Action::Failed,
         };
-        RecipientReport {
-            address: Some(self.address),
-            action,
-            status,
-            diagnostic: self.diagnostic,
-            remote: None,
-            will_retry_until: None,
-        }
+        RecipientReport { address: Some(self.address), action, status, diagnostic: self.diagnostic, remote: None }
     }
 }
 

@@ -3,6 +3,8 @@
 mod dots;
 mod driver;
 mod envelope;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod machine;
 mod pool;
 mod reply;

@@ -1,6 +1,11 @@
 //! Names, subjects and file names made harmless before they stand in a header. Everything here is hostile: no line end,
 //! no control character and nothing that turns the direction of writing comes out.
 
+use crate::{
+    characters::{is_hidden, joins},
+    subject::answered,
+};
+
 /// Characters of a display name, of a subject and of a file name.
 const NAME_CHARS_MAX: usize = 64;
 const SUBJECT_CHARS_MAX: usize = 250;
@@ -9,23 +14,10 @@ const FILE_CHARS_MAX: usize = 120;
 const ENDING_CHARS_MAX: usize = 12;
 /// Octets of an agent's text; what is longer is cut. The desk allows 150,000 characters.
 const TEXT_BYTES_MAX: usize = 640 * 1024;
-/// How many prefixes of a subject are looked at.
-const PREFIXES_MAX: usize = 20;
-/// Words by which mail programs begin the subject of an answer, in many languages.
-const REPLY_WORDS: [&str; 23] = [
-    "re", "aw", "sv", "vs", "antw", "antwort", "odp", "ref", "rif", "r", "res", "ynt", "bls", "vá", "va", "atb", "ats",
-    "отв", "отг", "απ", "σχετ", "回复", "答复",
-];
 
 /// A person sees it, and sees it where it stands.
 pub(crate) fn is_shown(c: char) -> bool {
-    let turns = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{61c}');
-    let hides = matches!(
-        c,
-        '\u{ad}' | '\u{180e}' | '\u{200b}' | '\u{2060}'..='\u{2065}' | '\u{206a}'..='\u{206f}' | '\u{feff}'
-            | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
-    );
-    !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}') && !turns && !hides
+    !is_hidden(c) || joins(c)
 }
 
 /// Line ends as `\n`, and no other control character but the tab.
@@ -67,21 +59,7 @@ pub(crate) fn subject(text: &str) -> String {
 /// The subject of an answer: `Re: ` once, in place of what mail programs of any language put there.
 pub(crate) fn reply_subject(text: &str) -> String {
     let whole = line(text, usize::MAX);
-    let mut rest = whole.as_str();
-    for _ in 0..PREFIXES_MAX {
-        let Some(shorter) = without_reply_word(rest) else { break };
-        rest = shorter;
-    }
-    subject(&format!("Re: {rest}"))
-}
-
-fn without_reply_word(text: &str) -> Option<&str> {
-    let (word, rest) = text.split_once([':', '：'])?;
-    let word = word.trim_end();
-    // `Re[2]` and `Re(2)` count.
-    let bare = word.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '[' | ']' | '(' | ')' | '^'));
-    let bare = bare.to_lowercase();
-    REPLY_WORDS.contains(&bare.as_str()).then(|| rest.trim_start())
+    subject(&format!("Re: {}", answered(&whole)))
 }
 
 /// A file's name without any path. Never empty.
@@ -130,6 +108,8 @@ mod tests {
             ("ceo＠bank.test", "ceo bank.test"),
             ("\"Ada\" <ada@b.test>", "Ada ada b.test"),
             ("A\u{202e}da\u{0}\u{200b}", "Ada"),
+            ("A\u{3164}d\u{115f}a\u{34f}", "Ada"),
+            ("❤\u{fe0f}", "❤\u{fe0f}"),
             ("Zoë 👩‍💻", "Zoë 👩‍💻"),
             ("\u{202e}", ""),
         ] {

@@ -10,6 +10,7 @@ use jiff::{Timestamp, tz::TimeZone};
 
 use crate::{
     address::Address,
+    automatic::LOOP_FIELD,
     mail::{Mailbox, MessageId},
     settings::{DkimSettings, Identity, RelaySettings},
 };
@@ -18,6 +19,8 @@ mod body;
 mod clean;
 mod dkim;
 mod encode;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod header;
 mod html;
 mod links;
@@ -158,7 +161,7 @@ fn fields(letter: &Letter, parts: &BodyParts) -> Fields {
     }
     let token: String = letter.loop_token.chars().filter(char::is_ascii_graphic).take(LOOP_TOKEN_BYTES_MAX).collect();
     if !token.is_empty() {
-        fields.add("X-Deskbridge-Loop", [token]);
+        fields.add(LOOP_FIELD, [token]);
     }
     fields.add("MIME-Version", ["1.0".to_owned()]);
     fields.add("Content-Type", parts.content_type.clone());

@@ -3,17 +3,18 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Peer, Receipt, Report, ThreadId};
+use bridge_api::{AcceptError, EventId, Host, Inbound, KeptId, Peer, Report, ThreadId};
 use sha2::{Digest, Sha256};
 
 use super::{
     examine::{Content, Examined},
     report::{Told, answers_elsewhere},
+    returned::{is_same, news},
 };
 use crate::{
     address::Address,
-    automatic::{self, Breaker, Flow, Origin, Signs},
-    bounce::{self, Action},
+    automatic::{self, Breaker, Flow, Signs},
+    bounce,
     clock::now_millis,
     envelope::{Envelope, SPOOL},
     mail::{Mail, MessageId},
@@ -118,33 +119,44 @@ impl Clerk {
         details: &[String],
         event: &str,
     ) -> Result<Option<(ThreadId, Vec<Inbound>)>, AcceptError> {
-        for (_, token) in content.mail.fields.iter().filter(|(name, _)| name == automatic::LOOP_FIELD) {
+        for (_, token) in
+            content.mail.fields.iter().filter(|(name, _)| name.eq_ignore_ascii_case(automatic::LOOP_FIELD))
+        {
             if let Some(sent) = memory.sent(&self.key, token.trim()).await? {
                 tracing::info!(key = sent.key.as_str(), "a mail of ours came back to us; it is not shown");
                 return Ok(Some((sent.thread, Vec::new())));
             }
         }
         let Some(report) = &content.bounce else { return Ok(None) };
-        let Some(sent) = self.returned(memory, report, details).await? else { return Ok(None) };
+        let Some(sent) = self.returned(memory, report, details, envelope).await? else { return Ok(None) };
         let events = self.news(memory, report, &sent, envelope, event).await?;
         Ok(events.map(|events| (sent.thread, events)))
     }
 
-    /// The mail of ours that a report speaks of. Words without a form are believed only at an address that was given to
-    /// nobody but the servers on the way.
+    /// The mail of ours that a report speaks of, where the report is to be believed: it came to an address that was given
+    /// to nobody but the servers on the way, or as servers send them, with the null sender and one of our names for the
+    /// mail in it. What the mail refers to is another's. Words without a form have to come in both ways.
     async fn returned(
         &self,
         memory: &Memory<'_>,
         report: &bounce::Report,
         details: &[String],
+        envelope: &Envelope,
     ) -> Result<Option<SentMail>, AcceptError> {
-        let ids = report.returned_message_id.iter().chain(&report.ids).map(|id| id.halves().0.to_owned());
-        let mut tokens = details.to_vec();
-        if report.kind != bounce::Kind::Words {
-            tokens.extend(report.original_envelope_id.iter().cloned());
-            tokens.extend(ids);
+        let is_words = report.kind == bounce::Kind::Words;
+        if is_words && envelope.sender.is_some() {
+            return Ok(None);
         }
-        for token in tokens.iter().filter(|text| crate::token::looks_like_token(text)) {
+        for detail in details {
+            if let Some(sent) = memory.sent(&self.key, detail).await? {
+                return Ok(Some(sent));
+            }
+        }
+        if is_words || envelope.sender.is_some() {
+            return Ok(None);
+        }
+        let own = report.returned_message_id.as_ref().map(|id| id.halves().0);
+        for token in report.original_envelope_id.as_deref().into_iter().chain(own) {
             if let Some(sent) = memory.sent(&self.key, token).await? {
                 return Ok(Some(sent));
             }
@@ -167,7 +179,6 @@ impl Clerk {
             thread: sent.thread.clone(),
             report,
         };
-        let receipt = |receipt| Report::Receipt { key: sent.key.clone(), receipt };
         match report.kind {
             bounce::Kind::Receipt => return Ok(None),
             bounce::Kind::Complaint => {
@@ -180,20 +191,17 @@ impl Clerk {
             }
             bounce::Kind::Status | bounce::Kind::Words => {}
         }
-        let find = |wanted: &[Action]| report.recipients.iter().find(|one| wanted.contains(&one.action));
-        if let Some(failed) = find(&[Action::Failed]) {
-            return Ok(Some(vec![inbound("", receipt(Receipt::Failed(failed.sentence())))]));
+        let Some(news) = news(&report.recipients, sent) else { return Ok(None) };
+        if !news.unreached.is_empty()
+            && let Some(mut thread) = memory.thread(&sent.thread).await?
+        {
+            thread.cc.retain(|copy| !news.unreached.iter().any(|gone| is_same(gone, copy)));
+            memory.keep_thread(&self.key, &sent.thread, &thread);
         }
-        if let Some(delayed) = find(&[Action::Delayed]) {
-            let text = format!(
-                "A mail to {} is still on its way: {}",
-                delayed.address.as_ref().map_or("the recipient", Address::as_str),
-                delayed.sentence()
-            );
-            return Ok(Some(vec![inbound("", Report::Note { text, see: None })]));
-        }
-        Ok(find(&[Action::Delivered, Action::Relayed, Action::Expanded])
-            .map(|_| vec![inbound("", receipt(Receipt::Delivered))]))
+        let receipt = news.receipt.map(|receipt| Report::Receipt { key: sent.key.clone(), receipt });
+        let note = (!news.notes.is_empty()).then(|| Report::Note { text: news.notes.join("\n"), see: None });
+        let receipt = receipt.map(|receipt| inbound("", receipt));
+        Ok(Some(receipt.into_iter().chain(note.map(|note| inbound("/note", note))).collect()))
     }
 
     async fn of_a_person(
@@ -214,11 +222,13 @@ impl Clerk {
             return Ok(None);
         }
         let author = self.author(memory, envelope, mail, verdict.level).await?;
-        let class = automatic::classify(
-            Signs { fields: &mail.fields, sender: envelope.sender.as_ref(), from: &mail.from, subject: &mail.subject },
-            |_| false,
-        );
-        let robot = self.robot(&author.address, &class.origin);
+        let class = automatic::classify(Signs {
+            fields: &mail.fields,
+            sender: envelope.sender.as_ref(),
+            from: &mail.from,
+            subject: &mail.subject,
+        });
+        let robot = self.robot(&author.address, class.robot);
         let claims = claims(mail, details, &self.settings.hostname);
         let place = resolve(memory, &self.key, &author, &claims, &mail.subject).await?;
         let (thread_id, before, about) = match place {
@@ -265,17 +275,15 @@ impl Clerk {
         if level == Level::Verified && proved.is_none_or(|last| at - last > PROVED_AGAIN_MILLIS) {
             memory.keep_proved(&address, at);
         }
-        Ok(Author { address, level, was_proved: proved.is_some() })
+        // Where nobody is proved any more, nobody can be asked to be so again.
+        let was_proved = proved.is_some() && self.settings.verify != Verify::Off;
+        Ok(Author { address, level, was_proved })
     }
 
     /// Why a program must have written it.
-    fn robot(&self, author: &Address, origin: &Origin) -> Option<String> {
-        match origin {
-            Origin::Automatic(sign) => Some((*sign).to_owned()),
-            Origin::Own => Some("it is a mail of ours".to_owned()),
-            Origin::Human if self.ours.is_ours(author) => Some("it comes from an address of ours".to_owned()),
-            Origin::Human => None,
-        }
+    fn robot(&self, author: &Address, sign: Option<&str>) -> Option<String> {
+        let is_ours = || self.ours.is_ours(author).then_some("it comes from an address of ours");
+        sign.or_else(is_ours).map(str::to_owned)
     }
 
     /// Why nothing answers automatically for now, whoever writes: two programs may have met that do not say what they are.
@@ -334,6 +342,7 @@ impl Clerk {
             to: author.address.clone(),
             to_name: String::new(),
             cc: Vec::new(),
+            elsewhere: Vec::new(),
             people: vec![author.address.clone()],
             desk: self.desk(envelope),
             last: None,

@@ -19,8 +19,8 @@ use crate::{
     address::Address,
     bounce,
     envelope::Envelope,
-    mail::{self, Mail},
-    verdict::{Judge, Verdict},
+    mail::{self, Mail, Mailbox, mime},
+    verdict::{Case, Judge, Verdict},
 };
 
 /// Larger ones are read on threads that may block, and not many at once: each is in memory while it is read.
@@ -71,42 +71,69 @@ impl Examiner {
     }
 
     async fn content(&self, id: &KeptId, envelope: &Envelope) -> Option<Content> {
-        // Held until it is judged, so that few large mails are in memory at once.
-        let _turn = if envelope.bytes >= LARGE_BYTES {
-            Some(self.large.acquire().await.expect("the turns are never closed"))
-        } else {
-            None
-        };
-        let raw = loop {
-            match self.host.kept(id).await {
-                Ok(found) => break found?,
-                Err(error) => {
-                    tracing::warn!(error = error.to_string(), "a mail in the spool cannot be read; it is tried again");
-                    sleep(PAUSE).await;
-                }
-            }
-        };
-        let (mail, digest, bounce) = self.read(raw.clone()).await;
-        let mut verdict = self.judge.judge(&raw, envelope, &mail.from, mail.from_fields).await;
+        let small = if envelope.bytes < LARGE_BYTES { Some(self.kept(id).await?) } else { None };
+        // A large mail is read twice, so that only its head is in memory while strangers' DNS is slow.
+        let (its, judge) = (envelope.clone(), self.judge.clone());
+        let opened = self.read(id, small.as_ref(), move |raw| open(raw, &its, &judge)).await?;
+        let mut verdict = self.judge.judge(&opened.case, envelope, &opened.from).await;
         for pause in PATIENCE {
             if !verdict.retry {
                 break;
             }
             sleep(pause).await;
-            verdict = self.judge.judge(&raw, envelope, &mail.from, mail.from_fields).await;
+            verdict = self.judge.judge(&opened.case, envelope, &opened.from).await;
+        }
+        let (mail, digest, bounce) = self.read(id, small.as_ref(), read).await?;
+        if mail.from != opened.from {
+            // Its reader gave up. Whoever is shown then is not the one who was asked about.
+            verdict = Verdict::unverified(None, "This mail could not be read.");
         }
         Some(Content { mail, digest, verdict, bounce })
     }
 
-    async fn read(&self, raw: Bytes) -> (Mail, String, Option<bounce::Report>) {
-        if (raw.len() as u64) < LARGE_BYTES {
-            return read(&raw);
+    /// Reads a large mail in its turn, so that few are in memory at once, and where that keeps nobody waiting. Nobody else
+    /// is waited for meanwhile, or a few senders with slow DNS would stop all others.
+    async fn read<T: Send + 'static>(
+        &self,
+        id: &KeptId,
+        small: Option<&Bytes>,
+        read: impl Fn(&[u8]) -> T + Clone + Send + 'static,
+    ) -> Option<T> {
+        if let Some(raw) = small {
+            return Some(read(raw));
         }
-        let whole = raw.clone();
-        let read_there = tokio::task::spawn_blocking(move || read(&whole)).await;
+        let _turn = self.large.acquire().await.expect("the turns are never closed");
+        let raw = self.kept(id).await?;
+        let (whole, there) = (raw.clone(), read.clone());
+        let read_there = tokio::task::spawn_blocking(move || there(&whole)).await;
         // Only a runtime that ends refuses; then nobody asks for the answer.
-        read_there.unwrap_or_else(|_| read(&raw))
+        Some(read_there.unwrap_or_else(|_| read(&raw)))
     }
+
+    /// The bytes of a mail, as soon as the store gives them.
+    async fn kept(&self, id: &KeptId) -> Option<Bytes> {
+        loop {
+            match self.host.kept(id).await {
+                Ok(found) => return found,
+                Err(error) => {
+                    tracing::warn!(error = error.to_string(), "a mail in the spool cannot be read; it is tried again");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// What there is to ask about a mail, and about whom.
+struct Opened {
+    from: Vec<Mailbox>,
+    case: Case,
+}
+
+fn open(raw: &[u8], envelope: &Envelope, judge: &Judge) -> Opened {
+    let head = mail::read_head(raw);
+    let case = judge.case(raw, envelope, &head.from, head.from_fields);
+    Opened { from: head.from, case }
 }
 
 /// Neither reader panics on what we know of; should one do so all the same, the mail is shown without it.
@@ -129,6 +156,54 @@ pub(super) fn digest(mail: &Mail, raw: &[u8]) -> String {
     }
     hash.update(&mail.subject);
     hash.update([0]);
-    hash.update(raw.windows(4).position(|four| four == b"\r\n\r\n").map_or(&b""[..], |at| &raw[at + 4..]));
+    // Where those who read it see the body begin: some senders forget the blank line.
+    hash.update(&raw[mime::head(raw, 0).body..]);
     hex::encode(&hash.finalize()[..8])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::UdpSocket, pin::pin, time::Duration};
+
+    use bridge_api::{Cursor, kit::RecordingHost};
+    use futures_util::future::join_all;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::desk::tests::{envelope, settings};
+
+    #[tokio::test]
+    async fn senders_whose_dns_is_silent_stop_no_other_large_mail() {
+        // Takes every question, and answers none.
+        let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let settings = settings(&format!(r#", "dns_servers": ["{}"]"#, silent.local_addr().unwrap()));
+        let recording = RecordingHost::new();
+        let examiner = Examiner::new(recording.host("mail"), Arc::new(Judge::new(&settings).unwrap()));
+        let mut mails = Vec::new();
+        // The last one names no author, so that nobody has to be asked.
+        for from in (0..LARGE_AT_ONCE).map(|number| format!("From: ada@cust{number}.test\r\n")).chain([String::new()]) {
+            let body = "x\r\n".repeat(LARGE_BYTES as usize / 3 + 1);
+            let raw = format!("{from}Subject: Lamp\r\n\r\n{body}");
+            let bytes = raw.len() as u64;
+            let id = recording.host("mail").keep(raw.into(), |id| vec![Cursor::set(id.as_str(), "")]).await.unwrap();
+            mails.push((id, Envelope { bytes, ..envelope("ada@cust.test", "support@acme.test", 1) }));
+        }
+        let last = mails[LARGE_AT_ONCE].0.clone();
+        let (results, mut done) = mpsc::channel(LARGE_AT_ONCE + 1);
+        let mut all = pin!(join_all(mails.into_iter().map(|mail| examiner.examine(vec![mail], &results))));
+        let watched = async {
+            let first = tokio::select! {
+                _ = &mut all => None,
+                first = done.recv() => first,
+            };
+            assert_eq!(first.map(|first| first.id), Some(last));
+            while !recording.recorded().kept.values().all(Bytes::is_unique) {
+                tokio::select! {
+                    _ = &mut all => panic!("large mails were in memory while DNS was silent"),
+                    () = sleep(Duration::from_millis(1)) => {}
+                }
+            }
+        };
+        timeout(Duration::from_mins(2), watched).await.expect("one of them is examined");
+    }
 }

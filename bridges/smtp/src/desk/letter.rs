@@ -36,28 +36,32 @@ pub(crate) async fn letter(
     let thread = thread.ok_or_else(|| {
         Fault::refused("it is no longer known whom this conversation is with: write to the person in a new one")
     })?;
+    let by_itself = is_automatic(out);
+    // What a program writes goes to nobody but the author, whose address is proved: others never asked for it.
+    let (to, copies) =
+        if by_itself { (thread.author.clone(), Vec::new()) } else { (thread.to.clone(), thread.cc.clone()) };
     let token = desk.key.token(Kind::Sent, out.key.as_str());
     let known = memory.sent(desk.key, &token).await.map_err(unreadable)?;
-    let sent = known.clone().unwrap_or_else(|| SentMail {
+    let sent = SentMail {
         key: out.key.clone(),
         thread: out.thread.clone(),
-        at: now_millis(),
-    });
-    let by_itself = is_automatic(out);
+        at: known.as_ref().map_or_else(now_millis, |known| known.at),
+        to: Some(to.clone()),
+        cc: copies.clone(),
+    };
     if by_itself {
         may_be_automatic(desk.settings, &mut memory, &thread, &sent, out.agent.is_none()).await?;
     }
-    if known.is_none() {
+    if known.as_ref() != Some(&sent) {
         memory.keep_sent(&token, &sent);
     }
     host.save_cursors(memory.into_cursors()).await.map_err(unreadable)?;
     let separator = desk.settings.separator;
-    let sender = thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone());
-    // What a program writes goes to nobody but the author, whose address is proved: others never asked for it.
-    let (to, copies) =
-        if by_itself { (thread.author.clone(), Vec::new()) } else { (thread.to.clone(), thread.cc.clone()) };
+    // Nothing may come back to what no person wrote, or two programs would tell each other of it for ever.
+    let sender =
+        (!by_itself).then(|| thread.desk.with_detail(separator, &token).unwrap_or_else(|| thread.desk.clone()));
     let (recipients, envelope_id) = (vec![to], Some(token.clone()));
-    let addressed = Addressed { sender: Some(sender), recipients, copies, envelope_id, bytes: None };
+    let addressed = Addressed { sender, recipients, copies, envelope_id, bytes: None };
     Ok((written(desk, out, &thread, &sent, &addressed, (text, attachments)), addressed))
 }
 

@@ -6,6 +6,7 @@ mod examine;
 mod letter;
 mod queue;
 mod report;
+mod returned;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -42,8 +43,10 @@ use crate::{
     verdict::Judge,
 };
 
-/// Senders whose mails are examined at once.
+/// Senders whose mails are examined at once, and while so many clients wait for the disk.
 const SENDERS_MAX: usize = 256;
+const SENDERS_MAX_WHEN_BUSY: usize = 1;
+const BUSY: usize = 4;
 /// Examined mails that wait to be entered.
 const EXAMINED_MAX: usize = 128;
 /// Mails entered in one transaction.
@@ -56,10 +59,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
     let (results, entering) = mpsc::channel(EXAMINED_MAX);
     let (entered, done) = mpsc::channel(BATCH_MAX);
-    let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
+    let DeskParts { arrivals, missed, waiting, keeping, examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, (arrivals, done), &missed, clerk.separator(), &examiner, &results) => {}
+        () = take_in(host, (arrivals, done), (&missed, &keeping), clerk.separator(), &examiner, &results) => {}
         () = write_down(host, &waiting, clerk, (entering, entered)) => {}
         () = upkeep::run(host, &key) => {}
     }
@@ -72,6 +75,8 @@ pub(crate) struct DeskParts {
     pub(crate) missed: Arc<Notify>,
     /// Mails in the spool.
     pub(crate) waiting: Arc<AtomicUsize>,
+    /// Mails whose clients wait for the disk.
+    pub(crate) keeping: Arc<AtomicUsize>,
     pub(crate) examiner: Arc<Examiner>,
     pub(crate) clerk: Clerk,
     pub(crate) key: TokenKey,
@@ -86,16 +91,16 @@ impl DeskParts {
         key: TokenKey,
     ) -> Self {
         let examiner = Arc::new(Examiner::new(intake.host.clone(), judge));
-        let (missed, waiting) = (intake.missed.clone(), intake.waiting.clone());
-        Self { arrivals, missed, waiting, examiner, clerk: Clerk::new(settings, key.clone()), key }
+        let (missed, waiting, keeping) = (intake.missed.clone(), intake.waiting.clone(), intake.keeping.clone());
+        Self { arrivals, missed, waiting, keeping, examiner, clerk: Clerk::new(settings, key.clone()), key }
     }
 }
 
-/// Brings mails from the spool to the examiners, each sender's one after another.
+/// Brings mails from the spool to the examiners, each sender's and each thread's one after another.
 async fn take_in(
     host: &Host,
     (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
-    missed: &Notify,
+    (missed, keeping): (&Notify, &AtomicUsize),
     separator: char,
     examiner: &Arc<Examiner>,
     results: &mpsc::Sender<Examined>,
@@ -106,15 +111,17 @@ async fn take_in(
     loop {
         // At the start, and when more came than fitted into the channel.
         if fresh && queue.runs_low() {
-            fresh = look_through(host, &mut queue).await;
+            fresh = refill(host, &mut arrivals, &mut queue).await;
         }
-        while working.len() < SENDERS_MAX
-            && let Some((sender, mails)) = queue.next()
+        // Who hands mail in waits for an answer; what was taken can wait a little longer to be read.
+        let busy = keeping.load(Ordering::Relaxed) >= BUSY;
+        while working.len() < if busy { SENDERS_MAX_WHEN_BUSY } else { SENDERS_MAX }
+            && let Some((portion, mails)) = queue.next()
         {
             let (examiner, results) = (examiner.clone(), results.clone());
             working.spawn(async move {
                 examiner.examine(mails, &results).await;
-                sender
+                portion
             });
         }
         tokio::select! {
@@ -124,7 +131,7 @@ async fn take_in(
                 None => return,
             },
             Some(done) = working.join_next() => match done {
-                Ok(sender) => queue.done(&sender),
+                Ok(portion) => queue.done(&portion),
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
@@ -134,6 +141,14 @@ async fn take_in(
     }
 }
 
+/// Takes up what waits in the spool. What is in the channel is there, too, and is taken from there alone: found now and
+/// received later, it might be entered in between, and would be entered again. Returns whether it has to be done again.
+async fn refill(host: &Host, arrivals: &mut mpsc::Receiver<(KeptId, Envelope)>, queue: &mut Queue) -> bool {
+    while arrivals.try_recv().is_ok() {}
+    queue.begin_look();
+    look_through(host, queue).await
+}
+
 /// Finds what waits in the spool. Returns whether it has to be done again.
 async fn look_through(host: &Host, queue: &mut Queue) -> bool {
     match host.cursors(SPOOL).await {
@@ -141,7 +156,7 @@ async fn look_through(host: &Host, queue: &mut Queue) -> bool {
             for cursor in found {
                 let Some(id) = cursor.name.strip_prefix(SPOOL) else { continue };
                 match cursor.value.as_deref().map(serde_json::from_str::<Envelope>) {
-                    Some(Ok(envelope)) if queue.has_room() => queue.push(KeptId::from(id), envelope),
+                    Some(Ok(envelope)) if queue.has_room() => queue.find(KeptId::from(id), envelope),
                     Some(Ok(_)) => return true,
                     Some(Err(error)) => {
                         tracing::error!(

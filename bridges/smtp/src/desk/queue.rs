@@ -1,6 +1,7 @@
-//! Mails that wait to be examined: each sender's in the order in which they came, and no sender behind another. Pure.
+//! Mails that wait to be examined: those of one sender and those of one thread in the order in which they came, and no
+//! sender behind another. Pure.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 
 use bridge_api::KeptId;
 
@@ -12,24 +13,36 @@ const MAILS_MAX: usize = 10_000;
 const AT_ONCE_MAX: usize = 4;
 
 type Mail = (KeptId, Envelope);
+/// Counts the mails as they come.
+type Number = u64;
 
 #[derive(Debug)]
 pub(super) struct Queue {
     separator: char,
-    /// Those that wait, by sender; also senders at work, with what came meanwhile.
-    senders: HashMap<String, VecDeque<Mail>>,
-    /// Whose turn it is.
-    turns: VecDeque<String>,
-    working: HashSet<String>,
+    next: Number,
+    /// Those that wait.
+    waiting: BTreeMap<Number, Mail>,
+    /// The lines in which each stands that waits or is being examined.
+    keys: HashMap<Number, Vec<String>>,
+    /// What must not overtake each other, in its order: the first of each is being examined, or may be.
+    lines: HashMap<String, VecDeque<Number>>,
+    /// Those that are the first of all their lines: whose turn it is.
+    turns: VecDeque<Number>,
     /// Those that are not entered yet, wherever they are.
     known: HashSet<KeptId>,
+    /// Those that the last look through the spool has found: they may be told of once more.
+    found: HashSet<KeptId>,
 }
+
+/// What one examiner was given.
+#[derive(Debug)]
+pub(super) struct Portion(Vec<Number>);
 
 impl Queue {
     /// For addresses whose details stand behind this separator.
     pub(super) fn new(separator: char) -> Self {
-        let (senders, turns, working, known) = Default::default();
-        Self { separator, senders, turns, working, known }
+        let (waiting, keys, lines, turns, known, found) = Default::default();
+        Self { separator, next: 0, waiting, keys, lines, turns, known, found }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -40,51 +53,94 @@ impl Queue {
         self.known.len() < MAILS_MAX / 4
     }
 
+    pub(super) fn begin_look(&mut self) {
+        self.found.clear();
+    }
+    /// A mail that is in the spool.
+    pub(super) fn find(&mut self, id: KeptId, envelope: Envelope) {
+        self.push(id.clone(), envelope);
+        self.found.insert(id);
+    }
+
     /// One that is here already is not taken twice.
     pub(super) fn push(&mut self, id: KeptId, envelope: Envelope) {
-        if !self.known.insert(id.clone()) {
+        if self.found.contains(&id) || !self.known.insert(id.clone()) {
             return;
         }
-        let sender = self.order_of(&envelope);
-        let mails = self.senders.entry(sender.clone()).or_default();
-        mails.push_back((id, envelope));
-        if mails.len() == 1 && !self.working.contains(&sender) {
-            self.turns.push_back(sender);
+        let number = self.next;
+        self.next += 1;
+        let keys = self.keys_of(&envelope);
+        for key in &keys {
+            self.lines.entry(key.clone()).or_default().push_back(number);
+        }
+        self.keys.insert(number, keys);
+        self.waiting.insert(number, (id, envelope));
+        if self.is_behind(number, &[]) {
+            self.turns.push_back(number);
         }
     }
 
-    /// What a mail must not overtake: those to the same signed address, else those of the same sender, else what the same
-    /// client brings without any.
-    fn order_of(&self, envelope: &Envelope) -> String {
+    /// What a mail must not overtake: those to the same signed address, and those of the same sender. One without a sender
+    /// waits for what the same client brings without any, unless it says by its address whose it is.
+    fn keys_of(&self, envelope: &Envelope) -> Vec<String> {
         let detail = |address: &Address| {
             let detail = address.split_detail(self.separator).1?;
             looks_like_token(detail).then(|| detail.to_ascii_lowercase())
         };
-        match (envelope.recipients.iter().find_map(detail), &envelope.sender) {
-            (Some(token), _) => token,
-            (None, Some(sender)) => sender.folded(),
-            (None, None) => envelope.client.to_string(),
+        let mut keys: Vec<String> = envelope.recipients.iter().filter_map(detail).collect();
+        match &envelope.sender {
+            Some(sender) => keys.push(sender.folded()),
+            None if keys.is_empty() => keys.push(envelope.client.to_string()),
+            None => {}
         }
+        keys.sort();
+        keys.dedup();
+        keys
     }
 
-    /// The mails of the sender whose turn it is.
-    pub(super) fn next(&mut self) -> Option<(String, Vec<Mail>)> {
-        let sender = self.turns.pop_front()?;
-        let waiting = self.senders.get_mut(&sender)?;
-        let mails: Vec<Mail> = waiting.drain(..waiting.len().min(AT_ONCE_MAX)).collect();
-        if waiting.is_empty() {
-            self.senders.remove(&sender);
-        }
-        self.working.insert(sender.clone());
-        Some((sender, mails))
+    /// Whether nobody stands before it in its lines but these.
+    fn is_behind(&self, number: Number, these: &[Number]) -> bool {
+        self.keys.get(&number).into_iter().flatten().filter_map(|key| self.lines.get(key)).all(|line| {
+            let first = line.iter().take(these.len() + 1).take_while(|one| these.contains(one)).count();
+            line.get(first) == Some(&number)
+        })
     }
 
-    /// The mails of this sender were examined, and others of theirs may be.
-    pub(super) fn done(&mut self, sender: &str) {
-        self.working.remove(sender);
-        if self.senders.contains_key(sender) {
-            self.turns.push_back(sender.to_owned());
+    /// The mail whose turn it is, and some of those that wait for it alone.
+    pub(super) fn next(&mut self) -> Option<(Portion, Vec<Mail>)> {
+        let first = self.turns.pop_front()?;
+        let mut numbers = vec![first];
+        for line in self.keys.get(&first)?.iter().filter_map(|key| self.lines.get(key)) {
+            for number in line.iter().skip(1).take(AT_ONCE_MAX) {
+                let is_new = numbers.len() < AT_ONCE_MAX && !numbers.contains(number);
+                if is_new && self.is_behind(*number, &numbers) {
+                    numbers.push(*number);
+                }
+            }
         }
+        let mails = numbers.iter().filter_map(|number| self.waiting.remove(number)).collect();
+        Some((Portion(numbers), mails))
+    }
+
+    /// These mails were examined, and those that waited for them may be.
+    pub(super) fn done(&mut self, portion: &Portion) {
+        let mut keys: Vec<String> = portion.0.iter().filter_map(|number| self.keys.remove(number)).flatten().collect();
+        keys.sort();
+        keys.dedup();
+        let mut firsts = Vec::new();
+        for key in keys {
+            let Some(line) = self.lines.get_mut(&key) else { continue };
+            // Nobody else stands between them.
+            while line.pop_front_if(|number| portion.0.contains(number)).is_some() {}
+            match line.front() {
+                Some(first) => firsts.push(*first),
+                None => drop(self.lines.remove(&key)),
+            }
+        }
+        firsts.sort_unstable();
+        firsts.dedup();
+        firsts.retain(|first| self.is_behind(*first, &[]));
+        self.turns.extend(firsts);
     }
 
     /// They were entered, and are no longer in the spool.
@@ -142,6 +198,80 @@ mod tests {
             queue.push(id.into(), Envelope { recipients, ..envelope(sender) });
         }
         assert_eq!(ids(&queue.next().unwrap().1), ["1", "2"]);
+    }
+
+    #[test]
+    fn a_mail_waits_for_those_of_its_sender_and_for_those_of_its_thread() {
+        let mut queue = Queue::new('+');
+        let token = "a".repeat(crate::token::TOKEN_LETTERS);
+        let to = |sender: &str, recipient: &str| Envelope {
+            recipients: vec![Address::parse(recipient).unwrap()],
+            ..envelope(sender)
+        };
+        let thread = format!("support+{token}@acme.test");
+        queue.push("1".into(), to("ada@x.test", "support@acme.test"));
+        let (first, mails) = queue.next().unwrap();
+        assert_eq!(ids(&mails), ["1"]);
+        queue.push("2".into(), to("ada@x.test", &thread));
+        queue.push("3".into(), to("bob@x.test", "support@acme.test"));
+        queue.push("4".into(), to("bob@x.test", &thread));
+        queue.push("5".into(), to("eve@x.test", "support@acme.test"));
+        let (second, mails) = queue.next().unwrap();
+        assert_eq!(ids(&mails), ["3"], "bob's other one waits for ada's, which waits for hers");
+        assert_eq!(ids(&queue.next().unwrap().1), ["5"]);
+        queue.done(&second);
+        assert!(queue.next().is_none(), "ada's first is still being examined");
+        queue.done(&first);
+        assert_eq!(ids(&queue.next().unwrap().1), ["2", "4"]);
+    }
+
+    #[test]
+    fn a_mail_that_was_found_is_not_taken_again_when_it_is_told_of() {
+        let mut queue = Queue::new('+');
+        queue.begin_look();
+        queue.find("1".into(), envelope("ada@x.test"));
+        let (ada, mails) = queue.next().unwrap();
+        assert_eq!(ids(&mails), ["1"]);
+        queue.done(&ada);
+        queue.forget(&["1".into()]);
+        queue.push("1".into(), envelope("ada@x.test"));
+        assert!(queue.next().is_none());
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_mail_overtakes_another_and_none_is_left(mails in proptest::collection::vec((0..3_u8, 0..4_u8), 1..40), order: u64) {
+            let mut queue = Queue::new('+');
+            let of = |(sender, thread): (u8, u8)| {
+                let token = char::from(b'a' + thread).to_string().repeat(crate::token::TOKEN_LETTERS);
+                let detail = if thread == 0 { String::new() } else { format!("+{token}") };
+                let recipients = vec![Address::parse(&format!("support{detail}@acme.test")).unwrap()];
+                Envelope { recipients, ..envelope(&format!("{sender}@x.test")) }
+            };
+            for (number, mail) in mails.iter().enumerate() {
+                queue.push(KeptId::from(number.to_string()), of(*mail));
+            }
+            let (mut working, mut examined, mut order) = (Vec::new(), Vec::new(), order);
+            loop {
+                working.extend(std::iter::from_fn(|| queue.next()));
+                if working.is_empty() {
+                    break;
+                }
+                order = order.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (portion, portioned) = working.swap_remove((order >> 33) as usize % working.len());
+                examined.extend(ids(&portioned).iter().map(|id| id.parse::<usize>().unwrap()));
+                queue.done(&portion);
+            }
+            proptest::prop_assert_eq!(examined.len(), mails.len());
+            for (at, later) in examined.iter().enumerate() {
+                for earlier in &examined[..at] {
+                    let ((sender, thread), (other, elsewhere)) = (mails[*later], mails[*earlier]);
+                    let bound = sender == other || thread != 0 && thread == elsewhere;
+                    proptest::prop_assert!(!bound || earlier < later);
+                }
+            }
+            proptest::prop_assert!(queue.lines.is_empty() && queue.keys.is_empty() && queue.waiting.is_empty());
+        }
     }
 
     #[test]

@@ -143,7 +143,7 @@ impl Told<'_> {
         let robot = self.robot.filter(|_| self.before.is_some());
         blocks.extend(robot.map(|robot| format!("*Automatic: {}*", escaped(robot, false))));
         blocks.extend(self.byline());
-        let same = self.before.is_some_and(|thread| crate::threads::same_subject(&thread.subject, &mail.subject));
+        let same = self.before.is_some_and(|thread| crate::subject::is_same(&thread.subject, &mail.subject));
         if !mail.subject.is_empty() && !same {
             blocks.push(format!("**{}**", escaped(&mail.subject, false)));
         }

@@ -52,6 +52,12 @@ impl Rig {
         Self { host: recording.host("mail"), recording, settings, key, clerk, mails: 0 }
     }
 
+    /// The same desk, with other settings from now on.
+    pub(super) fn turn(&mut self, more: &str) {
+        self.settings = Arc::new(settings(more));
+        self.clerk = Clerk::new(self.settings.clone(), self.key.clone());
+    }
+
     /// Enters a mail that came from `sender` for `recipient`, and gives what was told of it.
     pub(super) async fn enter(&mut self, sender: &str, recipient: &str, level: Level, raw: &str) -> Vec<Inbound> {
         self.mails += 1;
@@ -80,7 +86,14 @@ impl Rig {
         let desk = Desk { settings: &self.settings, identity: &identity, key: &self.key };
         let agent = agent.map(|name| Agent { id: "user-1".into(), name: name.to_owned(), is_robot: name == "Bot" });
         let part = Part::Letter { text: "Hello".into(), attachments: Vec::new(), reply_to: None };
-        let out = Outbound { key: key.into(), thread: thread.clone(), part, agent, earlier_attempts: 0 };
+        let out = Outbound {
+            key: key.into(),
+            thread: thread.clone(),
+            part,
+            agent,
+            earlier_attempts: 0,
+            attempted_millis: None,
+        };
         letter(&desk, &self.host, &out, "Hello", &[]).await
     }
 

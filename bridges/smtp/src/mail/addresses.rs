@@ -9,7 +9,7 @@ use super::{
 use crate::address::Address;
 
 /// Of all fields of one name together.
-const MAILBOXES_MAX: usize = 500;
+pub(super) const MAILBOXES_MAX: usize = 500;
 const NAME_CHARS_MAX: usize = 64;
 
 /// The mailboxes of a field, its encoded words not decoded yet: what they hold is no syntax.

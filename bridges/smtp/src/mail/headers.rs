@@ -4,6 +4,7 @@
 use mail_parser::DateTime;
 
 use super::{Mail, Mailbox, MessageId, addresses, mime::Head, mime::plain_words, shown};
+use crate::automatic::looks_at;
 
 const SUBJECT_CHARS_MAX: usize = 500;
 const IDS_MAX: usize = 50;
@@ -44,11 +45,8 @@ pub(crate) fn subject(head: &Head<'_>) -> String {
 }
 
 fn all_mailboxes(head: &Head<'_>, name: &'static str) -> Vec<Mailbox> {
-    head.values(name).flat_map(|field| addresses::mailboxes(&field)).take(MAILBOXES_MAX).collect()
+    head.values(name).flat_map(|field| addresses::mailboxes(&field)).take(addresses::MAILBOXES_MAX).collect()
 }
-
-/// Of all fields of one name together.
-const MAILBOXES_MAX: usize = 500;
 
 /// The newest ones. A lone id without brackets is taken for one.
 fn ids(field: &str) -> Vec<MessageId> {
@@ -72,29 +70,8 @@ fn millis(text: &str) -> Option<i64> {
     (DATE_MILLIS_MIN..=DATE_MILLIS_MAX).contains(&millis).then_some(millis)
 }
 
-/// What tells a robot, a list or a relay from a person.
-fn is_judged(name: &str) -> bool {
-    let names = [
-        "auto-submitted",
-        "content-type",
-        "delivered-to",
-        "feedback-id",
-        "importance",
-        "precedence",
-        "return-path",
-        "sender",
-        "x-failed-recipients",
-        "x-forwarded-to",
-        "x-loop",
-        "x-original-to",
-        "x-priority",
-    ];
-    let prefixes = ["list-", "resent-", "x-auto", "x-deskbridge"];
-    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
-}
-
 fn kept(head: &Head<'_>) -> Vec<(String, String)> {
-    let judged = head.all().filter(|(name, _)| is_judged(name)).take(KEPT_FIELDS_MAX);
+    let judged = head.all().filter(|(name, _)| looks_at(name)).take(KEPT_FIELDS_MAX);
     judged
         .map(|(name, mut value)| {
             value.truncate(value.floor_char_boundary(KEPT_VALUE_BYTES_MAX));

@@ -4,9 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Octets, brackets included.
-const BYTES_MAX: usize = 250;
-
 /// A Message-ID with its angle brackets: printable ASCII around one `@`, nothing else, so that it can stand in a header
 /// of ours as it is.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,12 +11,15 @@ const BYTES_MAX: usize = 250;
 pub(crate) struct MessageId(Box<str>);
 
 impl MessageId {
+    /// Octets, brackets included.
+    pub(crate) const BYTES_MAX: usize = 250;
+
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let inner = text.trim().strip_prefix('<')?.strip_suffix('>')?;
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, '<' | '>' | '"' | '(' | ')' | ',' | ';' | '\\');
         let (left, right) = inner.split_once('@')?;
         let good = !left.is_empty() && !right.is_empty() && !right.contains('@') && inner.chars().all(plain);
-        (good && inner.len() + 2 <= BYTES_MAX).then(|| Self(format!("<{inner}>").into()))
+        (good && inner.len() + 2 <= Self::BYTES_MAX).then(|| Self(format!("<{inner}>").into()))
     }
     pub(crate) fn as_str(&self) -> &str {
         &self.0

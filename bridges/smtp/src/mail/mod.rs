@@ -4,6 +4,8 @@ use crate::address::Address;
 
 mod addresses;
 mod cut;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod headers;
 mod html;
 mod inner;
@@ -22,7 +24,7 @@ mod tests;
 
 pub(crate) use markdown::escaped;
 pub(crate) use message_id::MessageId;
-pub(crate) use read::{RAW_MAIL, WHOLE_TEXT, read, read_file};
+pub(crate) use read::{RAW_MAIL, WHOLE_TEXT, read, read_file, read_head};
 
 /// A name and an address as a header shows them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -20,6 +20,8 @@ impl Names {
         let cleaned = cleaned(declared);
         let name =
             if cleaned.is_empty() { format!("attachment-{number}{}", extension_for(media_type)) } else { cleaned };
+        // Cut first: where the end of a long name is taken off, what is left may end as a program does.
+        let name = fitted(&name, "", "");
         let blocked = is_program(extension_of(&name)) || PROGRAM_TYPES.contains(&media_type);
         let suffix = if blocked { BLOCKED } else { "" };
         let name = fitted(&name, "", suffix);
@@ -61,7 +63,13 @@ fn fitted(name: &str, mark: &str, suffix: &str) -> String {
     let extension = if extension.is_empty() { String::new() } else { format!(".{extension}") };
     let stem = &name[..name.len() - extension.len()];
     let room = NAME_BYTES_MAX - extension.len() - mark.len() - suffix.len();
-    let stem = stem[..stem.floor_char_boundary(room)].trim_end();
+    let cut = &stem[..stem.floor_char_boundary(room)];
+    // Dots and blanks at the end of a name are taken off by some systems, and what stands before them shows.
+    let stem = if extension.is_empty() {
+        cut.trim_end_matches(|c: char| c == '.' || c.is_whitespace())
+    } else {
+        cut.trim_end()
+    };
     format!("{stem}{mark}{extension}{suffix}")
 }
 
@@ -184,6 +192,14 @@ mod tests {
     }
 
     #[test]
+    fn a_name_that_is_cut_does_not_become_a_program() {
+        let cut = name(&format!("{}.exe{}", "a".repeat(NAME_BYTES_MAX - 4), "b".repeat(30)));
+        assert!(cut.ends_with("a.exe.blocked"), "{cut}");
+        let dots = name(&format!("evil.exe{}{}", ".".repeat(200), "b".repeat(30)));
+        assert_eq!(dots, "evil.exe.blocked");
+    }
+
+    #[test]
     fn each_name_is_there_once() {
         let mut names = Names::default();
         let given =
@@ -196,7 +212,7 @@ mod tests {
         fn any_name_is_short_visible_and_no_path(declared in any::<String>(), number in 0_usize..500) {
             let name = Names::default().name(&declared, "image/png", number);
             prop_assert!(!name.is_empty() && name.len() <= NAME_BYTES_MAX);
-            prop_assert!(!name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(shown::shows_nothing));
+            prop_assert!(!name.starts_with('.') && !name.contains(['/', '\\']) && !name.contains(crate::characters::is_hidden));
         }
     }
 }

@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::HashMap};
 use super::{
     Mail, MailFile, cut, headers, html, inner,
     markdown::{Line, joined},
-    mime::{Part, Tree, decoded, transferred, walk},
+    mime::{Part, Tree, decoded, head, transferred, walk},
     names::Names,
     plain,
     select::{Item, select},
@@ -46,6 +46,11 @@ pub(crate) fn read(raw: &[u8]) -> Mail {
     })
 }
 
+/// What the head of the mail says, as [`read`] reads it, without text and files.
+pub(crate) fn read_head(raw: &[u8]) -> Mail {
+    std::panic::catch_unwind(|| headers::from_head(&head(raw, 0))).unwrap_or_default()
+}
+
 /// The file with this number.
 pub(crate) fn read_file(raw: &[u8], number: u32) -> Option<FileBytes> {
     match number {
@@ -75,7 +80,7 @@ const MAIL_TYPE: &str = "message/rfc822";
 const UNREADABLE: &str = "This mail could not be read; it is attached as it came.";
 
 /// `inner`: it is a mail inside another one, of which so much text may be shown, and no further one inside of it.
-fn read_whole(raw: &[u8], inner: Option<usize>) -> Mail {
+pub(super) fn read_whole(raw: &[u8], inner: Option<usize>) -> Mail {
     let tree = walk(raw);
     let top = &tree.parts[0].head;
     let mut mail = headers::from_head(top);

@@ -1,14 +1,16 @@
 //! Makes what a stranger wrote safe to show: nothing invisible, nothing that turns the line around, no end of a terminal.
 
+use crate::characters::{is_blank, is_hidden, joins};
+
 /// One line of at most this many characters, without anything that cannot be seen.
 pub(crate) fn one_line(text: &str, chars_max: usize) -> String {
     let mut shown = String::new();
     let mut count = 0;
     let mut gap = false;
     for c in text.chars() {
-        if c.is_whitespace() || c == BRAILLE_BLANK {
+        if is_blank(c) {
             gap = !shown.is_empty();
-        } else if !shows_nothing(c) {
+        } else if !is_hidden(c) {
             let need = 1 + usize::from(gap);
             if count + need > chars_max {
                 break;
@@ -33,24 +35,12 @@ pub(crate) fn lines(text: &str) -> String {
         match c {
             '\r' if characters.peek() == Some(&'\n') => {}
             '\r' | '\u{2028}' | '\u{2029}' | '\u{b}' | '\u{c}' | '\u{85}' => out.push('\n'),
-            '\n' | '\t' | '\u{200c}' | '\u{200d}' | '\u{fe0e}' | '\u{fe0f}' => out.push(c),
-            c if c.is_control() || shows_nothing(c) => {}
+            '\n' | '\t' => out.push(c),
+            c if is_hidden(c) && !joins(c) => {}
             c => out.push(c),
         }
     }
     out
-}
-
-/// Looks like a space and is none.
-const BRAILLE_BLANK: char = '\u{2800}';
-
-pub(crate) fn shows_nothing(c: char) -> bool {
-    c.is_control()
-        || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -78,7 +68,7 @@ mod tests {
         #[test]
         fn any_line_is_short_and_visible(raw in any::<String>()) {
             let line = one_line(&raw, 64);
-            prop_assert!(line.chars().count() <= 64 && !line.contains(shows_nothing));
+            prop_assert!(line.chars().count() <= 64 && !line.contains(is_hidden));
             prop_assert_eq!(line.trim(), &line);
         }
     }

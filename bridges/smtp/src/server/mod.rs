@@ -13,6 +13,8 @@ use crate::{address::Address, settings::Settings, tls::ServerTls};
 mod command;
 mod data;
 mod driver;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod header;
 mod limits;
 mod listener;

@@ -10,7 +10,7 @@ use crate::{
     address::Address,
     mail::MessageId,
     threads::state::{Known, Last, SentMail, Thread},
-    token::{Kind, TokenKey},
+    token::{Kind, TokenKey, looks_like_token},
 };
 
 /// Cursors, and what a batch changes in them.
@@ -41,14 +41,21 @@ impl<'a> Memory<'a> {
 
     /// The thread that a token of ours stands for.
     pub(crate) async fn thread_of_token(&self, key: &TokenKey, token: &str) -> Result<Option<ThreadId>, AcceptError> {
+        if !looks_like_token(token) {
+            return Ok(None);
+        }
         let token = token.to_ascii_lowercase();
         if let Some(thread) = self.text(&format!("reply/{token}")).await? {
             return Ok(key.verify(Kind::Reply, &thread, &token).then(|| ThreadId::from(thread)));
         }
         Ok(self.sent(key, &token).await?.map(|sent| sent.thread))
     }
-    /// The mail of ours that a token stands for.
+    /// The mail of ours that a token stands for. Strangers write what comes here, and the store finds names by their
+    /// beginning: a token without letters would be the beginning of all of them.
     pub(crate) async fn sent(&self, key: &TokenKey, token: &str) -> Result<Option<SentMail>, AcceptError> {
+        if !looks_like_token(token) {
+            return Ok(None);
+        }
         let token = token.to_ascii_lowercase();
         let sent: Option<SentMail> = self.get(&format!("sent/{token}")).await?;
         Ok(sent.filter(|sent| key.verify(Kind::Sent, sent.key.as_str(), &token)))
@@ -127,4 +134,45 @@ fn name_of(id: &MessageId) -> String {
 /// Names of cursors are short, and say nothing of people.
 fn hashed(text: &str) -> String {
     hex::encode(&Sha256::digest(text)[..16])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use bridge_api::{BridgeName, BridgeState, HostPort, Inbound};
+
+    use super::*;
+
+    /// Has nothing, and remembers what it was asked for.
+    #[derive(Default)]
+    struct Asked(Mutex<Vec<String>>);
+
+    #[async_trait]
+    impl HostPort for Asked {
+        async fn accept(&self, _: Vec<Inbound>, _: Vec<Cursor>) -> Result<(), AcceptError> {
+            Ok(())
+        }
+        async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError> {
+            self.0.lock().unwrap().push(prefix.to_owned());
+            Ok(Vec::new())
+        }
+        fn state(&self, _: BridgeState) {}
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_token_is_not_looked_for() {
+        let (asked, key) = (Arc::new(Asked::default()), TokenKey::new());
+        let host = Host::new(BridgeName::from("mail"), asked.clone());
+        let memory = Memory::new(&host);
+        let token = key.token(Kind::Sent, "1");
+        for text in ["", " ", "a", &token[1..], &format!("{token}a"), "%", "________________________________"] {
+            assert_eq!(memory.sent(&key, text).await, Ok(None));
+            assert_eq!(memory.thread_of_token(&key, text).await, Ok(None));
+        }
+        assert_eq!(*asked.0.lock().unwrap(), Vec::<String>::new());
+        assert_eq!(memory.sent(&key, &token).await, Ok(None));
+        assert_eq!(*asked.0.lock().unwrap(), [format!("sent/{token}")]);
+    }
 }

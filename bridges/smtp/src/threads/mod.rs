@@ -6,4 +6,4 @@ mod state;
 
 pub(crate) use memory::Memory;
 pub(crate) use resolve::{Author, Place, claims, resolve};
-pub(crate) use state::{Copy, Known, Last, SentMail, Thread, same_subject};
+pub(crate) use state::{Copy, Known, Last, SentMail, Thread};

@@ -6,7 +6,8 @@ use bridge_api::{AcceptError, ThreadId};
 use crate::{
     address::Address,
     mail::{Mail, MessageId},
-    threads::{Memory, Thread, same_subject},
+    subject::is_same,
+    threads::{Memory, Thread},
     token::{TokenKey, looks_like_token},
     verdict::Level,
 };
@@ -95,7 +96,7 @@ pub(crate) async fn resolve(
     }
     if about.is_none()
         && let Some(last) = memory.last(&author.address).await?
-        && same_subject(&last.subject, subject)
+        && is_same(&last.subject, subject)
     {
         about = Some(last.thread);
     }

@@ -26,6 +26,9 @@ pub(crate) struct Thread {
     /// Who else gets answers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) cc: Vec<Address>,
+    /// People who asked for answers elsewhere, and where.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) elsewhere: Vec<(Address, Address)>,
     /// Who may speak in it.
     pub(crate) people: Vec<Address>,
     /// The address of ours that was written to, without detail.
@@ -72,20 +75,37 @@ impl Thread {
     /// Somebody of the thread wrote: answers go to them from now on, and to whoever wrote before as a copy.
     pub(crate) fn turn_to(&mut self, author: &Address, to: &Address, name: String) {
         let before = std::mem::replace(&mut self.to, to.clone());
-        if self.author != *author && !self.cc.contains(&before) {
+        let is_another = self.author != *author || !self.elsewhere.contains(&(author.clone(), before.clone()));
+        if is_another && !self.cc.contains(&before) {
             self.cc.push(before);
         }
         self.author = author.clone();
         self.to_name = name;
+        self.move_answers(author, to);
         let Self { cc, to, author, .. } = self;
         cc.retain(|one| one != to && one != author);
+        cc.drain(..cc.len().saturating_sub(PEOPLE_MAX));
+    }
+
+    /// Where answers to this one went before, they go no more: or with every other address there would be one more. What
+    /// was somebody's own address before stays theirs.
+    fn move_answers(&mut self, author: &Address, to: &Address) {
+        let known = self.elsewhere.iter().position(|(one, _)| one == author);
+        let former = known.map(|at| self.elsewhere.remove(at).1);
+        if let Some(former) = former.as_ref().filter(|former| *former != to) {
+            self.cc.retain(|one| one != former);
+        }
+        if to != author && (former.as_ref() == Some(to) || !self.has(to)) {
+            self.elsewhere.push((author.clone(), to.clone()));
+            self.elsewhere.drain(..self.elsewhere.len().saturating_sub(PEOPLE_MAX));
+        }
     }
 
     /// Somebody whom a believed person of the thread brings in, and whether answers go to them, too.
     pub(crate) fn copy_in(&mut self, address: &Address, answered: bool) {
         if !self.has(address) && self.people.len() < PEOPLE_MAX {
             self.people.push(address.clone());
-            if answered {
+            if answered && self.cc.len() < PEOPLE_MAX {
                 self.cc.push(address.clone());
             }
         }
@@ -142,30 +162,12 @@ pub(crate) struct SentMail {
     pub(crate) thread: ThreadId,
     /// Of its first attempt: the date that it bears at each.
     pub(crate) at: i64,
-}
-
-/// Whether two subjects are about the same thing: without `Re:` and its like, in any case.
-pub(crate) fn same_subject(one: &str, other: &str) -> bool {
-    let (one, other) = (bare(one), bare(other));
-    !one.is_empty() && one.eq_ignore_ascii_case(other)
-}
-
-/// A subject without what programs put before it.
-fn bare(subject: &str) -> &str {
-    const PREFIXES: [&str; 20] = [
-        "re", "fw", "fwd", "aw", "wg", "sv", "vs", "vb", "antw", "odp", "pd", "rif", "r", "res", "enc", "rv", "tr",
-        "ynt", "ilt", "回复",
-    ];
-    let mut rest = subject.trim();
-    while let Some((before, behind)) = rest.split_once(':') {
-        // `Re[2]:` counts the answers.
-        let word = before.split(['[', '(']).next().unwrap_or_default().trim();
-        if !PREFIXES.iter().any(|prefix| word.eq_ignore_ascii_case(prefix)) {
-            break;
-        }
-        rest = behind.trim_start();
-    }
-    rest.trim_end()
+    /// Whom it is for. `None`: it went out before this was remembered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) to: Option<Address>,
+    /// Who got copies.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) cc: Vec<Address>,
 }
 
 #[cfg(test)]
@@ -191,6 +193,7 @@ mod tests {
             to: ada.clone(),
             to_name: "Ada".into(),
             cc: Vec::new(),
+            elsewhere: Vec::new(),
             people: vec![ada],
             desk: Address::parse("support@acme.test").unwrap(),
             last: None,
@@ -233,6 +236,30 @@ mod tests {
     }
 
     #[test]
+    fn who_asks_for_answers_elsewhere_again_and_again_gets_them_at_one_address() {
+        let address = |text: &str| Address::parse(text).unwrap();
+        let (ada, bob, eve) = (address("ada@cust.test"), address("bob@cust.test"), address("eve@cust.test"));
+        let mut thread = thread();
+        thread.copy_in(&bob, true);
+        thread.copy_in(&eve, true);
+        for number in 0..50 {
+            let to = address(&format!("ada-{number}@cust.test"));
+            thread.turn_to(&ada, &to, String::new());
+            thread.copy_in(&to, false);
+            thread.turn_to(&bob, &bob, String::new());
+            assert_eq!(thread.cc, [eve.clone(), to], "{number}");
+        }
+        // What is eve's own stays hers.
+        thread.turn_to(&ada, &eve, String::new());
+        assert_eq!(thread.cc, std::slice::from_ref(&bob));
+        thread.turn_to(&ada, &ada, String::new());
+        assert_eq!(thread.cc, [bob.clone(), eve]);
+        thread.cc = (0..50).map(|number| address(&format!("old{number}@cust.test"))).collect();
+        thread.turn_to(&bob, &bob, String::new());
+        assert_eq!((thread.cc.len(), thread.cc.last()), (PEOPLE_MAX, Some(&ada)), "kept by an earlier version");
+    }
+
+    #[test]
     fn a_thread_has_room_for_so_many_people() {
         let mut thread = thread();
         for number in 0..PEOPLE_MAX + 5 {
@@ -240,19 +267,5 @@ mod tests {
         }
         thread.copy_in(&Address::parse("P0@cust.test").unwrap(), true);
         assert_eq!((thread.people.len(), thread.cc.len()), (PEOPLE_MAX, PEOPLE_MAX - 1));
-    }
-
-    #[test]
-    fn subjects_are_compared_without_what_programs_put_before_them() {
-        for (one, other, same) in [
-            ("Help", "Re: help", true),
-            ("AW: WG: Help", "Re[2]: Help ", true),
-            ("Help", "Help me", false),
-            ("", "Re: ", false),
-            ("[#12] Help", "Re: [#12] Help", true),
-            ("Order: late", "late", false),
-        ] {
-            assert_eq!(same_subject(one, other), same, "{one:?} {other:?}");
-        }
     }
 }

@@ -15,7 +15,7 @@ use super::{
     Outcome, Policy, Verdict,
     author::speaks_for,
     relay::hands_on,
-    signed::{self, Signed},
+    signed::{self, Hashed, Signed},
     weigh::{Evidence, weigh},
 };
 use crate::{envelope::Envelope, mail::Mailbox, settings::Settings};
@@ -74,8 +74,8 @@ impl Dns {
         })
     }
 
-    pub(super) async fn ask(&self, raw: &[u8], envelope: &Envelope, from: &[Mailbox], domain: &str) -> Verdict {
-        let signed = match signed::read(raw, from, domain).await {
+    pub(super) async fn ask(&self, mail: &Hashed, envelope: &Envelope, from: &[Mailbox], domain: &str) -> Verdict {
+        let signed = match signed::read(mail, from, domain) {
             Ok(signed) => signed,
             Err(reason) => return Verdict::unverified(Some(domain.to_owned()), reason),
         };

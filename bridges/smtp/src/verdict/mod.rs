@@ -15,7 +15,7 @@ mod signed;
 mod tests;
 mod weigh;
 
-pub(crate) use judge::Judge;
+pub(crate) use judge::{Case, Judge};
 
 /// How far a sender is proved. Later ones are better.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,8 +33,7 @@ pub(crate) enum Level {
 }
 
 /// The result of one check, by the words of RFC 8601.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Outcome {
     #[default]
     None,
@@ -47,8 +46,7 @@ pub(crate) enum Outcome {
 }
 
 /// What a domain asks receivers to do with mail that fails its checks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Policy {
     #[default]
     None,
@@ -56,7 +54,7 @@ pub(crate) enum Policy {
     Reject,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) level: Level,
     pub(crate) spf: Outcome,
@@ -105,7 +103,7 @@ impl fmt::Display for Level {
 
 impl Verdict {
     /// A sender for whom nothing was found out.
-    fn unverified(domain: Option<String>, reason: impl Into<String>) -> Self {
+    pub(crate) fn unverified(domain: Option<String>, reason: impl Into<String>) -> Self {
         Self {
             level: Level::Unverified,
             spf: Outcome::None,

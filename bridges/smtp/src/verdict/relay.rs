@@ -12,7 +12,7 @@ use super::{
     results::{self, Claim, Results},
     weigh::{Evidence, weigh},
 };
-use crate::{bounce::header, envelope::Envelope, settings::Settings};
+use crate::{envelope::Envelope, mail::mime::head, settings::Settings};
 
 /// Fields that are looked at.
 const FIELDS_MAX: usize = 200;
@@ -65,15 +65,15 @@ fn believed(raw: &[u8], trusted: &[String]) -> Believed {
     let mut above = Vec::new();
     let mut between = Vec::new();
     let mut received = 0;
-    for field in header::fields(raw).take(FIELDS_MAX) {
-        if field.is(b"received") {
+    for field in head(raw, 0).fields().take(FIELDS_MAX) {
+        if field.is("received") {
             received += 1;
             if received == 2 {
                 break;
             }
         }
         // With white space before the colon it can be one that the server in front failed to take away.
-        if field.name.eq_ignore_ascii_case(b"authentication-results") {
+        if field.raw_name.eq_ignore_ascii_case(b"authentication-results") {
             let Some(results) = results::parse(&field.value()) else { continue };
             if trusted.iter().any(|known| known.eq_ignore_ascii_case(&results.authserv_id)) {
                 if received == 0 { above.push(results) } else { between.push(results) }

@@ -53,15 +53,30 @@ struct Session {
 
 /// Speaks with one client until one of the two has enough.
 pub(super) async fn converse(core: Arc<Core>, stream: TcpStream, client: SocketAddr) {
-    core.count(|counts| {
-        counts.connections += 1;
-        counts.open += 1;
-    });
+    let _open = Open::of(core.clone());
     let wire = Wire::new(Stream::Plain(stream), PATIENCE);
     if let Err(end) = dialogue(core.clone(), wire, client).await {
         tracing::debug!(end = end.to_string(), "a mail client's connection ended");
     }
-    core.count(|counts| counts.open -= 1);
+}
+
+/// A connection that is counted for as long as this lives, however its conversation ends.
+struct Open(Arc<Core>);
+
+impl Open {
+    fn of(core: Arc<Core>) -> Self {
+        core.count(|counts| {
+            counts.connections += 1;
+            counts.open += 1;
+        });
+        Self(core)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.count(|counts| counts.open -= 1);
+    }
 }
 
 async fn dialogue(core: Arc<Core>, wire: Wire<Stream>, client: SocketAddr) -> Result<(), End> {

@@ -37,9 +37,12 @@ impl Maildir {
         })
     }
 
-    /// Returns what is there once nothing has come for a while.
-    pub(crate) fn settled(&self) -> Vec<Letter> {
-        let mut before = self.letters();
+    /// Returns what is there once there are at least so many and nothing more has come for a while.
+    pub(crate) fn settled(&self, count_min: usize) -> Vec<Letter> {
+        let mut before = until(&format!("{count_min} mails"), || {
+            let letters = self.letters();
+            if letters.len() >= count_min { Ok(letters) } else { Err(format!("{} are there", letters.len())) }
+        });
         loop {
             std::thread::sleep(QUIET);
             let now = self.letters();

@@ -4,8 +4,13 @@
 mod body;
 mod element;
 mod markup;
+#[cfg(any(test, feature = "fuzzing"))]
+mod strict;
 #[cfg(test)]
 pub(super) mod tests;
+
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) use self::strict::strictly;
 
 use pulldown_cmark::{CodeBlockKind, Event, LinkType, Options, Parser, Tag, TagEnd, TextMergeWithOffset};
 

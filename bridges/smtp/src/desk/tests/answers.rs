@@ -73,6 +73,7 @@ async fn what_programs_write_goes_to_the_proved_author_alone() {
             rig.letter(&events[0].thread, &format!("support:{agent:?}/2/0"), agent).await.unwrap();
         assert_eq!((addressed.recipients[0].as_str(), addressed.copies.len()), ("ada@cust.test", 0), "{agent:?}");
         assert!(letter.auto_submitted && letter.cc.is_empty(), "{agent:?}");
+        assert_eq!(addressed.sender, None, "{agent:?}: nothing comes back to a program");
     }
     rig.letter(&events[0].thread, "support:9/2/0", Some("Bot")).await.expect("a bot may go on talking");
     let robot = from_ada("Message-ID: <2@cust.test>\nSubject: s\nPrecedence: bulk", "Buy.").replace("ada@", "shop@");
@@ -98,4 +99,21 @@ async fn an_answer_to_nobody_says_so() {
     let rig = Rig::new("");
     let fault = rig.letter(&ThreadId::from("gone"), "support:1/2/0", Some("Grace")).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Refused);
+}
+
+#[tokio::test]
+async fn a_name_of_this_server_is_refused_when_no_message_id_has_room_for_it() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada("Message-ID: <1@cust.test>\nSubject: Lamp", "It hums.")).await[0].thread.clone();
+    for length in [215, 216, 255] {
+        let mut settings = super::settings("");
+        settings.hostname = "a".repeat(length);
+        if let Err(fault) = settings.check() {
+            assert_eq!((length > 215, fault.key.as_str()), (true, "hostname"), "{fault}");
+            continue;
+        }
+        rig.settings = settings.into();
+        let (letter, _) = rig.letter(&thread, &format!("support:{length}/2/0"), Some("Grace")).await.unwrap();
+        assert_eq!(letter.message_id.as_str().len(), 250);
+    }
 }

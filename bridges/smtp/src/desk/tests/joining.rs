@@ -34,6 +34,15 @@ async fn the_same_mail_twice_is_one_and_another_under_its_name_is_another() {
 }
 
 #[tokio::test]
+async fn mails_without_a_blank_line_are_told_apart() {
+    let mut rig = Rig::new("");
+    for (text, is_new) in [("It hums", true), ("It is dark", true), ("It hums", false)] {
+        let raw = from_ada("Subject: Lamp", text).replace("\n\n", "\n");
+        assert_eq!(!rig.mail(&raw).await.is_empty(), is_new, "{text}");
+    }
+}
+
+#[tokio::test]
 async fn a_forged_copy_that_comes_first_takes_no_real_mails_place() {
     let mut rig = Rig::new("");
     let raw = from_ada(FIRST, "It hums.");
@@ -127,6 +136,17 @@ async fn nothing_else_joins_and_each_says_what_it_speaks_of() {
     let subject = from_ada("Message-ID: <s1@x.test>\nSubject: RE: s5", "6");
     let events = rig.mail(&subject).await;
     assert!(note(&events[1]).1.is_some(), "by the subject alone: {events:?}");
+}
+
+#[tokio::test]
+async fn who_was_proved_goes_on_when_proofs_are_no_longer_asked_for() {
+    let mut rig = Rig::new("");
+    let thread = rig.mail(&from_ada(FIRST, "It hums.")).await[0].thread.clone();
+    rig.turn(r#", "verify": "off""#);
+    let raw = from_ada("Message-ID: <2@cust.test>\nSubject: Re: Broken lamp", "Still.");
+    let events = rig.enter("ada@cust.test", &rig.reply_address(&thread), Level::Unverified, &raw).await;
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((&event.thread, message(event).text.as_str()), (&thread, "Still."));
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{envelope, from_ada, message, settings};
 use crate::{
-    desk::{DeskParts, run},
+    desk::{DeskParts, queue::Queue, refill, run},
     envelope::SPOOL,
     server::Intake,
     token::TokenKey,
@@ -40,7 +40,7 @@ async fn what_waits_in_the_spool_is_entered_in_order_and_leaves_it_once_it_is_ac
     }
     let (mails, arrivals) = mpsc::channel(4);
     let (missed, waiting) = (Arc::new(Notify::new()), Arc::new(50.into()));
-    let intake = Intake { host: host.clone(), mails, missed, waiting };
+    let intake = Intake { host: host.clone(), mails, missed, waiting, keeping: Arc::default() };
     let settings = Arc::new(settings(r#", "verify": "off""#));
     let judge = Arc::new(Judge::new(&settings).unwrap());
     let parts = DeskParts::new(arrivals, &intake, settings, judge, TokenKey::new());
@@ -68,4 +68,20 @@ async fn what_waits_in_the_spool_is_entered_in_order_and_leaves_it_once_it_is_ac
     assert_eq!(numbers, (0..51).map(|number| number.to_string()).collect::<Vec<_>>());
     assert!(!recorded.cursors.keys().any(|name| name.starts_with(SPOOL)), "the spool is empty");
     assert_eq!(intake.waiting.load(Ordering::Acquire), 0);
+}
+
+#[tokio::test]
+async fn what_is_found_in_the_spool_does_not_wait_in_the_channel_as_well() {
+    let recording = RecordingHost::new();
+    let host = recording.host("mail");
+    let (mails, mut arrivals) = mpsc::channel(4);
+    for number in 0..3 {
+        keep(&recording, number, "ada@cust.test", from_ada("Subject: s", "x")).await;
+        let id = bridge_api::KeptId::from(format!("{number:032x}"));
+        mails.send((id, envelope("ada@cust.test", "support@acme.test", number))).await.unwrap();
+    }
+    let mut queue = Queue::new('+');
+    assert!(!refill(&host, &mut arrivals, &mut queue).await);
+    assert!(arrivals.try_recv().is_err());
+    assert_eq!(queue.next().unwrap().1.len(), 3);
 }

@@ -8,8 +8,9 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+use self::shape::{Shape, forwards, is_device_line, shape_at};
 use super::markdown::{Line, Mark, Quote};
-use shape::{Shape, forwards, is_device_line, is_forward_subject, shape_at};
+use crate::subject::is_forward;
 
 /// Lines and letters of a signature; more is text that happens to stand below two dashes.
 const SIGNATURE_LINES_MAX: usize = 20;
@@ -19,7 +20,7 @@ const SIGNATURE_LINES_MAX: usize = 20;
 pub(crate) fn kept(lines: &[Line], subject: &str) -> Option<usize> {
     let history = history(lines);
     let above = &lines[..history.map_or(lines.len(), |history| history.start)];
-    if is_forward_subject(subject) || forwards(lines, above.len()) {
+    if is_forward(subject) || forwards(lines, above.len()) {
         return None;
     }
     let end = match history {

@@ -3,7 +3,7 @@
 use super::{
     super::markdown::{Line, Mark, Quote},
     keys::{DEVICES, FROM, SENT, SUBJECT, TO},
-    words::{FORWARD_SUBJECTS, FORWARDS, ORIGINALS, STARTS, VERBS, VERBS_ONLY_LAST},
+    words::{FORWARDS, ORIGINALS, STARTS, VERBS, VERBS_ONLY_LAST},
 };
 
 /// Octets of a line that are looked at: no attribution is longer.
@@ -147,12 +147,6 @@ pub(super) fn forwards(lines: &[Line], history: usize) -> bool {
     let own = lines[..history].iter().any(|line| line.quote == Quote::Own && marked(line));
     // The mark may be the first line of the quote, or what was taken for the beginning of one.
     own || lines.get(history).is_some_and(marked)
-}
-
-pub(super) fn is_forward_subject(subject: &str) -> bool {
-    let Some((prefix, _)) = subject.split_once([':', '：']) else { return false };
-    let prefix = prefix.trim().to_lowercase();
-    FORWARD_SUBJECTS.contains(&prefix.as_str())
 }
 
 /// `Sent from my phone`.

@@ -261,27 +261,3 @@ pub(super) const FORWARDS: &[&str] = &[
     "pesan terusan",
     "missatge reenviat",
 ];
-
-/// Before the colon of a subject.
-pub(super) const FORWARD_SUBJECTS: &[&str] = &[
-    "fwd",
-    "fw",
-    "wg",
-    "tr",
-    "rv",
-    "i",
-    "enc",
-    "doorst",
-    "vb",
-    "vs",
-    "vl",
-    "pd",
-    "továbbítás",
-    "redir",
-    "fs",
-    "转发",
-    "轉寄",
-    "転送",
-    "ilt",
-    "πρθ",
-];

@@ -25,6 +25,7 @@ pub(super) fn shown(html: &str, name_of: &dyn Fn(&str) -> Option<String>) -> Opt
         name_of,
         out: Shown::default(),
         runs: Vec::new(),
+        seen: false,
         links: Vec::new(),
         open: Vec::new(),
         anchor: None,
@@ -82,6 +83,8 @@ struct Page<'a> {
     name_of: &'a dyn Fn(&str) -> Option<String>,
     out: Shown,
     runs: Vec<Run>,
+    /// Something of the runs is seen.
+    seen: bool,
     links: Vec<String>,
     open: Vec<Open<'a>>,
     anchor: Option<Anchor>,
@@ -137,7 +140,7 @@ impl<'a> Page<'a> {
             Kind::Image => self.image(tag, styled),
             Kind::Link => self.start_anchor(tag),
             Kind::Rule => self.rule(),
-            Kind::Cell if self.runs.iter().any(|run| !run.text.trim().is_empty()) => self.text(" | "),
+            Kind::Cell if self.seen => self.text(" | "),
             Kind::Inline
             | Kind::Bold
             | Kind::Italic
@@ -318,8 +321,10 @@ impl<'a> Page<'a> {
         if text.is_empty() {
             return;
         }
+        let seen = run::is_seen(text);
+        self.seen |= seen;
         if let Some(anchor) = &mut self.anchor {
-            anchor.seen |= !text.trim().is_empty();
+            anchor.seen |= seen;
         }
         let heading = self.open.iter().any(|open| matches!(open.kind, Kind::Heading(_)));
         let style = Style {
@@ -348,6 +353,7 @@ impl<'a> Page<'a> {
     /// Whether there was one.
     fn end_line(&mut self) -> bool {
         let runs = std::mem::take(&mut self.runs);
+        self.seen = false;
         let (markdown, plain) = run::line(&runs, &self.links);
         if markdown.is_empty() {
             return false;

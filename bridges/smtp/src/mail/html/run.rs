@@ -26,10 +26,33 @@ pub(super) fn push(runs: &mut Vec<Run>, text: &str, style: Style, link: Option<u
     }
 }
 
+/// Whether a reader sees something of it. Asked of each text once: what was written before is remembered, not looked
+/// at again.
+pub(super) fn is_seen(text: &str) -> bool {
+    #[cfg(test)]
+    super::tests::LOOKED_AT.with(|looked| looked.set(looked.get() + text.len()));
+    !text.trim().is_empty()
+}
+
+/// What was written of a line.
+#[derive(Default)]
+struct Out {
+    text: String,
+    /// Something of it is seen.
+    seen: bool,
+}
+
+impl Out {
+    fn push(&mut self, text: &str) {
+        self.seen |= is_seen(text);
+        self.text.push_str(text);
+    }
+}
+
 /// The line as Markdown and without any marks.
 pub(super) fn line(runs: &[Run], links: &[String]) -> (String, String) {
     let plain: String = runs.iter().map(|run| run.text.as_str()).collect();
-    let mut out = String::new();
+    let mut out = Out::default();
     let mut rest = runs;
     while let Some(run) = rest.first() {
         let count = rest.iter().take_while(|next| next.link == run.link).count();
@@ -40,47 +63,46 @@ pub(super) fn line(runs: &[Run], links: &[String]) -> (String, String) {
         }
         rest = after;
     }
-    (out.trim_matches(' ').to_owned(), plain.trim_end().to_owned())
+    (out.text.trim_matches(' ').to_owned(), plain.trim_end().to_owned())
 }
 
-fn styled_all(out: &mut String, runs: &[Run]) {
+fn styled_all(out: &mut Out, runs: &[Run]) {
     for run in runs {
         styled(out, run);
     }
 }
 
 /// Marks stand at the words, not at the blanks around them, or they would be no marks.
-fn styled(out: &mut String, run: &Run) {
-    let text = if out.trim().is_empty() { run.text.trim_start_matches(' ') } else { &run.text };
+fn styled(out: &mut Out, run: &Run) {
+    let text = if out.seen { &run.text } else { run.text.trim_start_matches(' ') };
     let body = text.trim();
     let start = text.len() - text.trim_start().len();
-    out.push_str(&text[..start]);
+    out.push(&text[..start]);
     if body.is_empty() {
         return;
     }
-    let line_start = out.trim().is_empty();
-    let inner = if run.style.code { code_span(body) } else { escaped(body, line_start) };
+    let inner = if run.style.code { code_span(body) } else { escaped(body, !out.seen) };
     let marks = [(run.style.bold, "**"), (run.style.italic, "*"), (run.style.struck, "~~")];
     // Beside another mark, or between a letter and a sign, readers take them for something else.
-    let before = out.chars().next_back().unwrap_or(' ');
+    let before = out.text.chars().next_back().unwrap_or(' ');
     let after_letter = before.is_alphanumeric() && inner.starts_with(|c: char| c.is_ascii_punctuation());
     let clear = !("*~".contains(before) || after_letter);
     let shown = marks.iter().filter(|(on, _)| *on && clear).map(|(_, mark)| *mark);
-    out.extend(shown.clone());
+    shown.clone().for_each(|mark| out.push(mark));
     // Each run is escaped by itself, but a template may begin in one and go on in the next.
-    if out.ends_with('{') && inner.starts_with(['{', '%']) {
-        out.push('\\');
+    if out.text.ends_with('{') && inner.starts_with(['{', '%']) {
+        out.push("\\");
     }
-    out.push_str(&inner);
-    out.extend(shown.rev());
-    out.push_str(&text[start + body.len()..]);
+    out.push(&inner);
+    shown.rev().for_each(|mark| out.push(mark));
+    out.push(&text[start + body.len()..]);
 }
 
-fn linked(out: &mut String, group: &[Run], address: &str) {
+fn linked(out: &mut Out, group: &[Run], address: &str) {
     let plain: String = group.iter().map(|run| run.text.as_str()).collect();
     let text = plain.trim();
     if text.is_empty() {
-        out.push_str(&plain);
+        out.push(&plain);
         return;
     }
     let mailto = address.split_once(':').filter(|(scheme, _)| !is_web(scheme)).map(|(_, rest)| rest);
@@ -88,16 +110,19 @@ fn linked(out: &mut String, group: &[Run], address: &str) {
         styled_all(out, group);
     } else if deceives(text, address) {
         styled_all(out, group);
-        out.push_str(" (");
-        out.push_str(&link(address, address));
-        out.push(')');
+        out.push(" (");
+        out.push(&link(address, address));
+        out.push(")");
     } else {
-        let mut inner = String::from("\u{2060}");
+        // Behind a bracket no line begins.
+        let mut inner = Out { text: String::new(), seen: true };
         styled_all(&mut inner, group);
-        let inner = inner.trim_start_matches('\u{2060}').replace("://", "\\://");
+        let inner = inner.text.replace("://", "\\://");
         let body = inner.trim();
         let start = inner.len() - inner.trim_start().len();
-        out.extend([&inner[..start], "[", body, "](", address, ")", &inner[start + body.len()..]]);
+        for piece in [&inner[..start], "[", body, "](", address, ")", &inner[start + body.len()..]] {
+            out.push(piece);
+        }
     }
 }
 

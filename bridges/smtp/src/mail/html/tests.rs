@@ -1,7 +1,14 @@
+use std::cell::Cell;
+
 use proptest::prelude::*;
 
 use super::super::markdown::joined;
 use super::*;
+
+thread_local! {
+    /// Octets in which something to be seen was looked for.
+    pub(super) static LOOKED_AT: Cell<usize> = const { Cell::new(0) };
+}
 
 fn markdown(html: &str) -> String {
     joined(&shown(html, &|id| (id == "logo@x").then(|| "logo.png".to_owned())).lines)
@@ -162,9 +169,16 @@ fn nonsense_of_any_kind_takes_its_length_in_time() {
         format!("{}{}", "<blockquote>".repeat(190), "a<br>".repeat(19_000)),
         format!("{}{}", "<span>".repeat(190), "a</b>".repeat(many)),
         format!("<pre>{}", "\n".repeat(many * 5)),
+        // Blanks that count as letters, and are none.
+        "<td>&nbsp;".repeat(19_000),
+        "<b>&nbsp;</b>&nbsp;".repeat(19_000),
+        "<a href='https://a.test'>&nbsp;</a>&nbsp;".repeat(19_000),
+        format!("{}{}", "<b>\u{a0}</b>\u{a0}".repeat(9_000), "<td>x".repeat(9_000)),
     ] {
+        LOOKED_AT.set(0);
         let shown = shown(&html, &|_| None);
         assert!(joined(&shown.lines).len() <= html.len() * 40);
+        assert!(LOOKED_AT.get() <= html.len() * 40, "{} octets of {}", LOOKED_AT.get(), html.len());
     }
 }
 

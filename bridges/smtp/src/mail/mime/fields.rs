@@ -11,8 +11,23 @@ pub(crate) const VALUE_BYTES_MAX: usize = 64 * 1024;
 /// A field as it stands in the mail, its value still folded and encoded.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Field<'a> {
-    name: &'a [u8],
+    /// As it stands before the colon, white space included.
+    pub(crate) raw_name: &'a [u8],
     value: &'a [u8],
+}
+
+impl Field<'_> {
+    /// In any case, and with white space before the colon, as some write it.
+    pub(crate) fn is(&self, name: &str) -> bool {
+        self.name().eq_ignore_ascii_case(name.as_bytes())
+    }
+    /// On one line, without white space around it.
+    pub(crate) fn value(&self) -> String {
+        unfolded(self.value)
+    }
+    fn name(&self) -> &[u8] {
+        self.raw_name.trim_ascii_end()
+    }
 }
 
 /// A header block.
@@ -26,18 +41,17 @@ pub(crate) struct Head<'a> {
 }
 
 impl<'a> Head<'a> {
+    /// In their order.
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field<'a>> {
+        self.fields.iter()
+    }
     /// Names in lower case with unfolded values, in their order.
     pub(crate) fn all(&self) -> impl Iterator<Item = (String, String)> + '_ {
-        self.fields
-            .iter()
-            .map(|field| (String::from_utf8_lossy(field.name).to_ascii_lowercase(), unfolded(field.value)))
+        self.fields().map(|field| (String::from_utf8_lossy(field.name()).to_ascii_lowercase(), field.value()))
     }
     /// The values of all fields with this name, unfolded.
     pub(crate) fn values(&self, name: &'a str) -> impl Iterator<Item = String> + '_ {
-        self.fields
-            .iter()
-            .filter(move |field| field.name.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|field| unfolded(field.value))
+        self.fields().filter(move |field| field.is(name)).map(Field::value)
     }
     /// The first one counts: a second one is what a forger appends.
     pub(crate) fn first(&self, name: &'a str) -> Option<String> {
@@ -83,7 +97,7 @@ pub(crate) fn head(raw: &[u8], start: usize) -> Head<'_> {
 impl<'a> Head<'a> {
     fn push(&mut self, raw: &'a [u8], field: Option<(usize, usize, usize)>) {
         if let Some((name, colon, end)) = field {
-            self.fields.push(Field { name: raw[name..colon].trim_ascii_end(), value: &raw[colon + 1..end] });
+            self.fields.push(Field { raw_name: &raw[name..colon], value: &raw[colon + 1..end] });
         }
     }
 }

@@ -12,7 +12,7 @@ mod words;
 mod tests;
 
 pub(crate) use charset::{decoded, header_text};
-pub(crate) use fields::{Head, head};
+pub(crate) use fields::{Field, Head, head, line_end};
 pub(crate) use params::Params;
 pub(crate) use transfer::transferred;
 pub(crate) use walk::{Part, Tree, walk};

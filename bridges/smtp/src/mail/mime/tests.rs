@@ -133,6 +133,28 @@ fn a_header_block_is_bounded_in_bytes_and_fields() {
 }
 
 #[test]
+fn fields_are_cut_where_they_begin() {
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    for (text, expected, rest) in [
+        ("A: b\r\nC: d\r\n\r\nbody", vec![pair("A", "b"), pair("C", "d")], "body"),
+        ("A: b\nC : d\n\nbody", vec![pair("A", "b"), pair("C ", "d")], "body"),
+        ("A: b\r\n\tc\r\n d\r\nE:\r\n\r\n", vec![pair("A", "b\tc d"), pair("E", "")], ""),
+        ("A:b", vec![pair("A", "b")], ""),
+        ("A: b\r\n--cut\r\nC: d", vec![pair("A", "b")], "--cut\r\nC: d"),
+        ("no field here\r\nA: b", vec![], "no field here\r\nA: b"),
+        ("\r\nA: b", vec![], "A: b"),
+        ("", vec![], ""),
+        (": b\r\n", vec![], ": b\r\n"),
+    ] {
+        let head = head(text.as_bytes(), 0);
+        let found: Vec<_> =
+            head.fields().map(|field| (String::from_utf8_lossy(field.raw_name).into_owned(), field.value())).collect();
+        assert_eq!((found, &text[head.body..]), (expected, rest), "{text:?}");
+    }
+    assert!(head(b"C : d\n", 0).fields().all(|field| field.is("c")));
+}
+
+#[test]
 fn parameters_are_read_in_all_their_forms() {
     for (field, expected) in [
         ("a/b; filename=x.pdf", Some("x.pdf")),
@@ -166,8 +188,10 @@ fn encodings_give_what_can_be_decoded() {
         ("BASE64", "aGVs!!bG8=", "hello", true),
         ("base64", "aGVsbG8", "hello", false),
         ("base64", "aGVsb", "hel", true),
+        ("base64", "aGVsb!!!G8a", "hello\u{1a}", true),
         ("base64", "aGk=aGk=", "hihi", false),
         ("quoted-printable", "a=3Db=\r\nc =\r\nd  \r\ne=ZZ=", "a=bc d\r\ne=ZZ", false),
+        ("quoted-printable", "a=3Db=\r\nc=\nd=zz=", "a=bcd=zz", false),
         ("8bit", "a=3D", "a=3D", false),
         ("x-uuencode", "begin", "begin", false),
     ] {
@@ -206,6 +230,18 @@ fn charsets_are_believed_where_they_can_be_true() {
 }
 
 proptest! {
+    #[test]
+    fn any_bytes_are_cut_into_fields_and_the_rest(bytes in prop::collection::vec(prop_oneof![
+        Just(b':'), Just(b'\n'), Just(b'\r'), Just(b' '), Just(b'a'), any::<u8>()
+    ], 0..200), start in 0..200_usize) {
+        let start = start.min(bytes.len());
+        let head = head(&bytes, start);
+        prop_assert!((start..=bytes.len()).contains(&head.body));
+        for field in head.fields() {
+            prop_assert!(!field.value().contains(['\r', '\n']));
+        }
+    }
+
     #[test]
     fn parts_lie_inside_the_mail_and_behind_their_parents(raw in "(Content-Type: multipart/mixed; boundary=[ab]\n|--[ab](--)?\n|\n|x){0,40}") {
         let tree = walk(raw.as_bytes());

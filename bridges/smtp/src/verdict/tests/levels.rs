@@ -240,7 +240,8 @@ async fn proofs_can_be_switched_off_or_left_to_the_relay() {
     let case = Case::of("ada@strict.test").signed("strict.test", HONEST);
     let judge = |text| Judge::new(&settings(text)).unwrap();
     let ask = async |judge: &Judge, case: &Case| {
-        judge.judge(case.raw.as_bytes(), &case.envelope(), &case.from, case.from_fields).await
+        let read = judge.case(case.raw.as_bytes(), &case.envelope(), &case.from, case.from_fields);
+        judge.judge(&read, &case.envelope(), &case.from).await
     };
     let off = ask(&judge(r#""verify": "off""#), &case).await;
     assert_eq!((off.level, off.retry), (Level::Unverified, false));
@@ -271,6 +272,7 @@ fn facts_are_words() {
         ]
     );
     assert_eq!(verdict.contact_facts()["mail_auth"], "unverified");
-    let text = serde_json::to_string(&verdict).unwrap();
-    assert_eq!(serde_json::from_str::<Verdict>(&text).unwrap(), verdict);
+    // What is remembered of a verdict.
+    let text = serde_json::to_string(&verdict.level).unwrap();
+    assert_eq!((text.as_str(), serde_json::from_str(&text).ok()), ("\"unverified\"", Some(verdict.level)));
 }

@@ -192,8 +192,9 @@ impl Court {
             future
         }
         let envelope = case.envelope();
+        let read = self.judge.case(case.raw.as_bytes(), &envelope, &case.from, case.from_fields);
         tokio::select! {
-            verdict = movable(self.judge.judge(case.raw.as_bytes(), &envelope, &case.from, case.from_fields)) => verdict,
+            verdict = movable(self.judge.judge(&read, &envelope, &case.from)) => verdict,
             () = self.names.serve() => unreachable!("it serves for ever"),
         }
     }

@@ -1,0 +1,323 @@
+//! A gateway without its sockets: the store's lease, the pump, the bridges, what is done now and then, and the front
+//! that answers requests, whoever brings them. Owns every task of these.
+
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+
+use bridge_api::{BridgeName, BridgeState};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
+    desk::Desk,
+    host::BridgeHost,
+    network,
+    typing::{self, AgentsTyping},
+    upkeep::{self, Marked},
+};
+use crate::{
+    chatwoot::Client,
+    clock::Clock,
+    http::{Door, Front, Proof},
+    intake::{self, Horizon, Intake, Route},
+    model::{InboxName, SinkName},
+    pump::{self, Pump},
+    sessions::Sessions,
+    sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
+    store::Store,
+    sweep::{self, Sweep, SweepParts},
+    telemetry::StateBoard,
+};
+
+/// All of a gateway but its listener and its control socket. A simulation runs it as it is.
+pub struct Core {
+    front: Arc<Front>,
+    sessions: Vec<Arc<Sessions>>,
+    stop_limit: Duration,
+    clock: Clock,
+    pump: Task,
+    bridges: Task,
+    upkeep: Task,
+    /// What was taken and is on its way into the store.
+    accepts: TaskTracker,
+    failed: mpsc::Receiver<String>,
+}
+
+/// Tasks that are stopped together.
+#[derive(Default)]
+pub(super) struct Task {
+    tracker: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// One inbox, with what belongs to it.
+pub(super) struct InboxParts {
+    client: Arc<Client>,
+    pub(super) sessions: Arc<Sessions>,
+    pub(super) sink: Arc<InboxSink>,
+    desk: Arc<Desk>,
+    secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
+    door: intake::Door,
+    missed: Arc<Notify>,
+    sweep_every: Duration,
+    sweep_requests_per_minute: u32,
+}
+
+impl Core {
+    /// Starts everything that needs no socket of ours. `owner` names this process in the lease.
+    pub async fn start(
+        plan: Plan,
+        store: Arc<dyn Store>,
+        owner: &str,
+        clock: Clock,
+        rng: fastrand::Rng,
+    ) -> Result<Self, StartError> {
+        let board = Arc::new(StateBoard::new(clock));
+        let lease = store.lease(owner, clock.now()).await?;
+        let born = upkeep::born_millis(&*store, clock.now()).await?;
+        let (feed, incoming) = pump::feed();
+        let (fail, failed) = mpsc::channel(1);
+
+        let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
+        let mut doors = HashMap::new();
+        let mut inboxes = Vec::new();
+        let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
+        let bridges: Arc<Bridges> = Arc::new(bridges.collect());
+        for inbox in &plan.inboxes {
+            let era = sweep::era(&*store, &inbox.name).await?;
+            let count = plan.inboxes.len();
+            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &bridges), clock)?;
+            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+            parts.sink.saw(sweep::newest(&*store, place).await?);
+            sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
+            doors.insert(inbox.name.to_string(), door);
+            inboxes.push((inbox.name.clone(), parts));
+        }
+        let (routes, agents_typing) = build_routes(&plan, &store, &mut sinks, clock)?;
+        let accepts = TaskTracker::new();
+        let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
+        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
+        let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, rng);
+        let (intake_front, admin_token) = (intake.clone(), plan.admin_token);
+        let front = Arc::new(Front { intake: intake_front, store, board, clock, doors, admin_token });
+
+        let core = Self {
+            front,
+            sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
+            stop_limit: plan.stop_limit,
+            clock,
+            pump: Task::default(),
+            bridges: Task::default(),
+            upkeep: Task::default(),
+            accepts,
+            failed,
+        };
+        core.sweep(&inboxes, &intake).await;
+        core.run_pump(pump, fail);
+        core.run_bridges(plan.bridges, &inboxes, &intake, agents_typing, &plan.data_dir.as_path().into());
+        core.keep_up(inboxes, plan.retention);
+        Ok(core)
+    }
+
+    /// What answers requests, for [`http::public`](crate::http::public) and [`http::control`](crate::http::control).
+    pub fn front(&self) -> &Arc<Front> {
+        &self.front
+    }
+
+    pub fn board(&self) -> &StateBoard {
+        &self.front.board
+    }
+
+    /// Sessions in memory.
+    pub fn sessions_cached(&self) -> usize {
+        self.sessions.iter().map(|sessions| sessions.len()).sum()
+    }
+
+    /// Returns when the gateway cannot go on, with the reason.
+    pub async fn failed(&mut self) -> String {
+        match self.failed.recv().await {
+            Some(reason) => reason,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The soft stop: nothing new is begun, attempts under way may finish, networks are left politely, and
+    /// `close_doors` comes last, since Chatwoot never knocks twice.
+    pub async fn stop(self, close_doors: impl Future<Output = ()>) {
+        self.board().stop();
+        if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
+            tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
+        }
+        self.bridges.end().await;
+        self.upkeep.end().await;
+        close_doors.await;
+        self.accepts.close();
+        self.accepts.wait().await;
+        self.front.store.close().await;
+    }
+
+    /// Before the pump: what waits for a network must not overtake a reply that nobody heard of.
+    async fn sweep(&self, inboxes: &[(InboxName, InboxParts)], intake: &Arc<Intake>) {
+        for (_, parts) in inboxes {
+            let sweep = Sweep::new(
+                SweepParts {
+                    client: parts.client.clone(),
+                    intake: intake.clone(),
+                    store: self.front.store.clone(),
+                    sessions: parts.sessions.clone(),
+                    board: self.front.board.clone(),
+                    door: parts.door.clone(),
+                    clock: self.clock,
+                    every: parts.sweep_every,
+                    requests_per_minute: parts.sweep_requests_per_minute,
+                },
+                parts.missed.clone(),
+            );
+            sweep.hold_back().await;
+            self.upkeep.spawn(|stop| sweep.run(stop));
+        }
+    }
+
+    fn run_pump(&self, pump: Pump, fail: mpsc::Sender<String>) {
+        self.pump.spawn(|stop| async move {
+            if let Err(error) = pump.run(stop).await {
+                // The receiver is gone only when the gateway is.
+                drop(fail.send(error.to_string()).await);
+            }
+        });
+    }
+
+    fn run_bridges(
+        &self,
+        bridges: Vec<BridgePlan>,
+        inboxes: &[(InboxName, InboxParts)],
+        intake: &Arc<Intake>,
+        agents_typing: Vec<AgentsTyping>,
+        data_dir: &Arc<Path>,
+    ) {
+        let clock = self.clock;
+        let mut peers_typing = HashMap::new();
+        for (name, parts) in inboxes {
+            let (tell, told) = typing::queue();
+            let (client, sessions) = (parts.client.clone(), parts.sessions.clone());
+            self.bridges.spawn(|stop| typing::to_inbox(client, sessions, told, clock, stop));
+            peers_typing.insert(name, (tell, parts.desk.clone()));
+        }
+        for (bridge, typing) in bridges.into_iter().zip(agents_typing) {
+            let found = peers_typing.get(&bridge.inbox).cloned();
+            let (tell, desk) = found.expect("each bridge's inbox was looked for when its route was built");
+            let host = BridgeHost {
+                bridge: bridge.name,
+                intake: intake.clone(),
+                board: self.front.board.clone(),
+                desk,
+                typing: tell,
+                data_dir: data_dir.clone(),
+            };
+            let shown = bridge.bridge.clone();
+            self.bridges.spawn(|stop| typing::to_network(shown, typing, clock, stop));
+            self.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
+        }
+    }
+
+    fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
+        let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
+        let (store, clock) = (self.front.store.clone(), self.clock);
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clock, stop));
+        for (name, parts) in inboxes {
+            let board = self.front.board.clone();
+            self.upkeep.spawn(|stop| upkeep::watch_inbox(name, parts.client, parts.secrets, board, stop));
+        }
+    }
+}
+
+impl Task {
+    pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
+        self.tracker.spawn(task(self.stop.clone()));
+    }
+
+    pub(super) async fn end(&self) {
+        self.stop.cancel();
+        self.tracker.close();
+        self.tracker.wait().await;
+    }
+}
+
+fn build_inbox(
+    plan: &InboxPlan,
+    (count, era): (usize, i64),
+    store: &Arc<dyn Store>,
+    (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
+    clock: Clock,
+) -> Result<(InboxParts, Door), StartError> {
+    let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
+    let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, (SESSIONS_MAX / count.max(1), era)));
+    let sink = Arc::new(InboxSink::new(InboxSinkParts {
+        name: plan.name.clone(),
+        client: client.clone(),
+        sessions: sessions.clone(),
+        store: store.clone(),
+        board: board.clone(),
+        bridges: bridges.clone(),
+        clock,
+        concurrency: plan.client.concurrency,
+        settle: plan.settle,
+        attachment_bytes_max: plan.attachment_bytes_max,
+    }));
+    board.inbox(plan.name.as_str(), BridgeState::Connecting);
+    let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
+        (Some(secret), _) => (Proof::Signature(watch::channel(vec![secret.clone()]).1), None),
+        (None, Some(token)) => (Proof::PathToken(token.clone()), None),
+        (None, None) => {
+            let (tell, told) = watch::channel(Vec::new());
+            (Proof::Signature(told), Some(tell))
+        }
+    };
+    let door = intake::Door {
+        inbox: plan.name.clone(),
+        account_id: client.account_id(),
+        inbox_id: client.inbox_id(),
+        send_templates: plan.send_templates,
+        grace_millis: plan.callback_grace.as_millis() as i64,
+        late: plan.late,
+    };
+    let desk = Arc::new(Desk::new(client.clone(), clock, plan.attachment_bytes_max));
+    let missed = Arc::new(Notify::new());
+    let parts = InboxParts {
+        client,
+        sessions,
+        sink,
+        desk,
+        secrets,
+        door: door.clone(),
+        missed: missed.clone(),
+        sweep_every: plan.sweep_every,
+        sweep_requests_per_minute: plan.sweep_requests_per_minute,
+    };
+    Ok((parts, Door { door, proof, missed }))
+}
+
+/// The routes, and for each bridge in its order where it hears of agents who type.
+fn build_routes(
+    plan: &Plan,
+    store: &Arc<dyn Store>,
+    sinks: &mut HashMap<SinkName, Arc<dyn Sink>>,
+    clock: Clock,
+) -> Result<(HashMap<BridgeName, Route>, Vec<AgentsTyping>), StartError> {
+    let (mut routes, mut agents_typing) = (HashMap::new(), Vec::new());
+    for bridge in &plan.bridges {
+        if !plan.inboxes.iter().any(|inbox| inbox.name == bridge.inbox) {
+            let (bridge, inbox) = (bridge.name.to_string(), bridge.inbox.to_string());
+            return Err(StartError::NoInbox { bridge, inbox });
+        }
+        let (name, network) = (bridge.name.clone(), bridge.bridge.clone());
+        let sink = NetworkSink::new(name, network, store.clone(), bridge.when_in_doubt, clock);
+        sinks.insert(SinkName::bridge(&bridge.name), Arc::new(sink));
+        let (tell, told) = typing::queue();
+        let route = Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone(), typing: tell };
+        routes.insert(bridge.name.clone(), route);
+        agents_typing.push(told);
+    }
+    Ok((routes, agents_typing))
+}

@@ -1,0 +1,151 @@
+//! The order of work, head by head.
+
+use super::*;
+use crate::model::Lane;
+
+fn sink() -> SinkName {
+    SinkName::from_stored("inbox:support")
+}
+
+fn waiting(lane: i64, id: i64, rank: i64, due_millis: i64) -> Waiting {
+    Waiting { id: EnvelopeId(id), lane: Lane { id: LaneId(lane), sink: sink() }, rank, due_millis }
+}
+
+fn lanes(limit: usize) -> Lanes {
+    let mut lanes = Lanes::default();
+    lanes.set_limit(&sink(), limit);
+    lanes
+}
+
+fn ids(taken: &[Taken]) -> Vec<i64> {
+    taken.iter().map(|t| t.id.0).collect()
+}
+
+#[test]
+fn one_head_of_each_lane_is_taken_and_the_next_only_after_it_is_settled() {
+    let mut lanes = lanes(10);
+    for (lane, id) in [(1, 1), (1, 2), (2, 3)] {
+        lanes.push(&waiting(lane, id, 0, 0));
+    }
+    let taken = lanes.take(0);
+    assert_eq!(ids(&taken), [1, 3]);
+    assert_eq!(ids(&lanes.take(0)), [0; 0]);
+    lanes.finish(taken[0]);
+    assert_eq!(ids(&lanes.take(0)), [2]);
+}
+
+#[test]
+fn a_late_elder_takes_its_place_before_younger_ones_whose_grace_runs() {
+    let mut lanes = lanes(10);
+    lanes.push(&waiting(1, 1, 102, 250));
+    lanes.push(&waiting(1, 2, 101, 260));
+    assert_eq!(lanes.next_due(), Some(260));
+    let taken = lanes.take(260);
+    assert_eq!(ids(&taken), [2]);
+    lanes.finish(taken[0]);
+    assert_eq!(ids(&lanes.take(260)), [1]);
+}
+
+#[test]
+fn an_elder_that_comes_while_a_younger_is_under_way_is_next() {
+    let mut lanes = lanes(10);
+    lanes.push(&waiting(1, 1, 102, 0));
+    lanes.push(&waiting(1, 3, 103, 0));
+    let taken = lanes.take(0);
+    lanes.push(&waiting(1, 2, 101, 0));
+    assert!(lanes.take(0).is_empty());
+    lanes.finish(taken[0]);
+    assert_eq!(ids(&lanes.take(0)), [2]);
+    assert_eq!(lanes.len(), 2);
+}
+
+#[test]
+fn a_head_that_waits_blocks_its_lane_only() {
+    let mut lanes = lanes(10);
+    for (lane, id) in [(1, 1), (1, 2), (2, 3)] {
+        lanes.push(&waiting(lane, id, 0, 0));
+    }
+    let taken = lanes.take(0);
+    lanes.again(taken[0], 500);
+    lanes.finish(taken[1]);
+    assert!(lanes.take(499).is_empty());
+    assert_eq!(lanes.next_due(), Some(500));
+    assert_eq!(ids(&lanes.take(500)), [1]);
+}
+
+#[test]
+fn a_sink_takes_no_more_than_its_limit_and_the_oldest_first() {
+    let mut lanes = lanes(2);
+    for id in [5, 3, 4] {
+        lanes.push(&waiting(id, id, 0, 0));
+    }
+    assert_eq!(ids(&lanes.take(0)), [3, 4]);
+    assert_eq!(lanes.next_due(), None);
+}
+
+#[test]
+fn a_held_sink_is_tried_with_one_head_and_then_released() {
+    let mut lanes = lanes(10);
+    for id in 1..=3 {
+        lanes.push(&waiting(id, id, 0, 0));
+    }
+    lanes.hold(0, 1000);
+    assert!(lanes.take(999).is_empty());
+    assert_eq!(lanes.next_due(), Some(1000));
+    assert_eq!(ids(&lanes.take(1000)), [1]);
+    assert!(lanes.take(1000).is_empty());
+    assert!(lanes.release(0));
+    assert_eq!(ids(&lanes.take(1000)), [2, 3]);
+}
+
+#[test]
+fn a_pushed_envelope_is_pushed_once_and_buried_ones_are_gone() {
+    let mut lanes = lanes(10);
+    for _ in 0..2 {
+        lanes.push(&waiting(1, 1, 4096, 0));
+        lanes.push(&waiting(1, 2, 4097, 0));
+        lanes.push(&waiting(1, 3, 8192, 0));
+    }
+    assert_eq!(lanes.len(), 3);
+    let taken = lanes.take(0);
+    let also = lanes.siblings(taken[0], 4096..=8191);
+    assert_eq!(also, [EnvelopeId(2)]);
+    lanes.remove(taken[0], &also);
+    lanes.finish(taken[0]);
+    assert_eq!(ids(&lanes.take(0)), [3]);
+}
+
+#[test]
+fn what_is_bound_for_another_sink_is_another_sequence() {
+    let mut lanes = lanes(10);
+    let gone = SinkName::from_stored("inbox:renamed since");
+    let old = Waiting { lane: Lane { id: LaneId(1), sink: gone.clone() }, ..waiting(1, 1, 1, 0) };
+    lanes.push(&old);
+    lanes.push(&waiting(1, 2, 2, 0));
+    lanes.hold(lanes.find_sink(&gone).unwrap(), i64::MAX);
+    let taken = lanes.take(0);
+    assert_eq!(ids(&taken), [2], "it neither waits behind the old one nor takes it along");
+    assert_eq!(lanes.sink_name(taken[0].sink), &sink());
+    lanes.finish(taken[0]);
+    assert_eq!((ids(&lanes.take(0)), lanes.len()), (vec![], 1));
+    lanes.push(&old);
+    assert_eq!(lanes.len(), 1);
+}
+
+#[test]
+fn a_paused_sink_begins_nothing_until_it_is_resumed_or_its_time_has_come() {
+    let mut lanes = lanes(10);
+    lanes.pause(&sink(), 100);
+    lanes.push(&waiting(1, 2, 2, 0));
+    assert_eq!((ids(&lanes.take(99)), lanes.next_due()), (vec![], Some(100)));
+    // What belongs before it has come meanwhile.
+    lanes.push(&waiting(1, 3, 1, 0));
+    // Nor does the news that the far side is back end it.
+    lanes.release(0);
+    assert_eq!(ids(&lanes.take(99)), [0; 0]);
+    lanes.resume(&sink());
+    assert_eq!(ids(&lanes.take(99)), [3]);
+    lanes.pause(&sink(), 200);
+    lanes.push(&waiting(2, 4, 0, 0));
+    assert_eq!((ids(&lanes.take(199)), ids(&lanes.take(200))), (vec![], vec![4]));
+}

@@ -1,0 +1,206 @@
+//! One process's handle on the store that outlives it: fails, slows down and ends with its process, and shows every
+//! verb to the witness.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use bridge_api::{BridgeName, Cursor, Key, ThreadId, async_trait};
+use bytes::Bytes;
+use deskbridge::{
+    model::{EnvelopeId, Session, Waiting},
+    store::{
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, History, Lease, Listed, MemoryStore, Store, StoreError, Turn,
+        Turned,
+    },
+};
+
+use crate::{
+    process::Process,
+    weather::{Strike, Weather},
+    witness::Witness,
+    world::Broken,
+};
+
+pub(crate) struct Handle {
+    inner: MemoryStore,
+    process: Arc<Process>,
+    weather: Arc<Weather>,
+    witness: Arc<Witness>,
+    closed: AtomicBool,
+    broken: Broken,
+}
+
+impl Handle {
+    pub(crate) fn new(
+        inner: MemoryStore,
+        process: Arc<Process>,
+        (weather, witness): (Arc<Weather>, Arc<Witness>),
+        broken: Broken,
+    ) -> Arc<Self> {
+        Arc::new(Self { inner, process, weather, witness, closed: AtomicBool::new(false), broken })
+    }
+
+    async fn before(&self, writes: bool) -> Result<(), StoreError> {
+        self.process.touch(Strike::CrashInStore).await;
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        if self.weather.strikes(Strike::StoreSlow) {
+            tokio::time::sleep(self.weather.between(1, 400)).await;
+        } else if writes {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if writes && self.weather.strikes(Strike::Unwritable) {
+            return Err(StoreError::Unwritable("the disk is full".into()));
+        }
+        // It may have died while it waited.
+        self.process.touch(Strike::CrashInStore).await;
+        Ok(())
+    }
+    /// What was written is written, whether or not anybody hears of it.
+    async fn after(&self) {
+        self.process.touch(Strike::CrashAfterCommit).await;
+    }
+}
+
+/// The youngest first.
+fn turn_round(accepted: &mut Accepted) {
+    match accepted {
+        Accepted::New(waiting) | Accepted::Revived(waiting) => {
+            for waiting in waiting.iter_mut() {
+                waiting.rank = -waiting.rank;
+            }
+        }
+        Accepted::Duplicate => {}
+    }
+}
+
+#[async_trait]
+impl Store for Handle {
+    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
+        self.before(true).await?;
+        if self.broken == Broken::Loses && self.weather.one_in(10) {
+            return Ok(vec![Accepted::Duplicate; batch.groups.len() + batch.held.len()]);
+        }
+        let groups = batch.groups.clone();
+        let mut accepted = self.inner.accept(batch, now_millis).await?;
+        let new = self.witness.accepted(&groups, &accepted);
+        self.after().await;
+        self.witness.known_to(self.process.number, &new);
+        if self.broken == Broken::TurnsRound {
+            accepted.iter_mut().for_each(turn_round);
+        }
+        Ok(accepted)
+    }
+    async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError> {
+        self.before(true).await?;
+        let lease = self.inner.lease(owner, now_millis).await?;
+        self.after().await;
+        Ok(lease)
+    }
+    async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
+        self.before(true).await?;
+        self.inner.release(lease).await
+    }
+    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+        self.before(false).await?;
+        let waiting = self.inner.waiting(lease, after, count_max).await?;
+        self.witness.known_to(self.process.number, &waiting.iter().map(|row| row.id).collect::<Vec<_>>());
+        Ok(waiting)
+    }
+    async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
+        let chosen: Vec<_> = turn.begin.iter().map(|begin| begin.id).collect();
+        let unheard = self.witness.unheard(self.process.number, &turn.settle, &chosen);
+        self.before(true).await?;
+        let settled = turn.settle.clone();
+        let mut turned = self.inner.turn(lease, turn, now_millis).await?;
+        if self.broken == Broken::ForgetsDoubt {
+            turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
+        }
+        for fault in unheard {
+            self.weather.violation(fault);
+        }
+        let new = self.witness.turned(&settled, &turned);
+        self.after().await;
+        self.witness.known_to(self.process.number, &new);
+        Ok(turned)
+    }
+
+    async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
+        self.before(false).await?;
+        self.inner.session(bridge, thread).await
+    }
+    async fn save_session(&self, session: &Session) -> Result<(), StoreError> {
+        self.before(true).await?;
+        self.inner.save_session(session).await?;
+        self.after().await;
+        Ok(())
+    }
+    async fn forget_session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<(), StoreError> {
+        self.before(true).await?;
+        self.inner.forget_session(bridge, thread).await?;
+        self.after().await;
+        Ok(())
+    }
+
+    async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError> {
+        self.before(false).await?;
+        self.inner.cursors(scope, prefix).await
+    }
+
+    fn name_blob(&self, now_millis: i64) -> BlobId {
+        self.inner.name_blob(now_millis)
+    }
+    async fn fill(&self, id: &BlobId) -> Result<Box<dyn Fill>, StoreError> {
+        self.before(true).await?;
+        self.inner.fill(id).await
+    }
+    async fn blob(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
+        self.before(false).await?;
+        self.inner.blob(id).await
+    }
+
+    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.before(false).await?;
+        self.inner.dead(count_max).await
+    }
+    async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
+        self.before(true).await?;
+        let revived = self.inner.revive(keys, now_millis).await?;
+        self.witness.revived(&revived);
+        self.after().await;
+        Ok(revived)
+    }
+    async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
+        self.before(true).await?;
+        self.inner.discard(keys, now_millis).await
+    }
+    async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
+        self.before(false).await?;
+        self.inner.history(key).await
+    }
+    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
+        self.before(false).await?;
+        self.inner.list(count_max).await
+    }
+    async fn depth(&self) -> Result<Depth, StoreError> {
+        self.before(false).await?;
+        self.inner.depth().await
+    }
+    async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
+        self.before(true).await?;
+        self.inner.prune(before_millis).await
+    }
+    async fn check(&self) -> Result<(), StoreError> {
+        self.before(false).await
+    }
+    /// This handle only: others on the same store go on.
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
