@@ -186,7 +186,8 @@ impl Siege {
         // The lives of one field share a log.
         let logged = self.field.gateway.log().len();
         self.field.gateway.spawn_by(&tracer(call, &format!("{what}:when={when}")));
-        if self.field.rng.bool() {
+        // The disk is worth most while everybody is on their networks; a kill is worth as much before.
+        if self.death == Death::SyncFails || self.field.rng.bool() {
             self.field.until_up_or_gone();
         }
         self.field.talk(LIFE_UNDER_TRACE);
