@@ -89,7 +89,7 @@ impl Client {
         conversation: ConversationId,
         after: MessageId,
     ) -> Result<Vec<MessageRow>, CallFault> {
-        self.list(conversation, Some(("after", after))).await
+        self.list(conversation, &[("after", after)]).await
     }
 
     /// The latest 20 messages, or the latest 20 with an id below `before`, in the order of their ids.
@@ -98,16 +98,27 @@ impl Client {
         conversation: ConversationId,
         before: Option<MessageId>,
     ) -> Result<Vec<MessageRow>, CallFault> {
-        self.list(conversation, before.map(|before| ("before", before))).await
+        let bounds: Vec<_> = before.map(|before| ("before", before)).into_iter().collect();
+        self.list(conversation, &bounds).await
+    }
+
+    /// One message. (With both bounds Chatwoot answers with ids from `after` on and below `before`.)
+    pub async fn message(
+        &self,
+        conversation: ConversationId,
+        message: MessageId,
+    ) -> Result<Option<MessageRow>, CallFault> {
+        let bounds = [("after", message), ("before", MessageId(message.0 + 1))];
+        Ok(self.list(conversation, &bounds).await?.into_iter().find(|row| row.id == message))
     }
 
     async fn list(
         &self,
         conversation: ConversationId,
-        from: Option<(&str, MessageId)>,
+        bounds: &[(&str, MessageId)],
     ) -> Result<Vec<MessageRow>, CallFault> {
         let mut request = self.ask(Call::ListMessages, Method::GET, &format!("conversations/{conversation}/messages"));
-        if let Some((side, id)) = from {
+        for (side, id) in bounds {
             request = request.query(side, &id.to_string());
         }
         let mut rows = request.up_to(LIST_BYTES_MAX).read::<Payload<Vec<MessageRow>>>().await?.payload;

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use bridge_api::{BridgeName, BridgeState};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     chatwoot::Client,
     clock::Clock,
     http::{Door, Front, Proof},
-    intake::{self, Horizon, Intake, Route},
+    intake::{self, Horizon, Intake, Missed, Route},
     model::{InboxName, SinkName},
     pump::{self, Pump},
     sessions::Sessions,
@@ -58,7 +58,7 @@ pub(super) struct InboxParts {
     desk: Arc<Desk>,
     secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
     door: intake::Door,
-    missed: Arc<Notify>,
+    missed: Arc<Missed>,
     sweep_every: Duration,
     sweep_requests_per_minute: u32,
 }
@@ -89,6 +89,7 @@ impl Core {
             let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &bridges), clock)?;
             let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
             parts.sink.saw(sweep::newest(&*store, place).await?);
+            parts.sink.knew(sweep::witnesses(&*store, place).await?);
             sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
@@ -283,7 +284,7 @@ fn build_inbox(
         late: plan.late,
     };
     let desk = Arc::new(Desk::new(client.clone(), clock, plan.attachment_bytes_max));
-    let missed = Arc::new(Notify::new());
+    let missed = Arc::new(Missed::default());
     let parts = InboxParts {
         client,
         sessions,

@@ -42,20 +42,21 @@ pub(super) struct Marked {
     inbox: InboxName,
     sink: Arc<InboxSink>,
     sessions: Arc<Sessions>,
-    saved: i64,
+    /// The era and the mark.
+    saved: (i64, i64),
 }
 
 impl Marked {
     pub(super) fn new(inbox: InboxName, parts: &InboxParts) -> Self {
-        Self { inbox, sink: parts.sink.clone(), sessions: parts.sessions.clone(), saved: 0 }
+        Self { inbox, sink: parts.sink.clone(), sessions: parts.sessions.clone(), saved: (0, 0) }
     }
 
     async fn save(&mut self, store: &dyn Store, clock: Clock) -> Result<(), StoreError> {
-        let mark = self.sink.mark();
-        if mark > self.saved {
+        let (era, mark) = (self.sessions.era(), self.sink.mark());
+        if mark > 0 && (era, mark) != self.saved {
             let place = sweep::Place { inbox: &self.inbox, home: self.sessions.home() };
             sweep::save_marks(store, place, (mark, &self.sink.witnesses()), clock.now()).await?;
-            self.saved = mark;
+            self.saved = (era, mark);
         }
         Ok(())
     }

@@ -12,13 +12,13 @@ use axum::{
 use bridge_api::Secret;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::Front;
 use crate::{
     chatwoot::callback::{parse, verify},
     clock::Clock,
-    intake::{self, Taken},
+    intake::{self, Missed, Taken},
 };
 
 /// Chatwoot's largest message is 150 000 characters; with its conversation around it a callback stays below this.
@@ -38,7 +38,7 @@ pub struct Door {
     pub door: intake::Door,
     pub proof: Proof,
     /// Told of callbacks that were refused or lost.
-    pub missed: Arc<Notify>,
+    pub missed: Arc<Missed>,
 }
 
 /// How a callback proves that it comes from the inbox.
@@ -80,7 +80,7 @@ async fn enter(
     prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
         // Should it have been a true one, it is found by asking.
-        door.missed.notify_one();
+        door.missed.one();
     })?;
     let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
     match front.intake.callback(&door.door, &callback).await {
@@ -88,15 +88,15 @@ async fn enter(
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
             if outcome == Taken::LookAgain {
-                door.missed.notify_one();
+                door.missed.one();
             }
             Ok(answer(&outcome).into_response())
         }
         Err(error) => {
             tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");
-            // What comes later must not overtake it.
+            // What comes later must not overtake it. Counted first, so that no sweep under way ends the pause.
+            door.missed.one();
             front.intake.pause_for(&door.door.inbox, MISSED_LIMIT);
-            door.missed.notify_one();
             Err((StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))
         }
     }

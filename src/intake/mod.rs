@@ -6,12 +6,15 @@ mod to_its_end;
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bridge_api::{Bridge, BridgeName, Cursor, Inbound, Key, ThreadId};
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::task::TaskTracker;
 
 pub use self::reply::user_of;
@@ -65,6 +68,28 @@ pub struct Door {
     /// How long a fresh reply waits, so that an elder one whose callback is slower can still take its place.
     pub grace_millis: i64,
     pub late: Late,
+}
+
+/// Callbacks of one inbox that were refused or lost: whoever meets one says so, and the sweep asks for them.
+#[derive(Debug, Default)]
+pub struct Missed {
+    count: AtomicU64,
+    told: Notify,
+}
+
+impl Missed {
+    pub fn one(&self) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.told.notify_one();
+    }
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
+    }
+    /// Returns when there was one since the last time.
+    pub async fn told(&self) {
+        self.told.notified().await;
+    }
 }
 
 /// What becomes of a reply that was written long before it could be seen.
@@ -131,8 +156,12 @@ impl Intake {
         let groups: Vec<_> =
             events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
         let mut cursors: Vec<_> = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
-        let late = groups.iter().filter_map(|group| orders::late_failure(group, now));
-        cursors.extend(late.map(|late| (OWN_SCOPE.to_owned(), late.into_cursor(&route.inbox))));
+        for late in groups.iter().filter_map(|group| orders::late_failure(group, now)) {
+            // Told again it is no news, and may have been made good meanwhile.
+            if self.store.history(&late.told).await?.is_none() {
+                cursors.push((OWN_SCOPE.to_owned(), late.into_cursor(&route.inbox)));
+            }
+        }
         self.accept(Batch { groups, cursors, ..Batch::default() }, now).await.map(drop)
     }
 
@@ -283,6 +312,17 @@ impl Intake {
         }
     }
 
+    /// Nothing more is asked of the inbox itself before that moment, or before [`trust`](Self::trust): it may not be the
+    /// one that was posted to.
+    pub async fn distrust(&self, inbox: &InboxName, until_millis: i64) {
+        let sinks = vec![SinkName::inbox(inbox)];
+        drop(self.feed.send(Feed::Pause { sinks, until_millis }).await);
+    }
+
+    pub async fn trust(&self, inbox: &InboxName) {
+        drop(self.feed.send(Feed::Resume(vec![SinkName::inbox(inbox)])).await);
+    }
+
     /// Nothing more is sent to the networks of this inbox before that moment, or before [`resume`](Self::resume): an elder
     /// reply may have been missed.
     pub async fn pause(&self, inbox: &InboxName, until_millis: i64) {
@@ -297,10 +337,9 @@ impl Intake {
         drop(self.feed.send(Feed::Pause { sinks, until_millis: i64::MAX }).await);
     }
 
-    /// It goes on; its networks with [`resume`](Self::resume).
-    pub async fn reopen(&self, inbox: &InboxName) {
+    /// It goes on, as far as it is [trusted](Self::trust); its networks with [`resume`](Self::resume).
+    pub fn reopen(&self, inbox: &InboxName) {
         lock(&self.shut).remove(inbox);
-        drop(self.feed.send(Feed::Resume(vec![SinkName::inbox(inbox)])).await);
     }
 
     /// The same, where nobody can wait. With a full feed the pump is busy, and nothing is paused.

@@ -71,6 +71,8 @@ pub struct InboxSink {
     newest: AtomicI64,
     crowd: Crowd,
     witnesses: Mutex<Witnesses>,
+    /// Whose numbers those are.
+    era: AtomicI64,
 }
 
 impl std::ops::Deref for InboxSink {
@@ -83,11 +85,13 @@ impl std::ops::Deref for InboxSink {
 
 impl InboxSink {
     pub fn new(parts: InboxSinkParts) -> Self {
-        Self { parts, newest: AtomicI64::new(0), crowd: Crowd::default(), witnesses: Mutex::default() }
+        let (newest, era) = (AtomicI64::new(0), AtomicI64::new(parts.sessions.era()));
+        Self { parts, newest, crowd: Crowd::default(), witnesses: Mutex::default(), era }
     }
 
     /// A message with this id exists.
     pub fn saw(&self, message: i64) {
+        self.forget_strangers();
         self.newest.fetch_max(message, Ordering::Relaxed);
     }
 
@@ -95,8 +99,28 @@ impl InboxSink {
         fault.into_fault(self.clock.of_day())
     }
 
-    /// What this process posted last.
+    pub(super) fn newest(&self) -> i64 {
+        self.forget_strangers();
+        self.newest.load(Ordering::Relaxed)
+    }
+
+    /// What was posted there last, as of an earlier process.
+    pub fn knew(&self, witnesses: Witnesses) {
+        *self.witnesses.lock().unwrap_or_else(PoisonError::into_inner) = witnesses;
+    }
+
+    /// Numbers of an inbox that turned out to be another one mean nothing.
+    fn forget_strangers(&self) {
+        let era = self.sessions.era();
+        if self.era.swap(era, Ordering::Relaxed) != era {
+            self.newest.store(0, Ordering::Relaxed);
+            self.knew(Witnesses::default());
+        }
+    }
+
+    /// What was posted there last.
     pub fn witnesses(&self) -> Witnesses {
+        self.forget_strangers();
         self.witnesses.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
@@ -352,7 +376,7 @@ impl Sink for InboxSink {
     }
 
     fn mark(&self) -> i64 {
-        self.newest.load(Ordering::Relaxed)
+        self.newest()
     }
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {

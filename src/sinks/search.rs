@@ -41,7 +41,8 @@ impl InboxSink {
 
     /// Lists what came after the attempt began and looks for our mark.
     async fn find(&self, conversation: i64, key: &Key, mark: i64) -> Result<Option<Done>, Fault> {
-        let mut after = mark;
+        // A mark that lies ahead of all that was seen here may be one of another inbox.
+        let mut after = mark.min(self.newest());
         for _ in 0..PAGES_MAX {
             let rows = match self.client.messages_after(ConversationId(conversation), MessageId(after)).await {
                 Ok(rows) => rows,

@@ -151,7 +151,9 @@ impl Store for MemoryStore {
         let mut model = self.write()?;
         let dead = model.unfinished().filter(|row| row.death().is_some() && keys.contains(&row.new.key));
         let dead: Vec<_> = dead.map(|row| row.id).collect();
-        dead.iter().for_each(|id| model.finish(*id, EnvelopeState::Discarded { at_millis: now_millis }));
+        for id in &dead {
+            model.finish(*id, EnvelopeState::Discarded { at_millis: now_millis });
+        }
         Ok(dead.len())
     }
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {

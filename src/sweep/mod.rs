@@ -5,38 +5,33 @@
 //! gate as callbacks. What is known already changes nothing.
 
 mod adopt;
+mod look;
 mod pace;
 mod position;
 mod second_look;
 mod witness;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use bridge_api::BridgeState;
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use self::{
-    pace::Pace,
-    position::Position,
-    second_look::{Failed, Failure, Finding},
-    witness::Standing,
-};
+use self::{pace::Pace, position::Position, second_look::Failed, witness::Standing};
 use crate::{
-    chatwoot::{
-        CallFault, Client, Conversation, ConversationId, MESSAGES_PAGE, MessageId, MessageRow,
-        callback::{Callback, Event, listed, standing},
-    },
+    chatwoot::{CallFault, Client, Conversation, ConversationId, MessageId},
     clock::Clock,
-    intake::{Door, Intake},
-    model::MessageRef,
+    intake::{Door, Intake, Missed},
     sessions::Sessions,
     store::{Store, StoreError},
     telemetry::StateBoard,
 };
 
 pub use adopt::{Adopted, adopt};
-pub use position::{Place, era, newest, save_marks};
+pub use position::{Place, era, newest, save_marks, witnesses};
 
 /// Nothing is sent to the inbox's networks before its first sweep has ended, for at most so long: an elder reply may
 /// have been missed while nobody listened.
@@ -68,11 +63,17 @@ pub struct SweepParts {
 /// The sweep of one inbox.
 pub struct Sweep {
     parts: SweepParts,
-    owed: Arc<Notify>,
+    missed: Arc<Missed>,
     pace: Pace,
     position: Option<Position>,
+    /// When the last sweep began, by the clock that nobody sets.
+    swept_at_millis: Option<i64>,
     /// The conversations of the last window, as they were when they were looked through.
     looked: HashMap<ConversationId, Looked>,
+    /// Conversations that could not be read, and from where on.
+    unread: HashMap<ConversationId, MessageId>,
+    /// Messages whose untrue marks were put right once by this process.
+    put_right: HashSet<MessageId>,
     /// What the inbox holds is not what was posted there: nothing is done for it.
     stopped: bool,
 }
@@ -101,6 +102,12 @@ impl SweepParts {
     fn place(&self) -> Place<'_> {
         Place { inbox: &self.door.inbox, home: self.sessions.home() }
     }
+
+    /// Where the last process was.
+    async fn begin(&self) -> Result<Position, StoreError> {
+        let today = self.clock.of_day();
+        Position::load(&*self.store, &self.place(), (self.intake.born_millis(), today)).await
+    }
 }
 
 impl std::ops::Deref for Sweep {
@@ -112,26 +119,32 @@ impl std::ops::Deref for Sweep {
 }
 
 impl Sweep {
-    /// `owed` asks for a sweep soon.
-    pub fn new(parts: SweepParts, owed: Arc<Notify>) -> Self {
+    /// `missed` asks for a sweep soon.
+    pub fn new(parts: SweepParts, missed: Arc<Missed>) -> Self {
         let pace = Pace::new(parts.requests_per_minute);
-        Self { parts, owed, pace, position: None, looked: HashMap::new(), stopped: false }
+        let (looked, unread, put_right) = Default::default();
+        let (position, swept_at_millis, stopped) = (None, None, false);
+        Self { parts, missed, pace, position, swept_at_millis, looked, unread, put_right, stopped }
     }
 
-    /// Holds the inbox's networks back until the first sweep has ended. To be called before anything is begun.
+    /// Holds back what is for the inbox until it is known to be the one that was posted to, and what is for its networks
+    /// until the first sweep has ended. To be called before anything is begun.
     pub async fn hold_back(&self) {
-        self.intake.pause(&self.door.inbox, self.clock.now() + CATCH_UP_LIMIT_MILLIS).await;
+        let until_millis = self.clock.now() + CATCH_UP_LIMIT_MILLIS;
+        self.intake.distrust(&self.door.inbox, until_millis).await;
+        self.intake.pause(&self.door.inbox, until_millis).await;
     }
 
     /// Sweeps until `stop`.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut again = AGAIN_FIRST;
         loop {
+            let missed = self.missed.count();
             let Some(ended) = stop.run_until_cancelled(self.once()).await else { return };
             let rest = match ended {
                 Ok(found) => {
                     again = AGAIN_FIRST;
-                    self.well(found).await;
+                    self.well(found, missed).await;
                     self.every
                 }
                 Err(trouble) => {
@@ -142,7 +155,7 @@ impl Sweep {
             };
             let asked = async {
                 tokio::time::sleep(REST_MIN.min(rest)).await;
-                self.owed.notified().await;
+                self.missed.told().await;
             };
             tokio::select! {
                 biased;
@@ -153,17 +166,20 @@ impl Sweep {
         }
     }
 
-    async fn well(&mut self, found: usize) {
+    /// `missed`: how many callbacks were missed before the sweep began. One that came since is not in it.
+    async fn well(&mut self, found: usize, missed: u64) {
         let inbox = self.parts.door.inbox.as_str();
         if found > 0 {
             tracing::info!(inbox, found, "the sweep found what no callback had told");
         }
         if std::mem::take(&mut self.stopped) {
             tracing::warn!(inbox, "the inbox holds what was posted there again; it goes on");
-            self.parts.intake.reopen(&self.parts.door.inbox).await;
+            self.parts.intake.reopen(&self.parts.door.inbox);
             self.parts.board.inbox_may_speak(inbox, BridgeState::Up);
         }
-        self.parts.intake.resume(&self.parts.door.inbox).await;
+        if self.missed.count() == missed {
+            self.parts.intake.resume(&self.parts.door.inbox).await;
+        }
     }
 
     /// Returns how long to rest.
@@ -180,8 +196,16 @@ impl Sweep {
             }
             Trouble::Inbox(CallFault::NotFound { .. } | CallFault::Invalid { .. } | CallFault::Taken { .. }) => {
                 tracing::warn!(inbox, trouble = trouble.to_string(), "this inbox cannot be asked what was missed");
-                self.intake.resume(&self.door.inbox).await;
+                self.parts.intake.trust(&self.parts.door.inbox).await;
+                self.parts.intake.resume(&self.parts.door.inbox).await;
                 self.every
+            }
+            Trouble::Inbox(CallFault::NotSent { .. }) => {
+                tracing::info!(inbox, trouble = trouble.to_string(), "the inbox cannot be asked what was missed now");
+                // It may come back as another one, and nothing is taken there before that was looked at.
+                let until_millis = self.clock.now() + CATCH_UP_LIMIT_MILLIS;
+                self.parts.intake.distrust(&self.parts.door.inbox, until_millis).await;
+                again
             }
             Trouble::Inbox(_) | Trouble::Store(_) => {
                 tracing::info!(inbox, trouble = trouble.to_string(), "a sweep did not come to its end");
@@ -192,56 +216,101 @@ impl Sweep {
 
     /// Returns how many messages were news.
     async fn once(&mut self) -> Result<usize, Trouble> {
-        let started_millis = self.clock.now();
-        if witness::check(&self.parts, &mut self.pace).await? == Standing::Another {
-            self.position = None;
-            self.looked.clear();
-        }
-        let position = match self.position {
+        let mut position = match self.position {
             Some(position) => position,
-            None => Position::load(&*self.store, &self.place(), started_millis).await?,
+            None => self.parts.begin().await?,
         };
-        let window_millis = position.window_millis(started_millis);
-        let mut failed = second_look::failed(&*self.store, &self.door.inbox, started_millis).await?;
+        if witness::check(&self.parts, &mut self.pace).await? == Standing::Another {
+            // Its numbers mean nothing any more; how long nobody listened does.
+            position.floor = MessageId(0);
+            self.looked.clear();
+            self.unread.clear();
+        }
+        self.intake.trust(&self.door.inbox).await;
+        let (started_millis, today) = (self.clock.now(), self.clock.of_day());
+        let window_millis = position.window_millis(today, self.swept_at_millis.map(|last| started_millis - last));
+        let failed = second_look::failed(&*self.store, &self.parts.place(), today, started_millis).await?;
         let conversations = self.moved(window_millis, &failed).await?;
-        let (mut found, mut settled) = (0, position.floor);
+        let mut swept = look::Swept::default();
         let mut looked = HashMap::with_capacity(conversations.len());
         for conversation in &conversations {
             let before = self.looked.get(&conversation.id).copied();
             let before = before.filter(|looked| looked.updated_millis == conversation.updated_millis);
-            let failed = failed.remove(&conversation.id).unwrap_or_default();
-            if before.is_none_or(|looked| !looked.twice) {
-                let seen = self.look_through(conversation, position.floor, &failed).await?;
-                found += seen.found;
-                settled = settled.max(seen.highest_before(started_millis));
-            }
             let (updated_millis, twice) = (conversation.updated_millis, before.is_some());
+            if before.is_none_or(|looked| !looked.twice) || self.unread.contains_key(&conversation.id) {
+                self.look_at(conversation, position.floor, (&failed, today), &mut swept).await?;
+            }
             looked.insert(conversation.id, Looked { updated_millis, twice });
         }
         self.looked = looked;
-        let position = Position { through_millis: started_millis, floor: settled };
-        position.save(&*self.store, &self.place(), started_millis).await?;
+        self.swept_at_millis = Some(started_millis);
+        let position = Position { through_millis: today, floor: position.floor.max(swept.settled) };
         self.position = Some(position);
-        Ok(found)
+        // The next process knows nothing of what could not be read: it begins where that was missed.
+        if self.unread.is_empty() {
+            position.save(&*self.store, &self.parts.place(), started_millis).await?;
+        }
+        Ok(swept.found)
+    }
+
+    /// One that cannot be read keeps the others waiting for nothing, and is read again from the same place.
+    async fn look_at(
+        &mut self,
+        conversation: &Conversation,
+        floor: MessageId,
+        (failed, today): (&Failed, i64),
+        swept: &mut look::Swept,
+    ) -> Result<(), Trouble> {
+        let floor = self.unread.get(&conversation.id).copied().unwrap_or(floor);
+        let failed = failed.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
+        match self.look_through(conversation, floor, failed, today).await {
+            Ok(seen) => {
+                self.unread.remove(&conversation.id);
+                swept.found += seen.found;
+                swept.settled = swept.settled.max(seen.settled);
+            }
+            Err(Trouble::Inbox(
+                fault @ (CallFault::Doubtful { .. } | CallFault::Odd { .. } | CallFault::Invalid { .. }),
+            )) => {
+                tracing::warn!(
+                    inbox = self.door.inbox.as_str(),
+                    conversation = conversation.id.0,
+                    fault = fault.to_string(),
+                    "a conversation cannot be looked through; it is tried again with the next sweep"
+                );
+                self.unread.insert(conversation.id, floor);
+            }
+            Err(trouble) => return Err(trouble),
+        }
+        Ok(())
     }
 
     /// The conversations in which something moved within that time, the oldest first.
     async fn moved(&mut self, window_millis: i64, failed: &Failed) -> Result<Vec<Conversation>, Trouble> {
         let seconds = window_millis / 1000 + 1;
-        let mut found = if seconds <= PAGED_AFTER_SECONDS {
-            self.pace.turn().await;
-            self.client.conversations_updated_within(seconds as u64).await?
-        } else {
-            self.moved_by_page(window_millis, failed).await?
-        };
-        found.sort_by_key(|conversation| conversation.id);
+        let mut found = Vec::new();
+        let mut within = seconds;
+        if seconds > PAGED_AFTER_SECONDS {
+            let begun = self.clock.now();
+            found = self.moved_by_page(window_millis).await?;
+            // What moved meanwhile may have moved from a page to come to one that was read.
+            within = (self.clock.now() - begun) / 1000 + position::OVERLAP_MILLIS / 1000;
+            found.extend(self.one_by_one(failed.keys().chain(self.unread.keys()).copied().collect()).await?);
+        } else if !self.unread.is_empty() {
+            found = self.one_by_one(self.unread.keys().copied().collect()).await?;
+        }
+        self.pace.turn().await;
+        found.extend(self.client.conversations_updated_within(within as u64).await?);
+        // Of two readings of one, the later.
+        found.sort_by_key(|conversation| (conversation.id, -conversation.updated_millis));
         found.dedup_by_key(|conversation| conversation.id);
         Ok(found)
     }
 
-    /// By their last messages. A Retry moves nothing there, so conversations with one that may be are read one by one.
-    async fn moved_by_page(&mut self, window_millis: i64, failed: &Failed) -> Result<Vec<Conversation>, Trouble> {
-        let since_millis = self.clock.now() - window_millis;
+    /// By their last messages.
+    async fn moved_by_page(&mut self, window_millis: i64) -> Result<Vec<Conversation>, Trouble> {
+        // By the inbox's clock, which may be behind ours.
+        let since_millis = self.clock.of_day() - window_millis - position::SKEW_MILLIS;
         let mut found = Vec::new();
         for page in 1..=PAGES_MAX {
             self.pace.turn().await;
@@ -252,121 +321,25 @@ impl Sweep {
                 break;
             }
         }
-        for id in failed.keys() {
-            if found.iter().all(|conversation| conversation.id != *id) {
-                self.pace.turn().await;
-                match self.client.conversation(*id).await {
-                    Ok(conversation) if conversation.inbox_id == self.door.inbox_id => found.push(conversation),
-                    Ok(_) | Err(CallFault::NotFound { .. }) => {}
-                    Err(fault) => return Err(fault.into()),
-                }
-            }
-        }
         Ok(found)
     }
 
-    async fn look_through(
-        &mut self,
-        conversation: &Conversation,
-        floor: MessageId,
-        failed: &[Failure],
-    ) -> Result<Seen, Trouble> {
-        let mut seen = Seen::default();
-        let mut after = failed.iter().map(|failure| MessageId(failure.message.message - 1)).fold(floor, MessageId::min);
-        if floor == MessageId(0) {
-            // Before the first sweep has ended there is no floor to begin at.
-            let rows = self.since_we_began(conversation).await?;
-            self.judge(conversation, &rows, failed, &mut seen).await?;
-        } else {
-            for _ in 0..PAGES_MAX {
-                self.pace.turn().await;
-                let rows = match self.client.messages_after(conversation.id, after).await {
-                    // Deleted since it was listed.
-                    Err(CallFault::NotFound { .. }) => break,
-                    rows => rows?,
-                };
-                self.judge(conversation, &rows, failed, &mut seen).await?;
-                match rows.last() {
-                    Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id,
-                    Some(_) | None => break,
-                }
-            }
-        }
-        let standing = standing(self.door.account_id, conversation);
-        self.intake.listed(&self.door, &[standing]).await?;
-        Ok(seen)
-    }
-
-    /// Backwards, to what was written before this gateway began.
-    async fn since_we_began(&mut self, conversation: &Conversation) -> Result<Vec<MessageRow>, Trouble> {
-        let mut rows = Vec::new();
-        let mut before = None;
-        for _ in 0..PAGES_MAX {
+    /// Conversations that a list by their last messages may not show: a Retry moves nothing there.
+    async fn one_by_one(&mut self, ids: HashSet<ConversationId>) -> Result<Vec<Conversation>, Trouble> {
+        let mut ids: Vec<_> = ids.into_iter().collect();
+        // In one order, so that a simulation plays the same twice.
+        ids.sort();
+        let mut found = Vec::new();
+        for id in ids {
             self.pace.turn().await;
-            let page = match self.client.messages_before(conversation.id, before).await {
-                Err(CallFault::NotFound { .. }) => break,
-                page => page?,
-            };
-            let Some(first) = page.first() else { break };
-            before = Some(first.id);
-            let reached = first.created_millis < self.intake.born_millis() - position::SKEW_MILLIS;
-            rows.extend(page);
-            if reached {
-                break;
+            match self.client.conversation(id).await {
+                Ok(conversation) if conversation.inbox_id == self.door.inbox_id => found.push(conversation),
+                // Gone, or one that cannot be shown.
+                Ok(_) | Err(CallFault::NotFound { .. }) => drop(self.unread.remove(&id)),
+                Err(CallFault::Doubtful { .. } | CallFault::Odd { .. } | CallFault::Invalid { .. }) => {}
+                Err(fault) => return Err(fault.into()),
             }
         }
-        rows.sort_by_key(|row| row.id);
-        Ok(rows)
-    }
-
-    async fn judge(
-        &self,
-        conversation: &Conversation,
-        rows: &[MessageRow],
-        failed: &[Failure],
-        seen: &mut Seen,
-    ) -> Result<(), Trouble> {
-        let callbacks: Vec<_> = rows.iter().map(|row| listed(self.door.account_id, conversation, row)).collect();
-        let news = self.intake.listed(&self.door, &callbacks).await?;
-        for ((row, callback), is_new) in rows.iter().zip(callbacks).zip(news) {
-            seen.stamps.push((row.created_millis, row.id));
-            seen.found += usize::from(is_new);
-            if !is_new {
-                self.look_again(row, callback, failed).await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn look_again(&self, row: &MessageRow, listed: Callback<'_>, failed: &[Failure]) -> Result<(), Trouble> {
-        let message =
-            MessageRef { inbox: self.door.inbox.clone(), conversation: row.conversation_id.0, message: row.id.0 };
-        match second_look::look(&*self.store, (&message, row), failed).await? {
-            Finding::Nothing => {}
-            Finding::Untrue { status, reason } => self.intake.tell_status(&message, status, reason).await?,
-            Finding::Retried(failure) => {
-                let retry = Callback { event: Event::MessageUpdated, ..listed };
-                match &failure.late {
-                    None => drop(self.intake.callback(&self.door, &retry).await?),
-                    Some(late) => self.intake.send_again(&self.door, &retry, late).await?,
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// What a look through a conversation has come to.
-#[derive(Default)]
-struct Seen {
-    found: usize,
-    stamps: Vec<(i64, MessageId)>,
-}
-
-impl Seen {
-    /// The highest id of what was there for so long that nothing below it can still appear.
-    fn highest_before(&self, now_millis: i64) -> MessageId {
-        let old = self.stamps.iter().filter(|(created_millis, _)| *created_millis < now_millis - position::SKEW_MILLIS);
-        old.map(|(_, id)| *id).max().unwrap_or(MessageId(0))
+        Ok(found)
     }
 }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use bridge_api::Key;
 
+use super::position::{Place, era_since};
 use crate::{
     chatwoot::{self, ConversationId, MessageRow, MessageType},
-    model::{InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, PARTS_MAX, orders},
+    model::{LateFailure, MessageRef, MessageStatus, OWN_SCOPE, PARTS_MAX, orders},
     store::{Batch, EnvelopeState, Store, StoreError},
 };
 
@@ -28,20 +29,36 @@ pub(super) struct Failure {
     told: Key,
     /// It had been sent before that.
     pub(super) late: Option<LateFailure>,
+    /// It had not: the key and the moment of the dead letter.
+    died: Option<(Key, i64)>,
 }
 
-/// Given up before it was sent, or failed after that; not so long ago that nobody can ask for it again.
-pub(super) async fn failed(store: &dyn Store, inbox: &InboxName, now_millis: i64) -> Result<Failed, StoreError> {
+/// Given up before it was sent, or failed after that; not so long ago that nobody can ask for it again, and not before
+/// the inbox became the one that it is.
+pub(super) async fn failed(
+    store: &dyn Store,
+    place: &Place<'_>,
+    today: i64,
+    now_millis: i64,
+) -> Result<Failed, StoreError> {
+    let inbox = place.inbox;
     let mut found = Failed::new();
     let mut add = |failure: Failure| {
         let conversation = ConversationId(failure.message.conversation);
         found.entry(conversation).or_default().push(failure);
     };
-    let since = now_millis - RETRY_MILLIS;
+    let (_, era_since) = era_since(store, inbox).await?;
+    let since = (today.min(now_millis) - RETRY_MILLIS).max(era_since);
     for letter in store.dead(LETTERS_MAX).await?.into_iter().filter(|letter| letter.died_millis >= since) {
         if let Some(message) = orders::message_of(inbox, &letter.key) {
             let told = orders::status_key(&message, MessageStatus::Failed, letter.died_millis);
-            add(Failure { message, reason: letter.reason, told, late: None });
+            add(Failure {
+                message,
+                reason: letter.reason,
+                told,
+                late: None,
+                died: Some((letter.key, letter.died_millis)),
+            });
         }
     }
     let mut old = Vec::new();
@@ -49,7 +66,7 @@ pub(super) async fn failed(store: &dyn Store, inbox: &InboxName, now_millis: i64
         match LateFailure::from_cursor(&cursor).filter(|failure| failure.seen_millis >= since) {
             Some(late) => {
                 let (message, reason, told) = (late.message_ref(inbox), late.reason.clone(), late.told.clone());
-                add(Failure { message, reason, told, late: Some(late) });
+                add(Failure { message, reason, told, late: Some(late), died: None });
             }
             None => old.push((OWN_SCOPE.to_owned(), bridge_api::Cursor::remove(cursor.name))),
         }
@@ -73,18 +90,19 @@ pub(super) enum Finding<'f> {
     },
 }
 
+/// `asked_millis`: when the row was asked for, by the clock that nobody sets.
 pub(super) async fn look<'f>(
     store: &dyn Store,
     (message, row): (&MessageRef, &MessageRow),
     failed: &'f [Failure],
+    asked_millis: i64,
 ) -> Result<Finding<'f>, StoreError> {
     if row.message_type != MessageType::Outgoing || row.private {
         return Ok(Finding::Nothing);
     }
     let failure = failed.iter().find(|failure| failure.message.message == row.id.0);
     match (row.status, failure) {
-        // Before we told that it failed it stood there as new as well.
-        (chatwoot::MessageStatus::Sent, Some(failure)) if is_done(store, &failure.told).await? => {
+        (chatwoot::MessageStatus::Sent, Some(failure)) if is_retried(store, failure, asked_millis).await? => {
             Ok(Finding::Retried(failure))
         }
         (chatwoot::MessageStatus::Failed, failure) if is_of_a_callback(row) => match failure {
@@ -98,6 +116,19 @@ pub(super) async fn look<'f>(
         },
         (_, _) => Ok(Finding::Nothing),
     }
+}
+
+/// Before we told that it failed it stood there as new as well. So that must have been told before the row was asked for,
+/// and nothing have become of the message since.
+async fn is_retried(store: &dyn Store, failure: &Failure, asked_millis: i64) -> Result<bool, StoreError> {
+    let told = store.history(&failure.told).await?.map(|history| history.state);
+    let Some(EnvelopeState::Done { at_millis, .. }) = told else { return Ok(false) };
+    if at_millis >= asked_millis {
+        return Ok(false);
+    }
+    let Some((key, died_millis)) = &failure.died else { return Ok(true) };
+    let now = store.history(key).await?.map(|history| history.state);
+    Ok(matches!(now, Some(EnvelopeState::Dead { at_millis, .. }) if at_millis == *died_millis))
 }
 
 /// Chatwoot's own words for a callback that failed (4.15, `lib/webhooks/trigger.rb`). Our reasons are sentences.
@@ -148,11 +179,6 @@ async fn was_sent(store: &dyn Store, message: &MessageRef) -> Result<bool, Store
         }
     }
     Ok(true)
-}
-
-async fn is_done(store: &dyn Store, key: &Key) -> Result<bool, StoreError> {
-    let history = store.history(key).await?;
-    Ok(history.is_some_and(|history| matches!(history.state, EnvelopeState::Done { .. })))
 }
 
 #[cfg(test)]

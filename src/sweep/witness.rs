@@ -4,11 +4,11 @@
 use super::{
     SweepParts, Trouble,
     pace::Pace,
-    position::{WITNESSES, read, save_era},
+    position::{save_era, witnesses},
 };
 use crate::{
     chatwoot::{CallFault, ConversationId, MessageId, MessageRow},
-    model::{Witness, Witnesses},
+    model::Witness,
 };
 
 /// What the inbox is, as far as that can be seen.
@@ -22,16 +22,21 @@ pub(super) enum Standing {
 
 /// Looks for what was posted there last. One message that is where it was will do.
 pub(super) async fn check(parts: &SweepParts, pace: &mut Pace) -> Result<Standing, Trouble> {
-    let saved = read(&*parts.store, &parts.place().name(WITNESSES)).await?;
-    let witnesses: Witnesses = saved.and_then(|value| serde_json::from_str(&value).ok()).unwrap_or_default();
+    let witnesses = witnesses(&*parts.store, parts.place()).await?;
+    let mut unread = None;
     for witness in witnesses.iter() {
         pace.turn().await;
         let (conversation, before) = (ConversationId(witness.conversation), MessageId(witness.message - 1));
         match parts.client.messages_after(conversation, before).await {
             Ok(rows) => return judge(witness, &rows).map(|()| Standing::Known),
             Err(CallFault::NotFound { .. }) => {}
+            // Another one may be readable.
+            Err(fault @ (CallFault::Doubtful { .. } | CallFault::Odd { .. })) => unread = Some(fault),
             Err(fault) => return Err(fault.into()),
         }
+    }
+    if let Some(fault) = unread {
+        return Err(fault.into());
     }
     if witnesses.is_empty() {
         return Ok(Standing::Known);

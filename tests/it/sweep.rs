@@ -126,6 +126,32 @@ async fn a_sweep_that_meets_trouble_is_tried_again_until_it_comes_to_its_end() {
     }
 }
 
+#[tokio::test]
+async fn a_conversation_that_cannot_be_read_keeps_no_other_from_being_swept() {
+    let world = acquainted(often).await;
+    world.write("grace", "g1", "hello").await;
+    world.wait_for_incoming(2, 1).await;
+    world.wait_for_rest().await;
+    let struck = world.sandbox.faults().struck();
+    let world = world
+        .away(|sandbox| {
+            for conversation in [1, 2] {
+                sandbox.reply(conversation, "while you were away").unwrap();
+            }
+            // The first reading is of what was posted last, the next ones are of the two conversations.
+            let rule = RouteRule {
+                count: Some(1),
+                skip: 1,
+                ..RouteRule::always(RouteClass::Messages, RouteFault::ServerError)
+            };
+            sandbox.faults().add(RouteRule { method: Some("GET".into()), ..rule });
+        })
+        .await;
+    assert_eq!(world.network.wait_for_texts("a:grace", 1).await, ["while you were away"]);
+    assert_eq!(world.network.wait_for_texts("a:ada", 1).await, ["while you were away"]);
+    assert_eq!(world.sandbox.faults().struck(), struck + 1);
+}
+
 fn hold_all(inbox: &mut InboxPlan) {
     inbox.late = Late { after_millis: -1, then: WhenLate::Hold };
 }
