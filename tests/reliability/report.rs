@@ -42,7 +42,7 @@ const LIMITS: &str = "\
 around a broken link and nowhere else, which the judge checks. By a clock that jumps further than `session_idle_hours`, everybody who is not logged in becomes somebody new | The network cannot be asked whether it took a line. Where a link broke (a kill is one), at most the one line of each conversation that was under way \
 may come twice, or the agent reads that it may have been delivered. *Delivered* means that the server took it, never that somebody read it |
 | Matrix | The homeserver keeps an event until it was acknowledged, and each counts once by its id. A homeserver that is stopped may forget to tell of an event that it keeps: the gateway finds it when it reads \
-back, within five minutes, behind what was said since (*out of order*, only where Synapse was stopped). A clock that is slow by more than a day when an event comes, and is set before it comes again, may have it counted twice | Nothing remains: a repeat bears the same transaction id, and what is in doubt is looked up \
+back, within five minutes, behind what was said since (*out of order*, only where Synapse was stopped). A clock that is fast by more than two weeks when an event comes, and is set before it comes again, may have it counted twice | Nothing remains: a repeat bears the same transaction id, and what is in doubt is looked up \
 in the room first |
 | mail | Nothing remains: whoever sends keeps a mail until it hears 250, and a second copy is recognised. A queue such as Postfix keeps no order | Between the final dot and the relay's 250 nobody can be asked: where that link broke, at most the one \
 mail of each conversation that was under way may come twice, with the same Message-ID |

@@ -43,8 +43,6 @@ pub(crate) const NOTICE_MARK: &str = "org.deskbridge.notice";
 const NEVER_FORGOTTEN: i64 = 4_102_444_800_000;
 /// An event that claims to be older than this is remembered for good instead of by its moment.
 const AGE_MAX_MILLIS: i64 = 14 * 24 * 3600 * 1000;
-/// And one that claims to come from the future by more than this.
-const AHEAD_MAX_MILLIS: i64 = 24 * 3600 * 1000;
 
 /// People whose names, and rooms whose newest events, are in memory.
 const PEOPLE_MAX: usize = 50_000;
@@ -279,8 +277,8 @@ impl Taking<'_> {
     /// The event's own moment, the same at every report of it. Events are remembered by their moments, so one that
     /// is far off is given a moment which is never forgotten, spread by the event's id.
     fn moment(&self, at_millis: i64, id: &str) -> i64 {
-        let believable = self.now_millis - AGE_MAX_MILLIS..=self.now_millis + AHEAD_MAX_MILLIS;
-        if believable.contains(&at_millis) {
+        // However far ahead of us: our own clock may be the one that is behind, and may be set before it is told again.
+        if (self.now_millis - AGE_MAX_MILLIS..NEVER_FORGOTTEN).contains(&at_millis) {
             return at_millis;
         }
         let spread = id.bytes().fold(0_i64, |sum, b| (sum * 31 + i64::from(b)) % 1_000_000_007);
