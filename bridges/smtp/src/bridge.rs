@@ -89,7 +89,7 @@ impl MailDesk {
         let waiting = host.cursors(SPOOL).await.map_err(|error| Fault::down(error.to_string()))?.len();
         let (mails, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let (missed, waiting) = (Arc::default(), Arc::new(waiting.into()));
-        let intake = Intake { host: host.clone(), mails, missed, waiting, keeping: Arc::default() };
+        let intake = Intake { host: host.clone(), mails, missed, waiting };
         let parts = DeskParts::new(arrivals, &intake, self.settings.clone(), self.judge.clone(), key.clone());
         // The desk works on until the last session has ended.
         let closed = CancellationToken::new();

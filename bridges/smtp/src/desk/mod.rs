@@ -43,10 +43,8 @@ use crate::{
     verdict::Judge,
 };
 
-/// Senders whose mails are examined at once, and while so many clients wait for the disk.
+/// Senders whose mails are examined at once.
 const SENDERS_MAX: usize = 256;
-const SENDERS_MAX_WHEN_BUSY: usize = 1;
-const BUSY: usize = 4;
 /// Examined mails that wait to be entered.
 const EXAMINED_MAX: usize = 128;
 /// Mails entered in one transaction.
@@ -59,10 +57,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
     let (results, entering) = mpsc::channel(EXAMINED_MAX);
     let (entered, done) = mpsc::channel(BATCH_MAX);
-    let DeskParts { arrivals, missed, waiting, keeping, examiner, clerk, key } = parts;
+    let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, (arrivals, done), (&missed, &keeping), clerk.separator(), &examiner, &results) => {}
+        () = take_in(host, (arrivals, done), &missed, clerk.separator(), &examiner, &results) => {}
         () = write_down(host, &waiting, clerk, (entering, entered)) => {}
         () = upkeep::run(host, &key) => {}
     }
@@ -75,8 +73,6 @@ pub(crate) struct DeskParts {
     pub(crate) missed: Arc<Notify>,
     /// Mails in the spool.
     pub(crate) waiting: Arc<AtomicUsize>,
-    /// Mails whose clients wait for the disk.
-    pub(crate) keeping: Arc<AtomicUsize>,
     pub(crate) examiner: Arc<Examiner>,
     pub(crate) clerk: Clerk,
     pub(crate) key: TokenKey,
@@ -91,8 +87,8 @@ impl DeskParts {
         key: TokenKey,
     ) -> Self {
         let examiner = Arc::new(Examiner::new(intake.host.clone(), judge));
-        let (missed, waiting, keeping) = (intake.missed.clone(), intake.waiting.clone(), intake.keeping.clone());
-        Self { arrivals, missed, waiting, keeping, examiner, clerk: Clerk::new(settings, key.clone()), key }
+        let (missed, waiting) = (intake.missed.clone(), intake.waiting.clone());
+        Self { arrivals, missed, waiting, examiner, clerk: Clerk::new(settings, key.clone()), key }
     }
 }
 
@@ -100,7 +96,7 @@ impl DeskParts {
 async fn take_in(
     host: &Host,
     (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
-    (missed, keeping): (&Notify, &AtomicUsize),
+    missed: &Notify,
     separator: char,
     examiner: &Arc<Examiner>,
     results: &mpsc::Sender<Examined>,
@@ -113,9 +109,7 @@ async fn take_in(
         if fresh && queue.runs_low() {
             fresh = refill(host, &mut arrivals, &mut queue).await;
         }
-        // Who hands mail in waits for an answer; what was taken can wait a little longer to be read.
-        let busy = keeping.load(Ordering::Relaxed) >= BUSY;
-        while working.len() < if busy { SENDERS_MAX_WHEN_BUSY } else { SENDERS_MAX }
+        while working.len() < SENDERS_MAX
             && let Some((portion, mails)) = queue.next()
         {
             let (examiner, results) = (examiner.clone(), results.clone());

@@ -21,8 +21,6 @@ pub(crate) struct Intake {
     pub(crate) missed: Arc<Notify>,
     /// Mails in the spool. Raised here before a mail can be seen by anybody, lowered by the desk for each one it is done with.
     pub(crate) waiting: Arc<AtomicUsize>,
-    /// Mails whose clients wait for the disk just now. The desk, which nobody waits for, gives way to them.
-    pub(crate) keeping: Arc<AtomicUsize>,
 }
 
 /// A mail up to this size is held in memory, and all mails together up to the second one.
@@ -53,7 +51,7 @@ pub(super) struct Spool {
     failed: bool,
 }
 
-/// A place in a count of mails, given back unless it is taken out.
+/// A place in the count of waiting mails, given back unless the mail was kept.
 struct Place(Option<Arc<AtomicUsize>>);
 
 impl Drop for Place {
@@ -137,8 +135,6 @@ impl Spool {
         // Before it is stored, so that the desk never lowers the count for a mail that is not in it yet.
         self.intake.waiting.fetch_add(1, Ordering::AcqRel);
         let mut place = Place(Some(self.intake.waiting.clone()));
-        self.intake.keeping.fetch_add(1, Ordering::Relaxed);
-        let _keeping = Place(Some(self.intake.keeping.clone()));
         match self.store(&envelope).await {
             Ok(id) => {
                 place.0 = None;

@@ -40,7 +40,7 @@ async fn what_waits_in_the_spool_is_entered_in_order_and_leaves_it_once_it_is_ac
     }
     let (mails, arrivals) = mpsc::channel(4);
     let (missed, waiting) = (Arc::new(Notify::new()), Arc::new(50.into()));
-    let intake = Intake { host: host.clone(), mails, missed, waiting, keeping: Arc::default() };
+    let intake = Intake { host: host.clone(), mails, missed, waiting };
     let settings = Arc::new(settings(r#", "verify": "off""#));
     let judge = Arc::new(Judge::new(&settings).unwrap());
     let parts = DeskParts::new(arrivals, &intake, settings, judge, TokenKey::new());

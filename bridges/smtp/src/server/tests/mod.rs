@@ -64,8 +64,7 @@ fn run(server: Server, settings: Settings) -> Running {
     let (host, stop, waiting) = (RecordingHost::new(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let (sender, mails) = mpsc::channel(ARRIVALS_MAX);
     let missed = Arc::new(Notify::new());
-    let (spool, keeping) = (host.host("mail"), Arc::default());
-    let intake = Intake { host: spool, mails: sender, missed: missed.clone(), waiting: waiting.clone(), keeping };
+    let intake = Intake { host: host.host("mail"), mails: sender, missed: missed.clone(), waiting: waiting.clone() };
     let tasks = TaskTracker::new();
     let ends = stop.clone();
     tasks.spawn(async move { server.run(&settings, intake, ends).await.unwrap() });
