@@ -4,6 +4,7 @@
 use std::{fmt::Write as _, fs, path::Path};
 
 use crate::{
+    SOAK_LARGE,
     field::Verdict,
     oracle::Tally,
     row::{Effort, Outcome},
@@ -112,15 +113,28 @@ impl Report {
         format!(
             "# Reliability\n\nThe release binary among real servers (ngIRCd, Synapse, Postfix) and the sandbox inbox, killed, starved and lied \
              to. Nothing here is written by hand; this makes it anew:\n\n\
-             ```sh\ncargo test --release --test reliability -- --large --seed {seed}\n```\n\n\
+             ```sh\n{command}\n```\n\n\
              The same rows run shorter, under the same judge, in every `cargo test`. What each row does is in `tests/reliability`.\n\n\
              **{kills} kills, {messages} messages.** {verdict}\n\n\
              ## By network\n\n{}\n## By fault\n\n{}\n{WORDS}\n## What each network cannot prove, and what follows\n\n{LIMITS}\n\
              ## What else was measured\n\n{notes}",
             self.sums(),
             self.table(),
-            seed = self.effort.seed,
+            command = self.command(),
         )
+    }
+
+    /// What made this report, and makes it anew.
+    fn command(&self) -> String {
+        let Effort { runs, seed, soak, .. } = &self.effort;
+        let mut command = format!("cargo test --release --test reliability -- --large --seed {seed}");
+        if let Some(runs) = runs {
+            write!(command, " --runs {runs}").expect("text takes text");
+        }
+        if *soak != SOAK_LARGE {
+            write!(command, " --soak {}s", soak.as_secs()).expect("text takes text");
+        }
+        command
     }
 
     pub(crate) fn write(&self) {
