@@ -12,6 +12,8 @@ pub(super) struct Fence {
     pub(super) end: usize,
     pub(super) opening: String,
     pub(super) closing: String,
+    /// What it stands in ends it. Cut loose from that, it would go on.
+    pub(super) implied: bool,
 }
 
 /// A fence that takes more is cut like any other text.
@@ -37,7 +39,13 @@ fn fence(text: &str, from: usize, to: usize, info: &str) -> Option<Fence> {
     let start = text[..from].rfind('\n').map_or(0, |at| at + 1);
     let sign = text[from..].chars().next().filter(|sign| "`~".contains(*sign))?;
     let signs: String = text[from..].chars().take_while(|c| *c == sign).collect();
-    let code = from + text[from..to].find('\n')? + 1;
+    let code = match text[from..to].find('\n') {
+        Some(at) => from + at + 1,
+        // It holds nothing, and its own line is all of it.
+        None if text[to..].starts_with('\n') => to + 1,
+        None => return None,
+    };
+    let to = to.max(code);
     let block = text[..to].trim_end_matches('\n');
     let last = block.rfind('\n').filter(|at| at + 1 >= code);
     let closed = last.filter(|at| {
@@ -48,7 +56,9 @@ fn fence(text: &str, from: usize, to: usize, info: &str) -> Option<Fence> {
     let prefix = prefix(&text[start..from]);
     let language = info.split_whitespace().next().filter(|word| word.len() <= LANGUAGE_BYTES_MAX).unwrap_or_default();
     let closing = format!("{prefix}{signs}");
-    (code <= code_end).then(|| Fence { start, code, code_end, end, opening: format!("{closing}{language}"), closing })
+    let implied = closed.is_none() && !text[to..].trim().is_empty();
+    let opening = format!("{closing}{language}");
+    (code <= code_end).then_some(Fence { start, code, code_end, end, opening, closing, implied })
 }
 
 /// The quotes around the code; a list's marker becomes blanks, and never so many that they make code of their own.

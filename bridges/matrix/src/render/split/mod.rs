@@ -5,6 +5,8 @@ mod fence;
 #[cfg(test)]
 mod tests;
 
+use std::borrow::Cow;
+
 use unicode_segmentation::UnicodeSegmentation;
 
 use self::fence::{Fence, fences};
@@ -154,7 +156,8 @@ impl Cutter<'_> {
 
     fn piece(&self, from: usize, to: usize) -> String {
         let mut piece = String::new();
-        let text = self.text[from..to].trim_end();
+        let text = self.ended(from, to);
+        let text = text.trim_end();
         if let Some(fence) = self.fence_at(from) {
             piece.extend([&fence.opening, "\n", text]);
         } else {
@@ -164,6 +167,18 @@ impl Cutter<'_> {
             piece.extend(["\n", &fence.closing]);
         }
         piece
+    }
+
+    /// What stands there, with an end to all code within it that has none of its own.
+    fn ended(&self, from: usize, to: usize) -> Cow<'_, str> {
+        let implied = |fence: &&Fence| fence.implied && from < fence.end && fence.end < to;
+        let mut out = Cow::Borrowed(&self.text[from..to]);
+        for fence in self.fences.iter().rev().filter(implied) {
+            let gap = if self.text[..fence.end].ends_with('\n') { "" } else { "\n" };
+            // From the last one on, so that what is put in moves no other place.
+            out.to_mut().insert_str(fence.end - from, &format!("{gap}{}\n", fence.closing));
+        }
+        out
     }
 
     /// A line that was cut may not begin with a sign that makes it something else, nor one that begins a piece with

@@ -95,6 +95,18 @@ fn a_piece_begins_with_no_mark_that_was_none() {
     check(&format!("{item}\n\n      - b"), &[&item, "   - b"]);
 }
 
+#[test]
+fn what_follows_code_within_a_list_is_shown_as_before() {
+    let family = "👨‍👩‍👧‍👦";
+    let text = format!(
+        "{family}a    \n```\n\n  ```\n\n- de\n\n  ```\n> {family}\n> ```a\n- https://x.y/{family}{}",
+        "x".repeat(50)
+    );
+    let pieces = split(&text, LEAST);
+    let shown: String = pieces.iter().map(|piece| from_markdown(piece).body).collect();
+    assert_eq!(letters(&shown), letters(&from_markdown(&text).body), "{pieces:?} of {text:?}");
+}
+
 fn letters(text: &str) -> String {
     text.chars().filter(|c| c.is_alphabetic()).collect()
 }
