@@ -5,7 +5,9 @@ use std::{
     env, fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    time::{Duration, Instant},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
+    time::Duration,
 };
 
 /// Something that has to hold for any bytes.
@@ -29,8 +31,8 @@ struct Stock {
 
 /// No input is longer. What grows faster than its input shows long before this.
 const INPUT_BYTES_MAX: usize = 16 * 1024;
-/// A thousand times what the slowest one takes: whoever gets here hangs.
-const INPUT_LIMIT: Duration = Duration::from_secs(20);
+/// Whoever is waited for so long never ends.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Target {
     /// The corpus first, then [`runs`](Self::runs) mutated inputs.
@@ -47,32 +49,54 @@ impl Target {
     }
 
     fn play_over(&self, stock: &Stock, seed: u64, runs: u64) {
+        let trier = Trier::start(*self);
         for (name, input) in &stock.seeds {
-            self.try_one(&format!("corpus/{}/{name}", self.name), input);
+            trier.try_one(&format!("corpus/{}/{name}", self.name), input.clone());
         }
         let mut random = Random::of(self.name.as_bytes());
         random.0 ^= seed;
         for run in 0..runs {
-            let input = mutated(stock, &mut random);
-            self.try_one(&format!("input {run} of seed {seed}"), &input);
+            trier.try_one(&format!("input {run} of seed {seed}"), mutated(stock, &mut random));
         }
     }
+}
 
-    fn try_one(&self, source: &str, input: &[u8]) {
-        let begun = Instant::now();
-        let held = catch_unwind(AssertUnwindSafe(|| (self.check)(input))).is_ok();
-        let spent = begun.elapsed();
-        if held && spent < INPUT_LIMIT {
-            return;
-        }
-        let saved = env::temp_dir().join(format!("deskbridge-fuzz-{}-{:016x}", self.name, Random::of(input).0));
-        let kept = fs::write(&saved, input).map_or_else(|error| error.to_string(), |()| saved.display().to_string());
-        let what = if held { format!("took {} s", spent.as_secs()) } else { "failed".to_owned() };
+/// Tries inputs on a thread of its own, so that one that never ends can be named.
+struct Trier {
+    target: Target,
+    inputs: SyncSender<Vec<u8>>,
+    held: Receiver<bool>,
+}
+
+impl Trier {
+    fn start(target: Target) -> Self {
+        let (inputs, given) = sync_channel::<Vec<u8>>(1);
+        let (tell, held) = sync_channel(1);
+        thread::spawn(move || {
+            for input in given {
+                let held = catch_unwind(AssertUnwindSafe(|| (target.check)(&input))).is_ok();
+                if tell.send(held).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { target, inputs, held }
+    }
+
+    fn try_one(&self, source: &str, input: Vec<u8>) {
+        self.inputs.send(input.clone()).expect("it takes inputs for as long as they are given");
+        let what = match self.held.recv_timeout(PATIENCE) {
+            Ok(true) => return,
+            Ok(false) => "failed",
+            Err(_) => "did not come to its end",
+        };
+        let name = self.target.name;
+        let saved = env::temp_dir().join(format!("deskbridge-fuzz-{name}-{:016x}", Random::of(&input).0));
+        let kept = fs::write(&saved, &input).map_or_else(|error| error.to_string(), |()| saved.display().to_string());
         panic!(
             "the fuzz target `{name}` {what} on {source}, {count} bytes:\n{shown}\n\
              It is in {kept}. Try it again by `FUZZ_INPUT={kept}` before the same test; to keep it, move it to \
              tests/fuzz/corpus/{name}/ under a name that says what it is.",
-            name = self.name,
             count = input.len(),
             shown = input.escape_ascii(),
         );
