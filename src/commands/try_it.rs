@@ -17,7 +17,7 @@ use super::Failure;
 use crate::{
     bridges::Registry,
     chatwoot::{AccountId, ClientSettings, InboxId},
-    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan, until_told},
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
     model::InboxName,
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings, mail::PostSettings},
@@ -117,18 +117,10 @@ fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Pat
     let url = Url::parse(&sandbox.url()).map_err(|error| Failure::new(error.to_string()))?;
     let settings = SandboxSettings::default();
     let (account, inbox) = (AccountId(settings.account_id as i64), InboxId(settings.inbox_id as i64));
+    let client = ClientSettings::new(url, account, inbox, Secret::new(settings.api_access_token));
     let inbox = InboxPlan {
-        name: InboxName::new(INBOX),
-        client: ClientSettings::new(url, account, inbox, Secret::new(settings.api_access_token)),
         callback_secret: Some(Secret::new(sandbox.callback_secret())),
-        callback_path_token: None,
-        send_templates: true,
-        settle: Duration::from_secs(20),
-        callback_grace: Duration::from_millis(250),
-        sweep_every: Duration::from_mins(1),
-        sweep_requests_per_minute: 600,
-        late: Late::default(),
-        attachment_bytes_max: 40 << 20,
+        ..InboxPlan::new(InboxName::new(INBOX), client)
     };
     let bridges = bridges.into_iter().map(|(name, bridge)| BridgePlan {
         name: BridgeName::from(name),

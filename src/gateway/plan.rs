@@ -8,7 +8,7 @@ use crate::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     model::InboxName,
     policy::WhenInDoubt,
-    settings::{self, Settings, StoreUrl},
+    settings::{self, Settings, StoreUrl, defaults},
     store::Place,
 };
 
@@ -74,13 +74,28 @@ impl Plan {
 }
 
 impl InboxPlan {
+    /// As it is where the settings say nothing else.
+    pub fn new(name: InboxName, client: ClientSettings) -> Self {
+        Self {
+            name,
+            client,
+            callback_secret: None,
+            callback_path_token: None,
+            send_templates: defaults::send_templates(),
+            settle: Duration::from_secs(defaults::settle_seconds()),
+            callback_grace: Duration::from_millis(defaults::callback_grace_millis()),
+            sweep_every: Duration::from_secs(defaults::sweep_seconds()),
+            sweep_requests_per_minute: defaults::sweep_requests_per_minute(),
+            late: late(settings::LateReply::default(), defaults::late_reply_seconds()),
+            attachment_bytes_max: defaults::attachment_bytes_max(),
+        }
+    }
+
     fn of(name: &str, inbox: &settings::Inbox) -> Self {
         let (account, id) = (AccountId(inbox.account_id as i64), InboxId(inbox.inbox_id as i64));
         let mut client = ClientSettings::new(inbox.url.url().clone(), account, id, inbox.api_access_token.clone());
         client.concurrency = inbox.concurrency;
         Self {
-            name: InboxName::new(name),
-            client,
             callback_secret: inbox.callback_secret.clone(),
             callback_path_token: inbox.callback_path_token.clone(),
             send_templates: inbox.send_templates,
@@ -88,16 +103,19 @@ impl InboxPlan {
             callback_grace: Duration::from_millis(inbox.callback_grace_millis),
             sweep_every: Duration::from_secs(inbox.sweep_seconds),
             sweep_requests_per_minute: inbox.sweep_requests_per_minute,
-            late: Late {
-                after_millis: inbox.late_reply_seconds as i64 * 1000,
-                then: match inbox.late_reply {
-                    settings::LateReply::Hold => WhenLate::Hold,
-                    settings::LateReply::Fail => WhenLate::Fail,
-                },
-            },
+            late: late(inbox.late_reply, inbox.late_reply_seconds),
             attachment_bytes_max: inbox.attachment_bytes_max,
+            ..Self::new(InboxName::new(name), client)
         }
     }
+}
+
+fn late(then: settings::LateReply, after_seconds: u64) -> Late {
+    let then = match then {
+        settings::LateReply::Hold => WhenLate::Hold,
+        settings::LateReply::Fail => WhenLate::Fail,
+    };
+    Late { after_millis: after_seconds as i64 * 1000, then }
 }
 
 impl BridgePlan {

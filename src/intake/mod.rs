@@ -99,12 +99,6 @@ pub struct Late {
     pub then: WhenLate,
 }
 
-impl Default for Late {
-    fn default() -> Self {
-        Self { after_millis: 24 * 3600 * 1000, then: WhenLate::Hold }
-    }
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WhenLate {
     /// Kept as a dead letter that an operator can send; the agent is told.

@@ -174,31 +174,32 @@ pub struct Inbox {
     pub attachment_bytes_max: u64,
 }
 
-mod defaults {
-    pub(super) fn concurrency() -> usize {
+/// What an inbox is where the settings say nothing else.
+pub(crate) mod defaults {
+    pub(crate) fn concurrency() -> usize {
         4
     }
-    pub(super) fn send_templates() -> bool {
+    pub(crate) fn send_templates() -> bool {
         true
     }
-    pub(super) fn settle_seconds() -> u64 {
+    pub(crate) fn settle_seconds() -> u64 {
         20
     }
-    pub(super) fn callback_grace_millis() -> u64 {
+    pub(crate) fn callback_grace_millis() -> u64 {
         250
     }
-    pub(super) fn sweep_seconds() -> u64 {
+    pub(crate) fn sweep_seconds() -> u64 {
         60
     }
     /// A fifth of what Chatwoot takes from one address.
-    pub(super) fn sweep_requests_per_minute() -> u32 {
+    pub(crate) fn sweep_requests_per_minute() -> u32 {
         600
     }
-    pub(super) fn late_reply_seconds() -> u64 {
+    pub(crate) fn late_reply_seconds() -> u64 {
         24 * 3600
     }
     /// Chatwoot's usual limit.
-    pub(super) fn attachment_bytes_max() -> u64 {
+    pub(crate) fn attachment_bytes_max() -> u64 {
         40 << 20
     }
 }

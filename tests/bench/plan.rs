@@ -11,7 +11,7 @@ use bridge_api::{Bridge, BridgeName, Kind, Secret};
 use bridge_irc::Irc;
 use deskbridge::{
     chatwoot::{AccountId, Client, ClientSettings, InboxId},
-    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan},
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
     model::InboxName,
     policy::WhenInDoubt,
     store::{Place, SqliteStore, Store},
@@ -51,17 +51,8 @@ pub(crate) fn client(inbox: SocketAddr) -> Client {
 pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Bridge>) -> (Gateway, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&Place::in_dir(folder)).expect("the folder can be written"));
     let inbox = InboxPlan {
-        name: InboxName::new("support"),
-        client: client_settings(inbox),
         callback_secret: Some(Secret::new(SECRET)),
-        callback_path_token: None,
-        send_templates: true,
-        settle: Duration::from_secs(20),
-        callback_grace: Duration::from_millis(250),
-        sweep_every: Duration::from_mins(1),
-        sweep_requests_per_minute: 600,
-        late: Late::default(),
-        attachment_bytes_max: 40 << 20,
+        ..InboxPlan::new(InboxName::new("support"), client_settings(inbox))
     };
     let name = InboxName::new("support");
     let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, bridge };

@@ -17,7 +17,7 @@ use bridge_api::{
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     clock,
-    gateway::{BridgePlan, Gateway, InboxPlan, Late, Plan},
+    gateway::{BridgePlan, Gateway, InboxPlan, Plan},
     model::InboxName,
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings},
@@ -343,6 +343,7 @@ async fn adjusted_gateway(
 ) -> Gateway {
     let url = sandbox.url().parse().unwrap();
     let (account, inbox) = (AccountId(sandbox.account_id() as i64), InboxId(sandbox.inbox_id() as i64));
+    let client = ClientSettings::new(url, account, inbox, Secret::new(sandbox.api_access_token()));
     let mut plan = Plan {
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.to_owned(),
@@ -350,17 +351,9 @@ async fn adjusted_gateway(
         stop_limit: Duration::from_secs(5),
         retention: Duration::from_hours(1),
         inboxes: vec![InboxPlan {
-            name: InboxName::new("support"),
-            client: ClientSettings::new(url, account, inbox, Secret::new(sandbox.api_access_token())),
-            callback_secret: None,
-            callback_path_token: None,
-            send_templates: true,
             settle: Duration::from_secs(1),
             callback_grace: Duration::from_millis(100),
-            sweep_every: Duration::from_mins(1),
-            sweep_requests_per_minute: 600,
-            late: Late::default(),
-            attachment_bytes_max: 40 << 20,
+            ..InboxPlan::new(InboxName::new("support"), client)
         }],
         bridges: vec![BridgePlan {
             name: BridgeName::from("net"),

@@ -12,7 +12,7 @@ use std::{
 use bridge_api::{Resend, Secret};
 use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
-    gateway::{BridgePlan, Core, InboxPlan, Late, Plan, StartError},
+    gateway::{BridgePlan, Core, InboxPlan, Plan, StartError},
     http,
     model::InboxName,
     policy::WhenInDoubt,
@@ -126,17 +126,9 @@ impl World {
             retention: Duration::from_hours(30 * 24),
             bridges: self.networks.iter().map(bridge).collect(),
             inboxes: vec![InboxPlan {
-                name: name.clone(),
-                client,
                 callback_secret: Some(Secret::new(SECRET)),
-                callback_path_token: None,
                 send_templates: self.sends_templates,
-                settle: Duration::from_secs(20),
-                callback_grace: Duration::from_millis(250),
-                sweep_every: Duration::from_mins(1),
-                sweep_requests_per_minute: 600,
-                late: Late::default(),
-                attachment_bytes_max: 40 << 20,
+                ..InboxPlan::new(name.clone(), client)
             }],
         }
     }
