@@ -2,29 +2,10 @@
 
 use std::time::Duration;
 
-use async_trait::async_trait;
-use bridge_api::{Message, Peer, Report, Speaker};
+use bridge_api::{Message, Peer, Report, Speaker, kit::Idle};
 
 use super::{reply::agent_id, *};
 use crate::store::MemoryStore;
-
-struct Mute;
-
-#[async_trait]
-impl Bridge for Mute {
-    fn capabilities(&self) -> bridge_api::Capabilities {
-        bridge_api::Capabilities::cautious()
-    }
-    async fn run(&self, _: bridge_api::Host, _: bridge_api::CancellationToken) -> Result<(), bridge_api::Fault> {
-        Ok(())
-    }
-    async fn send(&self, _: &bridge_api::Outbound) -> Result<bridge_api::Sent, bridge_api::Fault> {
-        Ok(bridge_api::Sent::default())
-    }
-    async fn probe(&self, _: &bridge_api::Outbound) -> Result<Option<bridge_api::Sent>, bridge_api::Fault> {
-        Ok(None)
-    }
-}
 
 fn event() -> Inbound {
     let peer = Peer {
@@ -51,7 +32,7 @@ fn event() -> Inbound {
 async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     let (feed, mut pump) = mpsc::channel(1);
     feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
-    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Mute), typing: mpsc::channel(1).0 };
+    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
     let store = Arc::new(MemoryStore::default());
     let routes = HashMap::from([(BridgeName::from("net"), route)]);
     let horizon = Horizon { born_millis: 0, memory_millis: 1 };

@@ -140,8 +140,7 @@ fn message_of(order: &Order) -> Option<&MessageRef> {
 
 #[cfg(test)]
 mod tests {
-    use bridge_api::{Capabilities, Host};
-    use tokio_util::sync::CancellationToken;
+    use bridge_api::kit::Idle;
 
     use super::*;
     use crate::{
@@ -149,31 +148,13 @@ mod tests {
         store::MemoryStore,
     };
 
-    struct Willing;
-
-    #[async_trait]
-    impl Bridge for Willing {
-        fn capabilities(&self) -> Capabilities {
-            Capabilities::cautious()
-        }
-        async fn run(&self, _host: Host, _stop: CancellationToken) -> Result<(), Fault> {
-            Ok(())
-        }
-        async fn send(&self, _out: &Outbound) -> Result<Sent, Fault> {
-            Ok(Sent::default())
-        }
-        async fn probe(&self, _out: &Outbound) -> Result<Option<Sent>, Fault> {
-            Ok(None)
-        }
-    }
-
     /// By the system's clock, which somebody may set meanwhile, it could be due in days.
     #[tokio::test]
     async fn what_follows_is_due_at_once_by_the_clock_that_the_pump_goes_by() {
         let clock = Clock::from_millis(1_000);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let name = BridgeName::from("net");
-        let sink = NetworkSink::new(name.clone(), Arc::new(Willing), store, WhenInDoubt::Repeat, clock);
+        let sink = NetworkSink::new(name.clone(), Arc::new(Idle), store, WhenInDoubt::Repeat, clock);
         let message = MessageRef { inbox: InboxName::new("desk"), conversation: 1, message: 2 };
         let order = Order::Send {
             bridge: name.clone(),

@@ -12,14 +12,11 @@ use std::{
     time::Instant,
 };
 
-use bridge_api::{
-    Bridge, BridgeName, CancellationToken, Capabilities, Cursor, Fault, Host, Inbound, Message, Outbound, Part, Peer,
-    Report, Sent, Speaker, async_trait,
-};
+use bridge_api::{BridgeName, Cursor, Inbound, Message, Part, Peer, Report, Speaker, kit::Idle};
 use deskbridge::{
     chatwoot::{AccountId, InboxId, callback::parse},
     clock::Clock,
-    intake::{Door, Horizon, Intake, Late, Route},
+    intake::{Door, Horizon, Intake, Late, Route, WhenLate},
     lanes::{Lanes, Taken},
     model::{Envelope, Feed, InboxName, Order, SinkName},
     pump,
@@ -42,25 +39,6 @@ const FORGET_EVERY: u64 = 512;
 const RECENT: usize = 64;
 /// Callbacks that overtake each other.
 const UNDER_WAY: usize = 32;
-
-/// A network that the model itself plays.
-struct Nowhere;
-
-#[async_trait]
-impl Bridge for Nowhere {
-    fn capabilities(&self) -> Capabilities {
-        Capabilities::cautious()
-    }
-    async fn run(&self, _: Host, _: CancellationToken) -> Result<(), Fault> {
-        Ok(())
-    }
-    async fn send(&self, _: &Outbound) -> Result<Sent, Fault> {
-        Ok(Sent::default())
-    }
-    async fn probe(&self, _: &Outbound) -> Result<Option<Sent>, Fault> {
-        Ok(None)
-    }
-}
 
 struct Model {
     rng: fastrand::Rng,
@@ -103,14 +81,15 @@ impl Model {
         for bridge in BRIDGES {
             let name = BridgeName::from(bridge);
             lanes.set_limit(&SinkName::bridge(&name), 16);
-            let route = Route { inbox: inbox.clone(), bridge: Arc::new(Nowhere), typing: mpsc::channel(1).0 };
+            let route = Route { inbox: inbox.clone(), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
             routes.insert(name, route);
         }
         let clock = Clock::from_millis(callback::BEGIN_MILLIS);
         let horizon = Horizon { born_millis: 0, memory_millis: i64::MAX };
         let intake = Intake::new(store.clone(), tell, clock, TaskTracker::new(), routes, horizon);
         let (account_id, inbox_id) = (AccountId(callback::ACCOUNT), InboxId(callback::INBOX));
-        let door = Door { inbox, account_id, inbox_id, send_templates: false, grace_millis: 0, late: Late::default() };
+        let late = Late { after_millis: 24 * 3600 * 1000, then: WhenLate::Hold };
+        let door = Door { inbox, account_id, inbox_id, send_templates: false, grace_millis: 0, late };
         let lease = at_once(store.lease("model", 0)).unwrap();
         Self {
             rng: fastrand::Rng::with_seed(seed),

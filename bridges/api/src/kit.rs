@@ -1,4 +1,4 @@
-//! For the tests of an adapter: a host that records, and fails when told to.
+//! For tests: a host that records and fails when told to, a bridge on which nothing happens, and fuzzing.
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +18,9 @@ use crate::{
 };
 
 pub mod fuzz;
+mod idle;
+
+pub use idle::Idle;
 
 /// Everything that a bridge told its host.
 #[derive(Debug, Default)]
