@@ -51,12 +51,12 @@ impl Target {
     fn play_over(&self, stock: &Stock, seed: u64, runs: u64) {
         let trier = Trier::start(*self);
         for (name, input) in &stock.seeds {
-            trier.try_one(&format!("corpus/{}/{name}", self.name), input.clone());
+            trier.try_one(&format!("corpus/{}/{name}", self.name), input);
         }
         let mut random = Random::of(self.name.as_bytes());
         random.0 ^= seed;
         for run in 0..runs {
-            trier.try_one(&format!("input {run} of seed {seed}"), mutated(stock, &mut random));
+            trier.try_one(&format!("input {run} of seed {seed}"), &mutated(stock, &mut random));
         }
     }
 }
@@ -83,16 +83,16 @@ impl Trier {
         Self { target, inputs, held }
     }
 
-    fn try_one(&self, source: &str, input: Vec<u8>) {
-        self.inputs.send(input.clone()).expect("it takes inputs for as long as they are given");
+    fn try_one(&self, source: &str, input: &[u8]) {
+        self.inputs.send(input.to_vec()).expect("it takes inputs for as long as they are given");
         let what = match self.held.recv_timeout(PATIENCE) {
             Ok(true) => return,
             Ok(false) => "failed",
             Err(_) => "did not come to its end",
         };
         let name = self.target.name;
-        let saved = env::temp_dir().join(format!("deskbridge-fuzz-{name}-{:016x}", Random::of(&input).0));
-        let kept = fs::write(&saved, &input).map_or_else(|error| error.to_string(), |()| saved.display().to_string());
+        let saved = env::temp_dir().join(format!("deskbridge-fuzz-{name}-{:016x}", Random::of(input).0));
+        let kept = fs::write(&saved, input).map_or_else(|error| error.to_string(), |()| saved.display().to_string());
         panic!(
             "the fuzz target `{name}` {what} on {source}, {count} bytes:\n{shown}\n\
              It is in {kept}. Try it again by `FUZZ_INPUT={kept}` before the same test; to keep it, move it to \
