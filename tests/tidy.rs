@@ -253,8 +253,9 @@ fn files_stay_readable_in_one_sitting() {
 /// is escaped.
 #[test]
 fn no_log_field_is_displayed_raw() {
-    for path in
-        ["src", "bridges/api/src", "bridges/irc/src", "bridges/matrix/src"].iter().flat_map(|folder| rust_files(folder))
+    for path in ["src", "bridges/api/src", "bridges/irc/src", "bridges/matrix/src", "bridges/smtp/src"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
     {
         let code = code_of(&path);
         let raw = ["(%", ", %", "= %"].iter().flat_map(|mark| code.match_indices(mark));
@@ -292,8 +293,9 @@ fn each_fuzz_target_is_played_and_has_a_corpus_and_a_binary() {
 
 #[test]
 fn every_module_says_what_it_is() {
-    for path in
-        ["src", "bridges/api/src", "bridges/irc/src", "bridges/matrix/src"].iter().flat_map(|folder| rust_files(folder))
+    for path in ["src", "bridges/api/src", "bridges/irc/src", "bridges/matrix/src", "bridges/smtp/src"]
+        .iter()
+        .flat_map(|folder| rust_files(folder))
     {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.starts_with("//! "), "{} does not begin with what it holds", relative(&path));

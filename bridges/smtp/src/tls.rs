@@ -48,7 +48,10 @@ impl ServerTls {
                 match server_config(&self.files) {
                     Ok(config) => current.config = config,
                     Err(fault) => {
-                        tracing::warn!(%fault, "the changed certificate cannot be used, the former one stays");
+                        tracing::warn!(
+                            fault = fault.to_string(),
+                            "the changed certificate cannot be used, the former one stays"
+                        );
                     }
                 }
             }

@@ -1,3 +1,5 @@
+//! A bridge of which nothing is wanted but that it is there.
+
 use crate::{Bridge, CancellationToken, Capabilities, Fault, Host, Outbound, Sent, async_trait};
 
 /// A network on which nothing happens: it takes whatever is sent, and keeps none of it.

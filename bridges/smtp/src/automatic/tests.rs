@@ -1,3 +1,5 @@
+//! Robots are told from people, and two that answer each other stop.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! A mail becomes its text, its files and what is said of both.
+
 use proptest::prelude::*;
 
 use super::*;

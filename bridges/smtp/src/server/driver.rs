@@ -77,7 +77,7 @@ impl Session {
     /// From the first octet to the last.
     pub(super) async fn run(mut self, tcp: TcpStream, stop: &CancellationToken) {
         if let Err(error) = self.talk(tcp, stop).await {
-            tracing::debug!(%error, "a mail client's connection broke");
+            tracing::debug!(error = error.to_string(), "a mail client's connection broke");
         }
     }
 

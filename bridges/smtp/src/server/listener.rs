@@ -56,7 +56,7 @@ pub(super) async fn accept(
         let (tcp, client) = match accepted {
             Ok((tcp, peer)) => (tcp, peer.ip().to_canonical()),
             Err(error) => {
-                tracing::warn!(%error, "no mail connection can be taken in");
+                tracing::warn!(error = error.to_string(), "no mail connection can be taken in");
                 // The stop is seen at the next turn; the pause is short.
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -86,7 +86,7 @@ fn turn_away(tcp: &TcpStream, why: TurnedAway, implicit: bool) {
         TurnedAway::TooFast => "421 4.7.1 too many new connections in a minute\r\n",
     };
     if !implicit && let Err(error) = socket2::SockRef::from(tcp).send(line.as_bytes()) {
-        tracing::debug!(%error, "a mail client was turned away without a word");
+        tracing::debug!(error = error.to_string(), "a mail client was turned away without a word");
     }
 }
 

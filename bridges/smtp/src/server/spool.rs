@@ -119,7 +119,7 @@ impl Spool {
     }
 
     fn fail(&mut self, error: &AcceptError) {
-        tracing::warn!(error = %error, "a mail could not be stored and was put off");
+        tracing::warn!(error = error.to_string(), "a mail could not be stored and was put off");
         self.discard();
         self.failed = true;
     }
@@ -164,7 +164,7 @@ impl Spool {
     }
 
     fn tell(&self, id: KeptId, envelope: Envelope) {
-        tracing::debug!(kept = %id, bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
+        tracing::debug!(kept = id.to_string(), bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
         if self.intake.mails.try_send((id, envelope)).is_err() {
             self.intake.missed.notify_one();
         }

@@ -1,3 +1,5 @@
+//! Reports of delivery are read in every form in which they are written, and nothing else is taken for one.
+
 use proptest::prelude::*;
 
 use super::*;

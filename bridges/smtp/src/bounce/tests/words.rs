@@ -1,3 +1,5 @@
+//! Reports in words alone, as servers without a form for them write them.
+
 use super::*;
 
 const QMAIL: &str = "From: MAILER-DAEMON@old.test

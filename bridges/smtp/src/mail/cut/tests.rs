@@ -1,3 +1,5 @@
+//! What is quoted is cut, in many languages, and what may not be stays.
+
 use proptest::prelude::*;
 
 use super::{

@@ -1,3 +1,5 @@
+//! HTML becomes markdown that says the same and does nothing.
+
 use std::cell::Cell;
 
 use proptest::prelude::*;

@@ -1,3 +1,5 @@
+//! Mails are taken apart as they are built, within bounds.
+
 use proptest::prelude::*;
 
 use super::{walk::PARTS_MAX, *};

@@ -1,3 +1,5 @@
+//! Honest mail is proved as far as it can be, and what cannot be proved is not.
+
 use std::{pin::pin, time::Duration};
 
 use tokio::time::timeout;

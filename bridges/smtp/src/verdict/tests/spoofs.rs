@@ -1,3 +1,5 @@
+//! No forgery is ever called verified.
+
 use super::*;
 
 /// Ways to write as somebody else, for one who has a domain, a key and a server of his own.
