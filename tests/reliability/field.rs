@@ -21,9 +21,6 @@ use crate::{
     wait::{PATIENCE, until_within},
 };
 
-/// Whether the gateway asks the inbox for answers whose callback was lost. Then every answer has to arrive.
-const SWEPT: bool = true;
-
 /// Between two bursts of what everybody says and writes.
 const PAUSE: Duration = Duration::from_millis(10);
 /// What is said and written between two pauses.
@@ -42,12 +39,12 @@ pub(crate) struct Field {
     pub(crate) sandbox: Sandbox,
     pub(crate) callbacks: Callbacks,
     pub(crate) rng: Rng,
-    swept: bool,
     people: Vec<Person>,
     /// Lines of people that the store held when its process died.
     kept: BTreeSet<Token>,
-    /// What was waiting at all deaths.
-    pub(crate) waiting_at_deaths: usize,
+    /// The gateway is gone because it had to go.
+    is_dead: bool,
+    complaints: Vec<String>,
     pub(crate) folder: TempDir,
 }
 
@@ -72,7 +69,6 @@ impl Person {
 pub(crate) struct Layout<'a> {
     pub(crate) kinds: &'a [(Kind, usize)],
     pub(crate) seed: u64,
-    pub(crate) swept: bool,
     /// Between the gateway and the inbox, given the inbox's address.
     pub(crate) before_inbox: Option<Between<'a>>,
     /// The same before the stand-in homeserver.
@@ -81,7 +77,7 @@ pub(crate) struct Layout<'a> {
 
 impl<'a> Layout<'a> {
     pub(crate) fn of(kinds: &'a [(Kind, usize)], seed: u64) -> Self {
-        Self { kinds, seed, swept: SWEPT, before_inbox: None, before_homeserver: None }
+        Self { kinds, seed, before_inbox: None, before_homeserver: None }
     }
 }
 
@@ -107,10 +103,10 @@ impl Field {
             sandbox,
             callbacks,
             rng: Rng::with_seed(layout.seed),
-            swept: layout.swept,
             people: Vec::new(),
             kept: BTreeSet::new(),
-            waiting_at_deaths: 0,
+            is_dead: false,
+            complaints: Vec::new(),
             folder,
         }
     }
@@ -133,7 +129,14 @@ impl Field {
             let name = self.nets[*net].name();
             let conversation = desk.of(&called(name, *person))[0].id;
             let first = self.sandbox.reply(conversation, "hello to you");
-            let talk = Talk { net: name.to_owned(), person: *person, said: 0, replies: Vec::new(), breaks: Vec::new() };
+            let talk = Talk {
+                net: name.to_owned(),
+                person: *person,
+                said: 0,
+                replies: Vec::new(),
+                breaks: Vec::new(),
+                open: 0,
+            };
             (first, Person { net: *net, talk, conversation, sent: VecDeque::new() })
         };
         let (firsts, people): (Vec<_>, Vec<_>) = everybody.iter().map(hello).unzip();
@@ -172,6 +175,7 @@ impl Field {
 
     /// Everybody talks for so long, or until the gateway is gone.
     pub(crate) fn talk(&mut self, span: Duration) {
+        self.is_dead &= !self.gateway.is_running();
         let end = Instant::now() + span;
         while Instant::now() < end && self.gateway.is_running() {
             self.burst(BURST);
@@ -237,18 +241,32 @@ impl Field {
         self.people.iter().map(|person| person.talk.said + person.talk.replies.len()).sum()
     }
 
-    /// The link of these networks broke just now.
-    pub(crate) fn mark_break(&mut self, net: Option<usize>) {
-        for person in self.people.iter_mut().filter(|person| net.is_none_or(|net| person.net == net)) {
-            person.talk.breaks.push(person.talk.said);
+    /// The link of this network broke just now, or is mended.
+    pub(crate) fn mark_break(&mut self, net: usize) {
+        let waiting: BTreeSet<u64> =
+            self.gateway.waiting().iter().filter_map(|(key, _)| key.split([':', '/']).nth(1)?.parse().ok()).collect();
+        for person in self.people.iter_mut().filter(|person| person.net == net) {
+            let is_open = person.talk.replies.iter().any(|id| waiting.contains(id));
+            person.talk.mark_break(is_open);
+        }
+    }
+
+    /// Nothing has ended the gateway that was meant to.
+    pub(crate) fn must_live(&mut self) {
+        if !self.gateway.is_running() && !self.is_dead {
+            self.complaints.push("the gateway ended by itself".to_owned());
         }
     }
 
     /// The gateway died just now: what did it hold?
     pub(crate) fn mark_death(&mut self) -> Kept {
-        self.mark_break(None);
+        self.is_dead = true;
         let kept = store::look(&self.gateway.data_dir(), &Log::Kept);
-        self.waiting_at_deaths += kept.waiting.len();
+        for Person { talk, .. } in &mut self.people {
+            let theirs = |token: &&Token| token.way == Way::Out && token.net == talk.net && token.person == talk.person;
+            let is_open = kept.waiting.iter().any(|token| theirs(&token));
+            talk.mark_break(is_open);
+        }
         self.kept.extend(kept.waiting.iter().filter(|token| token.way == Way::In).cloned());
         kept
     }
@@ -256,6 +274,7 @@ impl Field {
     /// Nothing goes wrong any more: returns once everything has arrived that can, with the inbox as it is then.
     pub(crate) fn drain(&mut self) -> Desk {
         self.sandbox.faults(&serde_json::json!({}));
+        self.must_live();
         if !self.gateway.is_running() {
             self.gateway.start();
         }
@@ -293,7 +312,7 @@ impl Field {
             }
             let open = |id: &&u64| {
                 // A reply that the inbox could not tell us of is failed there, until the gateway has asked for it.
-                let swept = self.swept && !self.callbacks.is_taken(**id);
+                let swept = !self.callbacks.is_taken(**id);
                 desk.message(**id).is_none_or(|found| found.status == "sent" || (swept && is_unanswered(found)))
             };
             if let Some(id) = talk.replies.iter().find(open) {
@@ -331,6 +350,9 @@ impl Field {
             verdicts.push(Verdict { net: net.title(), way: Way::Out, tally: outward });
         }
         self.nets = nets;
+        if let Some(first) = verdicts.first_mut() {
+            first.tally.complaints.append(&mut self.complaints);
+        }
         verdicts
     }
 
@@ -339,10 +361,9 @@ impl Field {
         let doubts = |message: &Message| message.reason().starts_with("it may have been delivered");
         let taken = self.callbacks.is_taken(id);
         match failed {
-            Some(failed) if (taken || self.swept) && doubts(failed) => Fate::TakenInDoubt,
+            Some(failed) if doubts(failed) => Fate::InDoubt,
             _ if taken => Fate::Taken,
-            _ if self.swept => Fate::Swept,
-            failed => Fate::Unanswered { told: failed.is_some_and(|failed| !failed.reason().is_empty()) },
+            _ => Fate::Swept,
         }
     }
 }

@@ -26,9 +26,9 @@ const HEAD: &str = "| row | fault | struck | network | direction | messages | lo
 ";
 
 const WORDS: &str = "\
-**Struck:** attempts at the fault that hit something, of all attempts. A kill counts when messages were under way; a row that strikes nothing fails. \
+**Struck:** attempts at the fault that hit something, of all attempts. A kill at a random moment counts when messages were under way; a row that strikes nothing fails. \
 **Messages:** those that the gateway had taken (an answer that the inbox shows, whether or not its callback reached anybody; a mail answered 250, a Matrix transaction acknowledged or still kept by its homeserver, an IRC line in the store or at \
-the inbox), and that so had to arrive. **Lost:** of these, absent at the end. **Doubled:** copies too many, contacts and conversations too. **Out of order:** within one conversation, among those whose \
+the inbox), and that so had to arrive. **Lost:** of these, absent at the end. **Doubled:** copies too many, contacts and conversations too; outward on IRC and by mail at most one for each break at which an answer of that conversation was not done with, those in doubt counted among them. **Out of order:** within one conversation, among those whose \
 callback was answered. **Astray:** with a person, or in a conversation, that is not its own. **Not taken:** absent, and never acknowledged to anybody: an IRC line that was said to nobody or lay unread in \
 the socket. **In doubt, told:** absent or not, nobody can say; the agent reads \"it may have been delivered\".
 
@@ -114,7 +114,7 @@ impl Report {
             "# Reliability\n\nThe release binary among real servers (ngIRCd, Synapse, Postfix) and the sandbox inbox, killed, starved and lied \
              to. Nothing here is written by hand; this makes it anew:\n\n\
              ```sh\n{command}\n```\n\n\
-             The same rows run shorter, under the same judge, in every `cargo test`. What each row does is in `tests/reliability`.\n\n\
+             The same rows run shorter, under the same judge, in every `cargo test` where their peers are at hand. What each row does is in `tests/reliability`.\n\n\
              **{kills} kills, {messages} messages.** {verdict}\n\n\
              ## By network\n\n{}\n## By fault\n\n{}\n{WORDS}\n## What each network cannot prove, and what follows\n\n{LIMITS}\n\
              ## What else was measured\n\n{notes}",

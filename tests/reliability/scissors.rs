@@ -103,7 +103,6 @@ impl Shared {
         };
         let name = state.cuts.keys().find(named).cloned();
         let cut = name.and_then(|name| state.cuts.remove(&name));
-        state.struck += usize::from(cut.is_some());
         if cut.is_none() && self.side == Side::Request {
             state.longest = state.longest.max(request.len());
         }
@@ -121,11 +120,13 @@ fn carry(near: &TcpStream, shared: &Shared) -> io::Result<()> {
         let aim = shared.aim(&request);
         let cut = aim.unwrap_or(usize::MAX);
         if shared.side == Side::Request && cut <= request.len() {
+            shared.lock().struck += 1;
             break to_far.write_all(&request[..cut]);
         }
         to_far.write_all(&request)?;
         let Ok(answer) = message(&mut answers) else { break Ok(()) };
         if shared.side == Side::Answer && cut <= answer.len() {
+            shared.lock().struck += 1;
             break to_near.write_all(&answer[..cut]);
         }
         if shared.side == Side::Answer && aim.is_some() {

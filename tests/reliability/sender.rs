@@ -37,13 +37,11 @@ pub(crate) struct Sender {
     link: Option<BufReader<TcpStream>>,
     kept: VecDeque<(usize, Outgoing)>,
     posted: usize,
-    /// Times that a server said something other than yes.
-    pub(crate) refusals: usize,
 }
 
 impl Sender {
     pub(crate) fn to(port: u16) -> Self {
-        Self { port, link: None, kept: VecDeque::new(), posted: 0, refusals: 0 }
+        Self { port, link: None, kept: VecDeque::new(), posted: 0 }
     }
 
     pub(crate) fn post(&mut self, mail: Outgoing) {
@@ -59,16 +57,10 @@ impl Sender {
                 Some(link) => send(link, mail, *number),
                 None => connect(self.port).and_then(|link| send(link, mail, *number)),
             };
-            match sent {
-                Ok(link) => {
-                    self.link = Some(link);
-                    self.kept.pop_front();
-                }
-                Err(error) => {
-                    self.refusals += usize::from(error.kind() == io::ErrorKind::Other);
-                    break;
-                }
-            }
+            // Refused or cut off, it is kept and sent anew.
+            let Ok(link) = sent else { break };
+            self.link = Some(link);
+            self.kept.pop_front();
         }
         self.kept.len()
     }

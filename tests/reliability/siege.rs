@@ -1,11 +1,12 @@
 //! Rows in which the process dies, again and again, while everybody talks.
 
-use std::{process::ExitStatus, time::Duration};
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
 use serde_json::{Value, json};
 
 use crate::{
     field::{Field, Layout},
+    gateway::Gateway,
     nets::Kind,
     peers,
     power::{Disk, until_still},
@@ -113,6 +114,8 @@ struct Siege {
     disk: Option<Disk>,
     /// Messages that were missing from a store whose log never reached the disk, to show that a cut can be told.
     missed_without_log: usize,
+    /// The last life ended since nothing of the store could be believed.
+    is_broken: bool,
 }
 
 impl Siege {
@@ -125,7 +128,7 @@ impl Siege {
         };
         field.open();
         field.sandbox.faults(&trouble());
-        Some(Self { field, death, disk, missed_without_log: 0 })
+        Some(Self { field, death, disk, missed_without_log: 0, is_broken: false })
     }
 
     fn round(&mut self, outcome: &mut Outcome) {
@@ -134,6 +137,7 @@ impl Siege {
         match self.death {
             Death::AnyTime => {
                 self.live(life);
+                self.field.must_live();
                 self.field.gateway.kill();
                 outcome.kills += 1;
                 let waiting = self.field.mark_death().waiting.len();
@@ -141,13 +145,20 @@ impl Siege {
             }
             Death::AtCall => {
                 let call = CALLS[self.field.rng.usize(..CALLS.len())];
-                outcome.struck += usize::from(self.live_under(call, "signal=KILL").is_some());
+                match self.live_under(call, "signal=KILL") {
+                    Some(status) if is_killed(status) => outcome.struck += 1,
+                    Some(status) => outcome.complaints.push(format!("it ended otherwise than killed: {status}")),
+                    // The call never came.
+                    None => {}
+                }
                 outcome.kills += 1;
                 self.field.mark_death();
             }
             Death::SyncFails => {
                 match self.live_under("fsync", "error=EIO") {
-                    Some(status) if status.code().is_some_and(|code| code != 0) => outcome.struck += 1,
+                    Some(status) if status.code().is_some_and(|code| code != 0) && self.is_broken => {
+                        outcome.struck += 1;
+                    }
                     Some(status) => outcome.complaints.push(format!("after a sync that failed: {status}")),
                     // The call never came.
                     None => outcome.kills += 1,
@@ -156,6 +167,7 @@ impl Siege {
             }
             Death::PowerCut => {
                 self.live(life);
+                self.field.must_live();
                 let lacks = self.cut();
                 outcome.kills += 1;
                 outcome.struck += usize::from(lacks);
@@ -191,10 +203,11 @@ impl Siege {
             self.field.until_up_or_gone();
         }
         self.field.talk(LIFE_UNDER_TRACE);
-        let broken = self.field.gateway.log().get(logged..).is_some_and(|text| text.contains(BROKEN));
-        let ends = broken || !self.field.gateway.is_running();
-        if ends {
-            return Some(self.field.gateway.wait());
+        let is_broken = |gateway: &Gateway| gateway.log().get(logged..).is_some_and(|text| text.contains(BROKEN));
+        if is_broken(&self.field.gateway) || !self.field.gateway.is_running() {
+            let status = self.field.gateway.wait();
+            self.is_broken = is_broken(&self.field.gateway);
+            return Some(status);
         }
         self.field.gateway.kill();
         None
@@ -234,6 +247,11 @@ impl Siege {
         self.field.gateway.kill();
         drop(self.disk);
     }
+}
+
+/// The tracer ends as what it traced did.
+fn is_killed(status: ExitStatus) -> bool {
+    status.signal() == Some(9)
 }
 
 /// Stops every thread at every call: by a filter in the kernel it would be faster, but then nothing is injected.

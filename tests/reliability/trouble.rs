@@ -95,8 +95,8 @@ pub(crate) fn clock(effort: &Effort) -> Option<Outcome> {
     let mut outcome = Outcome::default();
     for jump in JUMPS.iter().cycle().take(effort.runs(6, 24)) {
         outcome.runs += 1;
-        let before = field.callbacks.refused();
         field.talk(SPELL / 2);
+        let before = field.callbacks.refused();
         set(&dial, *jump);
         field.talk(SPELL);
         // Whoever is an hour off believes no signature; a minute and a half is within what is believed.
@@ -214,13 +214,13 @@ fn suffer(field: &mut Field, net: usize, trouble: Trouble, outcome: &mut Outcome
     outcome.runs += 1;
     field.talk(SPELL / 2);
     field.nets[net].suffer(trouble);
-    field.mark_break(Some(net));
+    field.mark_break(net);
     field.talk(SPELL);
     // It has struck when answers wait that cannot go out.
     let sink = format!("bridge:{}", field.nets[net].name());
     let waits = |field: &Field| field.gateway.waiting().iter().any(|(_, waiting)| *waiting == sink);
     outcome.struck += usize::from(waits(field));
-    field.mark_break(Some(net));
+    field.mark_break(net);
     field.nets[net].recover();
     // Whoever was gone has to be found again.
     field.until_up();
