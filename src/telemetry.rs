@@ -48,10 +48,15 @@ where
 pub struct StateBoard {
     clock: Clock,
     bridges: Mutex<BTreeMap<String, Stated>>,
-    inboxes: Mutex<BTreeMap<String, Stated>>,
-    /// Inboxes of which nothing else is believed.
-    silenced: Mutex<BTreeSet<String>>,
+    inboxes: Mutex<Inboxes>,
     stopping: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inboxes {
+    stated: BTreeMap<String, Stated>,
+    /// Of these nothing else is believed.
+    silenced: BTreeSet<String>,
 }
 
 /// A state, and when it began.
@@ -65,34 +70,33 @@ pub struct Stated {
 
 impl StateBoard {
     pub fn new(clock: Clock) -> Self {
-        let (bridges, inboxes, silenced) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { clock, bridges, inboxes, silenced, stopping: AtomicBool::new(false) }
+        Self { clock, bridges: Mutex::default(), inboxes: Mutex::default(), stopping: AtomicBool::new(false) }
     }
     pub fn bridge(&self, name: &str, state: BridgeState) {
-        set(&self.bridges, name, state, self.clock);
+        set(&mut lock(&self.bridges), name, state, self.clock);
     }
     pub fn inbox(&self, name: &str, state: BridgeState) {
-        if !self.is_silenced(name) {
-            set(&self.inboxes, name, state, self.clock);
+        let mut inboxes = lock(&self.inboxes);
+        if !inboxes.silenced.contains(name) {
+            set(&mut inboxes.stated, name, state, self.clock);
         }
     }
     /// This state stays, whatever else is told of the inbox, until it [may speak](Self::inbox_may_speak) again.
     pub fn inbox_silenced(&self, name: &str, state: BridgeState) {
-        self.silenced.lock().expect("nothing panics while it holds the board").insert(name.to_owned());
-        set(&self.inboxes, name, state, self.clock);
+        let mut inboxes = lock(&self.inboxes);
+        inboxes.silenced.insert(name.to_owned());
+        set(&mut inboxes.stated, name, state, self.clock);
     }
     pub fn inbox_may_speak(&self, name: &str, state: BridgeState) {
-        self.silenced.lock().expect("nothing panics while it holds the board").remove(name);
-        set(&self.inboxes, name, state, self.clock);
-    }
-    fn is_silenced(&self, name: &str) -> bool {
-        self.silenced.lock().expect("nothing panics while it holds the board").contains(name)
+        let mut inboxes = lock(&self.inboxes);
+        inboxes.silenced.remove(name);
+        set(&mut inboxes.stated, name, state, self.clock);
     }
     pub fn bridges(&self) -> BTreeMap<String, Stated> {
         lock(&self.bridges).clone()
     }
     pub fn inboxes(&self) -> BTreeMap<String, Stated> {
-        lock(&self.inboxes).clone()
+        lock(&self.inboxes).stated.clone()
     }
     /// From now on nothing new is taken.
     pub fn stop(&self) {
@@ -104,8 +108,7 @@ impl StateBoard {
 }
 
 /// The moment stays when only the wording is repeated.
-fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState, clock: Clock) {
-    let mut board = lock(board);
+fn set(board: &mut BTreeMap<String, Stated>, name: &str, state: BridgeState, clock: Clock) {
     match board.get(name) {
         Some(stated) if stated.state == state => {}
         Some(_) | None => {
@@ -114,7 +117,7 @@ fn set(board: &Mutex<BTreeMap<String, Stated>>, name: &str, state: BridgeState, 
     }
 }
 
-fn lock(board: &Mutex<BTreeMap<String, Stated>>) -> MutexGuard<'_, BTreeMap<String, Stated>> {
+fn lock<T>(board: &Mutex<T>) -> MutexGuard<'_, T> {
     board.lock().expect("nothing panics while it holds the board")
 }
 

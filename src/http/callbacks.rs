@@ -76,21 +76,27 @@ async fn enter(
     body: Body,
 ) -> Result<Response, (StatusCode, String)> {
     let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
+    // Should what is refused have been a true one, it is found by asking.
+    let entered = admit(front, (inbox, door), token, headers, body).await;
+    entered.inspect_err(|_| door.missed.ask())
+}
+
+async fn admit(
+    front: &Front,
+    (inbox, door): (&str, &Door),
+    token: Option<&str>,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Response, (StatusCode, String)> {
     let body = read(body).await?;
     prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
-        // Should it have been a true one, it is found by asking.
-        door.missed.one();
     })?;
     let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
     match front.intake.callback(&door.door, &callback).await {
-        Ok(Taken::Refused(reason)) => Err((StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n"))),
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
-            if outcome == Taken::LookAgain {
-                door.missed.one();
-            }
-            Ok(answer(&outcome).into_response())
+            answer(outcome, &door.missed).map(IntoResponse::into_response)
         }
         Err(error) => {
             tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");
@@ -102,11 +108,19 @@ async fn enter(
     }
 }
 
-fn answer(taken: &Taken) -> &'static str {
+fn answer(taken: Taken, missed: &Missed) -> Result<&'static str, (StatusCode, String)> {
     match taken {
-        Taken::Stored => "stored\n",
-        Taken::Duplicate => "known\n",
-        Taken::Ignored(_) | Taken::LookAgain | Taken::Refused(_) => "ignored\n",
+        Taken::Stored => Ok("stored\n"),
+        Taken::Duplicate => Ok("known\n"),
+        Taken::Ignored(_) => Ok("ignored\n"),
+        Taken::LookAgain => {
+            missed.ask();
+            Ok("ignored\n")
+        }
+        Taken::Refused(reason) => {
+            missed.one();
+            Err((StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")))
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::{
     },
     clock::Clock,
     model::{Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, SinkName, Waiting, orders},
-    store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError},
+    store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError, own_cursor},
 };
 
 pub struct Intake {
@@ -70,7 +70,7 @@ pub struct Door {
     pub late: Late,
 }
 
-/// Callbacks of one inbox that were refused or lost: whoever meets one says so, and the sweep asks for them.
+/// Callbacks of one inbox that did not come to be stored: whoever meets one says so, and the sweep asks for them.
 #[derive(Debug, Default)]
 pub struct Missed {
     count: AtomicU64,
@@ -78,11 +78,16 @@ pub struct Missed {
 }
 
 impl Missed {
+    /// One that the inbox made was not stored.
     pub fn one(&self) {
         self.count.fetch_add(1, Ordering::Relaxed);
+        self.ask();
+    }
+    /// Perhaps one was not: nobody may hold anything up by saying so.
+    pub fn ask(&self) {
         self.told.notify_one();
     }
-    /// How many there were.
+    /// How many there surely were.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Relaxed)
     }
@@ -195,7 +200,6 @@ impl Intake {
         let batch = match self.judge(door, callback, now, now + door.grace_millis) {
             Ok(Judged::Work(group)) => Batch { groups: vec![group], ..Batch::default() },
             Ok(Judged::Held(held)) => Batch { held: vec![held], ..Batch::default() },
-            Err(Taken::Ignored(reason)) => return Ok(Taken::Ignored(reason)),
             Err(taken) => return Ok(taken),
         };
         let accepted = self.accept(batch, now).await?;
@@ -204,7 +208,7 @@ impl Intake {
         }
         let updated = callback.message_id.filter(|_| callback.event == Event::MessageUpdated);
         if let Some(message) = updated
-            && !self.store.cursors(OWN_SCOPE, &LateFailure::name(&door.inbox, message.0)).await?.is_empty()
+            && own_cursor(&*self.store, &LateFailure::name(&door.inbox, message.0)).await?.is_some()
         {
             return Ok(Taken::LookAgain);
         }
@@ -324,16 +328,19 @@ impl Intake {
     }
 
     /// Nothing more is done for this inbox, and its callbacks are refused with this reason.
-    pub async fn shut(&self, inbox: &InboxName, reason: &str) {
-        lock(&self.shut).insert(inbox.clone(), reason.to_owned());
+    /// Says whether that is news.
+    pub async fn shut(&self, inbox: &InboxName, reason: &str) -> bool {
+        let is_new = lock(&self.shut).insert(inbox.clone(), reason.to_owned()).is_none();
         let mut sinks = self.networks_of(inbox);
         sinks.push(SinkName::inbox(inbox));
         drop(self.feed.send(Feed::Pause { sinks, until_millis: i64::MAX }).await);
+        is_new
     }
 
-    /// It goes on, as far as it is [trusted](Self::trust); its networks with [`resume`](Self::resume).
-    pub fn reopen(&self, inbox: &InboxName) {
-        lock(&self.shut).remove(inbox);
+    /// It goes on, as far as it is [trusted](Self::trust); its networks with [`resume`](Self::resume). Says whether it
+    /// was shut.
+    pub fn reopen(&self, inbox: &InboxName) -> bool {
+        lock(&self.shut).remove(inbox).is_some()
     }
 
     /// The same, where nobody can wait. With a full feed the pump is busy, and nothing is paused.

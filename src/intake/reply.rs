@@ -28,11 +28,13 @@ impl Intake {
         due_millis: i64,
     ) -> Result<Judged, &'static str> {
         let (created_millis, occasion) = (outgoing.created_millis, outgoing.occasion);
-        let age_millis = if created_millis > 0 { now_millis - created_millis } else { 0 };
-        if now_millis - age_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
+        // The inbox stamps by the time of day; what is forgotten is counted by the clock that nobody sets.
+        let age_by = |clock_millis: i64| if created_millis > 0 { clock_millis - created_millis } else { 0 };
+        let age_millis = age_by(self.clock.of_day());
+        if created_millis > 0 && created_millis < self.horizon.born_millis - CLOCK_SKEW_MILLIS {
             return Err("written before this gateway began");
         }
-        if age_millis > self.horizon.memory_millis - MEMORY_MARGIN_MILLIS {
+        if age_by(now_millis) > self.horizon.memory_millis - MEMORY_MARGIN_MILLIS {
             if occasion == Occasion::Created {
                 let message = message_ref(&door.inbox, outgoing.conversation, outgoing.message);
                 return Ok(Judged::Work(orders::failed_once(&message, created_millis, TOO_OLD, now_millis)));

@@ -74,8 +74,6 @@ pub struct Sweep {
     unread: HashMap<ConversationId, MessageId>,
     /// Messages whose untrue marks were put right once by this process.
     put_right: HashSet<MessageId>,
-    /// What the inbox holds is not what was posted there: nothing is done for it.
-    stopped: bool,
 }
 
 /// A conversation that was looked through.
@@ -123,8 +121,8 @@ impl Sweep {
     pub fn new(parts: SweepParts, missed: Arc<Missed>) -> Self {
         let pace = Pace::new(parts.requests_per_minute);
         let (looked, unread, put_right) = Default::default();
-        let (position, swept_at_millis, stopped) = (None, None, false);
-        Self { parts, missed, pace, position, swept_at_millis, looked, unread, put_right, stopped }
+        let (position, swept_at_millis) = (None, None);
+        Self { parts, missed, pace, position, swept_at_millis, looked, unread, put_right }
     }
 
     /// Holds back what is for the inbox until it is known to be the one that was posted to, and what is for its networks
@@ -172,9 +170,8 @@ impl Sweep {
         if found > 0 {
             tracing::info!(inbox, found, "the sweep found what no callback had told");
         }
-        if std::mem::take(&mut self.stopped) {
+        if self.parts.intake.reopen(&self.parts.door.inbox) {
             tracing::warn!(inbox, "the inbox holds what was posted there again; it goes on");
-            self.parts.intake.reopen(&self.parts.door.inbox);
             self.parts.board.inbox_may_speak(inbox, BridgeState::Up);
         }
         if self.missed.count() == missed {
@@ -187,10 +184,9 @@ impl Sweep {
         let inbox = self.parts.door.inbox.as_str();
         match trouble {
             Trouble::Foreign(reason) => {
-                if !std::mem::replace(&mut self.stopped, true) {
+                if self.intake.shut(&self.door.inbox, reason).await {
                     tracing::error!(inbox, reason = reason.as_str(), "the inbox is stopped");
                 }
-                self.intake.shut(&self.door.inbox, reason).await;
                 self.board.inbox_silenced(inbox, BridgeState::Down { reason: reason.clone() });
                 self.every.min(AGAIN_MAX)
             }
