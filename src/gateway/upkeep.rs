@@ -11,10 +11,10 @@ use super::core::InboxParts;
 use crate::{
     chatwoot::{CallFault, Client},
     clock::Clock,
-    model::{InboxName, OWN_SCOPE},
+    model::InboxName,
     sessions::Sessions,
     sinks::{InboxSink, Sink},
-    store::{Batch, Store, StoreError},
+    store::{Store, StoreError, own_cursor, set_own_cursor},
     sweep,
     telemetry::StateBoard,
 };
@@ -30,10 +30,11 @@ const LOOK_AGAIN_MAX: Duration = Duration::from_secs(5);
 /// When this store was made, Unix milliseconds.
 pub(super) async fn born_millis(store: &dyn Store, now_millis: i64) -> Result<i64, StoreError> {
     // One that lies ahead was taken from a clock that was wrong: it would make every reply one from before.
-    if let Some(born) = number(store, BORN).await?.filter(|born| *born <= now_millis) {
+    let saved = own_cursor(store, BORN).await?.and_then(|value| value.parse().ok());
+    if let Some(born) = saved.filter(|born| *born <= now_millis) {
         return Ok(born);
     }
-    save(store, Cursor::set(BORN, now_millis.to_string()), now_millis).await?;
+    set_own_cursor(store, Cursor::set(BORN, now_millis.to_string()), now_millis).await?;
     Ok(now_millis)
 }
 
@@ -151,17 +152,4 @@ fn told(secret: Option<Secret>, secrets: Option<&watch::Sender<Vec<Secret>>>) ->
 
 fn degraded(reason: &str) -> BridgeState {
     BridgeState::Degraded { reason: reason.to_owned() }
-}
-
-async fn number(store: &dyn Store, name: &str) -> Result<Option<i64>, StoreError> {
-    let cursors = store.cursors(OWN_SCOPE, name).await?;
-    let found = cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value);
-    Ok(found.and_then(|value| value.parse().ok()))
-}
-
-async fn save(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store
-        .accept(Batch { cursors: vec![(OWN_SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis)
-        .await
-        .map(drop)
 }

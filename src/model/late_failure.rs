@@ -24,7 +24,7 @@ impl LateFailure {
     }
 
     pub fn name(inbox: &InboxName, message: i64) -> String {
-        format!("failed/{inbox}:{message}")
+        format!("{}{message}", Self::prefix(inbox))
     }
 
     pub fn into_cursor(self, inbox: &InboxName) -> Cursor {

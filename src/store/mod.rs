@@ -16,7 +16,7 @@ use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 pub use memory::MemoryStore;
 pub use sqlite::{Place, SqliteStore};
 
-use crate::model::{Envelope, EnvelopeId, Group, PARTS_MAX, Session, SinkName, Waiting};
+use crate::model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, SinkName, Waiting};
 
 const HOUR_MILLIS: i64 = 3_600_000;
 
@@ -315,6 +315,17 @@ pub enum StoreError {
         "the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again"
     )]
     TooNew { found: i64, known: i64 },
+}
+
+/// What the gateway itself remembers under just this name.
+pub async fn own_cursor(store: &dyn Store, name: &str) -> Result<Option<String>, StoreError> {
+    let cursors = store.cursors(OWN_SCOPE, name).await?;
+    Ok(cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value))
+}
+
+pub async fn set_own_cursor(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
+    let cursors = vec![(OWN_SCOPE.to_owned(), cursor)];
+    store.accept(Batch { cursors, ..Batch::default() }, now_millis).await.map(drop)
 }
 
 /// The ranks that parts of one message can have, from the first one's on.

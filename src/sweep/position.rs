@@ -5,7 +5,7 @@ use bridge_api::Cursor;
 use crate::{
     chatwoot::MessageId,
     model::{InboxName, OWN_SCOPE, Witnesses},
-    store::{Batch, Store, StoreError},
+    store::{Batch, Store, StoreError, own_cursor, set_own_cursor},
 };
 
 /// How far an inbox was swept.
@@ -37,12 +37,12 @@ impl Place<'_> {
 
 /// The newest message id that was known at the last save; 0 at first.
 pub async fn newest(store: &dyn Store, place: Place<'_>) -> Result<i64, StoreError> {
-    Ok(read(store, &place.name(NEWEST)).await?.and_then(|value| value.parse().ok()).unwrap_or(0))
+    Ok(own_cursor(store, &place.name(NEWEST)).await?.and_then(|value| value.parse().ok()).unwrap_or(0))
 }
 
 /// What was posted last, as of the last save.
 pub async fn witnesses(store: &dyn Store, place: Place<'_>) -> Result<Witnesses, StoreError> {
-    let saved = read(store, &place.name(WITNESSES)).await?;
+    let saved = own_cursor(store, &place.name(WITNESSES)).await?;
     Ok(saved.and_then(|value| serde_json::from_str(&value).ok()).unwrap_or_default())
 }
 
@@ -68,7 +68,7 @@ pub async fn era(store: &dyn Store, inbox: &InboxName) -> Result<i64, StoreError
 
 /// The era, and when it began: numbers from before mean nothing.
 pub(super) async fn era_since(store: &dyn Store, inbox: &InboxName) -> Result<(i64, i64), StoreError> {
-    let saved = read(store, &format!("era/{inbox}")).await?;
+    let saved = own_cursor(store, &format!("era/{inbox}")).await?;
     let numbers = saved.as_deref().and_then(|value| value.split_once('@'));
     let numbers = numbers.and_then(|(era, since)| Some((era.parse().ok()?, since.parse().ok()?)));
     Ok(numbers.unwrap_or((0, 0)))
@@ -80,19 +80,7 @@ pub(super) async fn save_era(
     era: i64,
     now_millis: i64,
 ) -> Result<(), StoreError> {
-    write(store, Cursor::set(format!("era/{inbox}"), format!("{era}@{now_millis}")), now_millis).await
-}
-
-pub(super) async fn read(store: &dyn Store, name: &str) -> Result<Option<String>, StoreError> {
-    let cursors = store.cursors(OWN_SCOPE, name).await?;
-    Ok(cursors.into_iter().find(|cursor| cursor.name == name).and_then(|cursor| cursor.value))
-}
-
-async fn write(store: &dyn Store, cursor: Cursor, now_millis: i64) -> Result<(), StoreError> {
-    store
-        .accept(Batch { cursors: vec![(OWN_SCOPE.to_owned(), cursor)], ..Batch::default() }, now_millis)
-        .await
-        .map(drop)
+    set_own_cursor(store, Cursor::set(format!("era/{inbox}"), format!("{era}@{now_millis}")), now_millis).await
 }
 
 /// What was swept.
@@ -105,21 +93,21 @@ pub(super) struct Position {
 }
 
 impl Position {
-    /// Where the last process was.
-    /// Without one, whatever moved since the store was made is to be looked at, as far as that is worth anything.
+    /// Where the last process was. Without one, whatever moved since the store was made is to be looked at, as far as
+    /// that is worth anything.
     pub(super) async fn load(
         store: &dyn Store,
         place: &Place<'_>,
         (born_millis, today): (i64, i64),
     ) -> Result<Self, StoreError> {
-        let saved = read(store, &place.name(SWEPT)).await?;
+        let saved = own_cursor(store, &place.name(SWEPT)).await?;
         let first = Self { through_millis: born_millis.max(today - UNKNOWN_MILLIS), floor: MessageId(0) };
         Ok(saved.and_then(|value| Self::parse(&value)).unwrap_or(first))
     }
 
     pub(super) async fn save(self, store: &dyn Store, place: &Place<'_>, now_millis: i64) -> Result<(), StoreError> {
         let cursor = Cursor::set(place.name(SWEPT), format!("{}/{}", self.through_millis, self.floor));
-        write(store, cursor, now_millis).await
+        set_own_cursor(store, cursor, now_millis).await
     }
 
     fn parse(value: &str) -> Option<Self> {
