@@ -118,7 +118,9 @@ async fn a_sweep_that_meets_trouble_is_tried_again_until_it_comes_to_its_end() {
             })
             .await;
         if name == "TooManyRequests" {
-            // Chatwoot's minute need not be waited out here: that is the pump's test.
+            // Chatwoot's minute need not be waited out here: that is the pump's test. Until then nothing is sent.
+            world.until("the pause", || (world.sandbox.faults().struck() > met).then_some(())).await;
+            assert!(world.network.texts("a:ada").is_empty());
             continue;
         }
         assert_eq!(world.network.wait_for_texts("a:ada", 1).await, ["late"], "{name}");
@@ -266,6 +268,7 @@ async fn an_agents_retry_of_what_bounced_is_sent_once_more() {
         world.sandbox.retry(1, reply).unwrap();
         world.wait_for_status(reply, "delivered").await;
         world.wait_for_rest().await;
+        assert_eq!(world.network.texts("a:ada"), ["good morning", "come back", "come back"], "heard {heard}");
         // Told twice, the same bounce orders nothing more.
         bounce(&world, reply, "no such user").await;
         let world = world.away(|_| {}).await;

@@ -223,9 +223,12 @@ impl World {
             let host = network.host().await;
             host.accept(vec![message(peer, &format!("{peer}-{n}"), "mine")], Vec::new()).await.unwrap();
         }
-        while others.depth().await.unwrap().waiting > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        let rest = async {
+            while others.depth().await.unwrap().waiting > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, rest).await.expect("the other inbox takes what is for it");
         gateway.stop().await;
         let (network, gateway) = start(&sandbox, &self.store, self.data.path(), self.adjust).await;
         Self { sandbox, network, gateway, ..self }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bridge_api::{
-    Cursor, Outbound, Part, Reply, Report, ThreadId,
+    BridgeState, Cursor, Outbound, Part, Reply, Report, ThreadId,
     kit::fuzz::{Target, pieces},
 };
 use pulldown_cmark::{Event, Options, Parser, Tag};
@@ -163,6 +163,7 @@ struct Play {
     written: Vec<String>,
     /// Whether those who ask for a person are told at once.
     answers: bool,
+    is_up: bool,
     /// Of the last message.
     thread: Option<ThreadId>,
 }
@@ -182,6 +183,7 @@ impl Play {
             cursors: BTreeMap::new(),
             written: Vec::new(),
             answers: true,
+            is_up: false,
             thread: None,
         };
         play.input(Input::Remember(Vec::new()));
@@ -199,6 +201,7 @@ impl Play {
         );
         play.input(Input::Bytes(welcome.as_bytes()));
         play.pass(15);
+        assert!(play.is_up, "what follows has to meet a machine that is connected");
         play.written.clear();
         play
     }
@@ -236,7 +239,8 @@ impl Play {
                     self.events.push(format!("{event:?}"));
                 }
                 Output::Cursor(Cursor { name, value }) => drop(self.cursors.insert(name, value)),
-                Output::Settled(..) | Output::State(_) | Output::Close | Output::Redial(_) => {}
+                Output::State(state) => self.is_up = state == BridgeState::Up,
+                Output::Settled(..) | Output::Close | Output::Redial(_) => {}
             }
         }
     }
