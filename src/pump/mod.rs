@@ -23,7 +23,7 @@ const FEED_MAX: usize = 4096;
 /// Rows of one step of the scan at start.
 const SCAN_ROWS: usize = 10_000;
 /// Between two looks at what another process may have accepted, or taken from us. Well below the time after which a
-/// successor asks about our attempts.
+/// successor asks an inbox about our attempts, where that is left as it is usually set; a network is asked at once.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);

@@ -37,7 +37,7 @@ pub(crate) async fn letter(
         Fault::refused("it is no longer known whom this conversation is with: write to the person in a new one")
     })?;
     let by_itself = is_automatic(out);
-    // What a program writes goes to nobody but the author, whose address is proved: others never asked for it.
+    // What a program writes goes to nobody but the author, whose address is proved where addresses are: others never asked for it.
     let (to, copies) =
         if by_itself { (thread.author.clone(), Vec::new()) } else { (thread.to.clone(), thread.cc.clone()) };
     let token = desk.key.token(Kind::Sent, out.key.as_str());
