@@ -20,6 +20,8 @@ pub(super) struct Swept {
     pub(super) found: usize,
     /// The highest id of what was there for so long that nothing below it can still appear.
     pub(super) settled: MessageId,
+    /// There is more behind this one than one look reads.
+    pub(super) more_after: Option<MessageId>,
 }
 
 impl Sweep {
@@ -65,14 +67,15 @@ impl Sweep {
             self.pace.turn().await;
             let asked_millis = self.clock.now();
             // Deleted since it was listed.
-            let Some(rows) = found(self.client.messages_after(conversation.id, after).await)? else { break };
+            let Some(rows) = found(self.client.messages_after(conversation.id, after).await)? else { return Ok(()) };
             self.judge(conversation, &rows, (failed, asked_millis), swept).await?;
             swept.settle(&rows, today);
             match rows.last() {
                 Some(last) if rows.len() >= MESSAGES_PAGE => after = last.id,
-                Some(_) | None => break,
+                Some(_) | None => return Ok(()),
             }
         }
+        swept.more_after = Some(after);
         Ok(())
     }
 
@@ -80,15 +83,22 @@ impl Sweep {
     async fn since_we_began(&mut self, conversation: &Conversation) -> Result<Vec<MessageRow>, Trouble> {
         let mut rows = Vec::new();
         let mut before = None;
-        for _ in 0..PAGES_MAX {
+        for page in 1..=PAGES_MAX {
             self.pace.turn().await;
-            let Some(page) = found(self.client.messages_before(conversation.id, before).await)? else { break };
-            let Some(first) = page.first() else { break };
+            let Some(older) = found(self.client.messages_before(conversation.id, before).await)? else { break };
+            let Some(first) = older.first() else { break };
             before = Some(first.id);
             let reached = first.created_millis < self.intake.born_millis() - position::SKEW_MILLIS;
-            rows.extend(page);
+            rows.extend(older);
             if reached {
                 break;
+            }
+            if page == PAGES_MAX {
+                tracing::warn!(
+                    inbox = self.door.inbox.as_str(),
+                    conversation = conversation.id.0,
+                    "a conversation is too long to be looked through to its beginning; what is older is not looked for"
+                );
             }
         }
         rows.sort_by_key(|row| row.id);
@@ -146,7 +156,7 @@ impl Sweep {
 
 impl Default for Swept {
     fn default() -> Self {
-        Self { found: 0, settled: MessageId(0) }
+        Self { found: 0, settled: MessageId(0), more_after: None }
     }
 }
 

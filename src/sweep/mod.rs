@@ -261,7 +261,10 @@ impl Sweep {
         let failed = failed.get(&conversation.id).map(Vec::as_slice).unwrap_or_default();
         match self.look_through(conversation, floor, failed, today).await {
             Ok(seen) => {
-                self.unread.remove(&conversation.id);
+                match seen.more_after {
+                    Some(after) => self.unread.insert(conversation.id, after),
+                    None => self.unread.remove(&conversation.id),
+                };
                 swept.found += seen.found;
                 swept.settled = swept.settled.max(seen.settled);
             }
@@ -315,6 +318,13 @@ impl Sweep {
             found.extend(rows.into_iter().filter(|row| row.last_activity_millis >= since_millis));
             if is_last {
                 break;
+            }
+            if page == PAGES_MAX {
+                tracing::warn!(
+                    inbox = self.door.inbox.as_str(),
+                    conversations = found.len(),
+                    "more conversations moved while nobody listened than are looked through; the oldest are not"
+                );
             }
         }
         Ok(found)
