@@ -154,7 +154,11 @@ impl Field {
     }
 
     pub(crate) fn until_up(&self) {
-        until_within(PATIENCE * 2, "every bridge to be up", || self.look_whether_up());
+        self.until_up_within(PATIENCE * 2);
+    }
+
+    pub(crate) fn until_up_within(&self, patience: Duration) {
+        until_within(patience, "every bridge to be up", || self.look_whether_up());
     }
 
     /// The same for a gateway that is expected to end.

@@ -187,6 +187,12 @@ pub(crate) fn inbox(effort: &Effort) -> Option<Outcome> {
     Some(outcome)
 }
 
+/// Each round breaks every network twice, and after each break within five minutes the IRC bridge stays away for up to
+/// twice as long: more rounds would show nothing but its patience.
+const NETWORK_ROUNDS_MAX: usize = 4;
+/// Longer than the longest such pause.
+const UNTIL_BACK: Duration = Duration::from_mins(11);
+
 pub(crate) fn networks(effort: &Effort) -> Option<Outcome> {
     let kinds = [(Kind::Irc, 10), (Kind::Synapse, 4), (Kind::Postfix, 6), (Kind::MailDirect, 6)];
     if !kinds.iter().all(|(kind, _)| kind.is_present()) {
@@ -195,7 +201,7 @@ pub(crate) fn networks(effort: &Effort) -> Option<Outcome> {
     let mut field = Field::lay_out(&Layout::of(&kinds, effort.seed));
     field.open();
     let mut outcome = Outcome::default();
-    for _ in 0..effort.runs(1, 6) {
+    for _ in 0..effort.runs(1, 3).min(NETWORK_ROUNDS_MAX) {
         for net in 0..field.nets.len() {
             for trouble in [Trouble::Away, Trouble::Hanging] {
                 // What it then forgets to tell of is read back after minutes.
@@ -223,5 +229,5 @@ fn suffer(field: &mut Field, net: usize, trouble: Trouble, outcome: &mut Outcome
     field.mark_break(net);
     field.nets[net].recover();
     // Whoever was gone has to be found again.
-    field.until_up();
+    field.until_up_within(UNTIL_BACK);
 }
