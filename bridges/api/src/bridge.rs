@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attachment, BridgeName, Capabilities, EventId, Fault, File, Host, Landing, Outbound, Part, Reply, Sent,
-    SettingsFault, ThreadId,
+    Attachment, BridgeName, Capabilities, EventId, Examination, Fault, File, Findings, Host, Landing, Outbound, Part,
+    Reply, Sent, SettingsFault, ThreadId,
 };
 
 /// One configured connection to a network.
@@ -50,6 +50,12 @@ pub trait Bridge: Send + Sync + 'static {
     /// What the network's operator has to install for this bridge, as the text of a file.
     fn registration(&self) -> Result<String, Fault> {
         Err(Fault::refused("this kind of bridge needs no registration"))
+    }
+
+    /// Looks at everything that this bridge needs on its network, for `deskbridge doctor`: each check is one finding.
+    /// Never speaks to a peer and changes nothing; may be dropped after half a minute. Not called on a bridge that runs.
+    async fn examine(&self, _how: Examination, findings: &Findings) {
+        findings.skipped("the network", "this kind of bridge has no checks of its own");
     }
 
     /// Says what became of a reported message on its way to the inbox. Cheap; may be told more than once

@@ -36,6 +36,7 @@ mod capabilities;
 mod content;
 mod fault;
 mod file;
+mod finding;
 mod host;
 mod ids;
 mod kept;
@@ -51,6 +52,7 @@ pub use content::{
 };
 pub use fault::{Fault, FaultKind, SettingsFault};
 pub use file::{File, Pieces};
+pub use finding::{Examination, Finding, Findings, Verdict};
 pub use host::{AcceptError, BridgeState, Cursor, CursorsOf, Host, HostPort, Landing};
 pub use ids::{AgentId, BridgeName, EventId, KeptId, Key, PeerId, ThreadId};
 pub use kept::Filling;
