@@ -3,7 +3,10 @@
 //! The calls themselves stand beside this file, by concern. What the token may touch is decided here: it is set on
 //! requests to the inbox's own origin and on nothing else.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use bridge_api::{Secret, SettingsFault};
 use reqwest::{
@@ -19,44 +22,10 @@ use super::{
     exchange::{Answered, Asked, Exchange, Unanswered, exchanged},
     fault::{Answer, Call, CallFault, classify, unreadable},
     ids::{AccountId, InboxId},
+    origin::{ClientSettings, checked, header_of},
     text,
     web::Web,
 };
-
-/// Where an API inbox is and how to ask it.
-#[derive(Clone, Debug)]
-pub struct ClientSettings {
-    /// `http` or `https`, as Chatwoot is reached from here.
-    pub base_url: Url,
-    pub account_id: AccountId,
-    pub inbox_id: InboxId,
-    pub api_access_token: Secret,
-    /// Requests at once: Puma has five threads by default, and people use them too.
-    pub concurrency: usize,
-    /// The whole of one request. Longer than the 15 s after which Chatwoot gives up, so that most ends are definite.
-    pub request_limit: Duration,
-    pub user_agent: String,
-    /// Origins of Chatwoot's file storage that are not public https, for example `http://minio:9000` beside it.
-    pub file_origins: Vec<Url>,
-    /// In place of connections, for simulations.
-    pub exchange: Option<Arc<dyn Exchange>>,
-}
-
-impl ClientSettings {
-    pub fn new(base_url: Url, account_id: AccountId, inbox_id: InboxId, api_access_token: Secret) -> Self {
-        Self {
-            base_url,
-            account_id,
-            inbox_id,
-            api_access_token,
-            concurrency: 4,
-            request_limit: Duration::from_secs(25),
-            user_agent: concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned(),
-            file_origins: Vec::new(),
-            exchange: None,
-        }
-    }
-}
 
 /// One API inbox. Cheap to clone; clones share their connections and the limit on requests at once.
 #[derive(Clone, Debug)]
@@ -66,7 +35,7 @@ pub struct Client {
     pub(super) base_url: Url,
     pub(super) account_id: AccountId,
     pub(super) inbox_id: InboxId,
-    token: HeaderValue,
+    token: Arc<RwLock<HeaderValue>>,
     places: Arc<Semaphore>,
     download_places: Arc<Semaphore>,
     upload_places: Arc<Semaphore>,
@@ -104,13 +73,7 @@ impl Client {
     /// Builds the client; connects to nothing.
     pub fn new(settings: ClientSettings) -> Result<Self, SettingsFault> {
         let base_url = checked(settings.base_url)?;
-        let mut token = HeaderValue::from_str(settings.api_access_token.expose())
-            .ok()
-            .filter(|token| !token.is_empty())
-            .ok_or_else(|| {
-                SettingsFault::new("api_access_token", "must be the token's letters and digits, nothing else")
-            })?;
-        token.set_sensitive(true);
+        let token = header_of(&settings.api_access_token)?;
         let way = match settings.exchange {
             Some(exchange) => Way::Exchange { exchange, limit: settings.request_limit },
             None => Way::Web(Web::new(settings.request_limit, &settings.user_agent)?),
@@ -121,12 +84,22 @@ impl Client {
             base_url,
             account_id: settings.account_id,
             inbox_id: settings.inbox_id,
-            token,
+            token: Arc::new(RwLock::new(token)),
             places: Arc::new(Semaphore::new(settings.concurrency.max(1))),
             download_places: Arc::new(Semaphore::new(DOWNLOADS_MAX)),
             upload_places: Arc::new(Semaphore::new(UPLOADS_MAX)),
             upload_queue: Arc::new(Semaphore::new(UPLOADS_MAX + UPLOADS_WAITING_MAX)),
         })
+    }
+
+    /// From the next request on, of all clones.
+    pub fn use_token(&self, token: &Secret) -> Result<(), SettingsFault> {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = header_of(token)?;
+        Ok(())
+    }
+
+    fn token(&self) -> HeaderValue {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn account_id(&self) -> AccountId {
@@ -191,18 +164,6 @@ impl Client {
 
 async fn place(places: &Arc<Semaphore>) -> OwnedSemaphorePermit {
     Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed")
-}
-
-fn checked(mut url: Url) -> Result<Url, SettingsFault> {
-    if !matches!(url.scheme(), "http" | "https") || !url.has_host() {
-        return Err(SettingsFault::new("url", "must begin with http:// or https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(SettingsFault::new("url", "must hold no user name or password, the token is enough"));
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    Ok(url)
 }
 
 /// Largest answer of most calls. A conversation shows its last message twice, 150 000 characters of up to six bytes each.
@@ -303,7 +264,7 @@ impl Request<'_> {
         };
         let mut request = web.inside.request(method, url).header(ACCEPT, "application/json");
         if with_token {
-            request = request.header(&TOKEN_HEADER, &client.token);
+            request = request.header(&TOKEN_HEADER, client.token());
         }
         let mut _upload_place = None;
         request = match body {

@@ -14,6 +14,7 @@ pub mod fuzzing;
 mod ids;
 mod inboxes;
 mod messages;
+mod origin;
 #[cfg(test)]
 mod scripted;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub mod callback;
 pub mod fault;
 pub mod wire;
 
-pub use client::{Client, ClientSettings, UploadPlace};
+pub use client::{Client, UploadPlace};
 pub use contacts::{AVATAR_BYTES_MAX, AVATAR_TYPES, ContactChange, NewContact};
 pub use conversations::NewConversation;
 pub use exchange::{Answered, Asked, Exchange, Unanswered};
@@ -33,6 +34,7 @@ pub use files::File;
 pub use ids::{AccountId, ContactId, ConversationId, InboxId, MessageId};
 pub use inboxes::InboxChange;
 pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
+pub use origin::ClientSettings;
 pub use text::safe_name;
 pub use wire::{
     Account, AgentRow, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType,

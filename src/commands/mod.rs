@@ -143,7 +143,8 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
         Command::Run(args) => {
             let settings = args.load(registry)?;
             telemetry::start_log(&settings.log);
-            wait_for(run::run(&settings))
+            let read = || settings::load(&args.file, env::vars_os(), registry);
+            wait_for(run::run(settings, &read))
         }
         Command::Sandbox(args) => {
             telemetry::start_log(&Log::default());

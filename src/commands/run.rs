@@ -1,9 +1,12 @@
 //! `deskbridge run`: the gateway.
 
 use super::Failure;
-use crate::{gateway, settings::Settings};
+use crate::{
+    gateway,
+    settings::{Faults, Settings},
+};
 
-/// Runs until a signal.
-pub async fn run(settings: &Settings) -> Result<(), Failure> {
-    gateway::serve(settings).await.map_err(|error| Failure::new(error.to_string()))
+/// Runs until a signal. `read` reads the settings again.
+pub async fn run(settings: Settings, read: &(dyn Fn() -> Result<Settings, Faults> + Sync)) -> Result<(), Failure> {
+    gateway::serve(settings, read).await.map_err(|error| Failure::new(error.to_string()))
 }

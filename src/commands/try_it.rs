@@ -92,7 +92,7 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
     until_mail_is_taken(&gateway).await;
     println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, &data_dir));
-    let ended = until_told(gateway).await;
+    let ended = until_told(gateway, None).await;
     sandbox.stop().await;
     ended.map_err(|error| Failure::new(error.to_string()))
 }

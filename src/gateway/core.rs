@@ -1,29 +1,32 @@
 //! A gateway without its sockets: the store's lease, the pump, the bridges, what is done now and then, and the front
 //! that answers requests, whoever brings them. Owns every task of these.
 
-use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
-use bridge_api::{BridgeName, BridgeState};
+use bridge_api::BridgeState;
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
     desk::Desk,
-    host::BridgeHost,
-    network,
-    typing::{self, AgentsTyping},
+    seats::{Books, Counter, Seats},
+    typing,
     upkeep::{self, Marked},
 };
 use crate::{
     chatwoot::Client,
     clock::Clock,
     http::{Door, Front, Proof},
-    intake::{self, Horizon, Intake, Missed, Route},
+    intake::{self, Horizon, Intake, Missed, Routes},
     model::{InboxName, SinkName},
     pump::{self, Pump},
     sessions::Sessions,
-    sinks::{Bridges, InboxSink, InboxSinkParts, NetworkSink, Sink},
+    sinks::{Bridges, InboxSink, InboxSinkParts, Sinks},
     store::Store,
     sweep::{self, Sweep, SweepParts},
     telemetry::StateBoard,
@@ -33,10 +36,13 @@ use crate::{
 pub struct Core {
     front: Arc<Front>,
     sessions: Vec<Arc<Sessions>>,
+    clients: HashMap<InboxName, Arc<Client>>,
     stop_limit: Duration,
     clock: Clock,
     pump: Task,
-    bridges: Task,
+    seats: Seats,
+    /// What inboxes are told beside their messages.
+    side: Task,
     upkeep: Task,
     /// What was taken and is on its way into the store.
     accepts: TaskTracker,
@@ -78,11 +84,9 @@ impl Core {
         let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
 
-        let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
+        let (sinks, bridges) = (Arc::new(Sinks::default()), Arc::new(Bridges::default()));
         let mut doors = HashMap::new();
         let mut inboxes = Vec::new();
-        let bridges = plan.bridges.iter().map(|plan| (plan.name.clone(), plan.bridge.clone()));
-        let bridges: Arc<Bridges> = Arc::new(bridges.collect());
         for inbox in &plan.inboxes {
             let era = sweep::era(&*store, &inbox.name).await?;
             let count = plan.inboxes.len();
@@ -90,32 +94,42 @@ impl Core {
             let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
             parts.sink.saw(sweep::newest(&*store, place).await?);
             parts.sink.knew(sweep::witnesses(&*store, place).await?);
-            sinks.insert(SinkName::inbox(&inbox.name), parts.sink.clone());
+            sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
         }
-        let (routes, agents_typing) = build_routes(&plan, &store, &mut sinks, clock)?;
+        check_inboxes(&plan)?;
+        let routes = Arc::new(Routes::default());
+        let books = Books { routes: routes.clone(), bridges, sinks: sinks.clone(), store: store.clone(), clock };
+        let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
         let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, rng);
-        let (intake_front, admin_token) = (intake.clone(), plan.admin_token);
-        let front = Arc::new(Front { intake: intake_front, store, board, clock, doors, admin_token });
-
+        let admin_token = plan.admin_token;
+        let front = Arc::new(Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token });
+        let side = Task::default();
+        let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
+        let data_dir = plan.data_dir.as_path().into();
+        let seats = Seats { books, intake: intake.clone(), board, data_dir, counters, taken: Mutex::default() };
         let core = Self {
             front,
             sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
+            clients: inboxes.iter().map(|(name, parts)| (name.clone(), parts.client.clone())).collect(),
             stop_limit: plan.stop_limit,
             clock,
             pump: Task::default(),
-            bridges: Task::default(),
+            seats,
+            side,
             upkeep: Task::default(),
             accepts,
             failed,
         };
         core.sweep(&inboxes, &intake).await;
         core.run_pump(pump, fail);
-        core.run_bridges(plan.bridges, &inboxes, &intake, agents_typing, &plan.data_dir.as_path().into());
+        for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
+            core.seats.seat(bridge, typing);
+        }
         core.keep_up(inboxes, plan.retention);
         Ok(core)
     }
@@ -127,6 +141,14 @@ impl Core {
 
     pub fn board(&self) -> &StateBoard {
         &self.front.board
+    }
+
+    pub(super) fn seats(&self) -> &Seats {
+        &self.seats
+    }
+
+    pub(super) fn client(&self, inbox: &InboxName) -> Option<&Arc<Client>> {
+        self.clients.get(inbox)
     }
 
     /// Sessions in memory.
@@ -149,7 +171,8 @@ impl Core {
         if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
             tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
         }
-        self.bridges.end().await;
+        self.seats.end().await;
+        self.side.end().await;
         self.upkeep.end().await;
         close_doors.await;
         self.accepts.close();
@@ -186,39 +209,6 @@ impl Core {
                 drop(fail.send(error.to_string()).await);
             }
         });
-    }
-
-    fn run_bridges(
-        &self,
-        bridges: Vec<BridgePlan>,
-        inboxes: &[(InboxName, InboxParts)],
-        intake: &Arc<Intake>,
-        agents_typing: Vec<AgentsTyping>,
-        data_dir: &Arc<Path>,
-    ) {
-        let clock = self.clock;
-        let mut peers_typing = HashMap::new();
-        for (name, parts) in inboxes {
-            let (tell, told) = typing::queue();
-            let (client, sessions) = (parts.client.clone(), parts.sessions.clone());
-            self.bridges.spawn(|stop| typing::to_inbox(client, sessions, told, clock, stop));
-            peers_typing.insert(name, (tell, parts.desk.clone()));
-        }
-        for (bridge, typing) in bridges.into_iter().zip(agents_typing) {
-            let found = peers_typing.get(&bridge.inbox).cloned();
-            let (tell, desk) = found.expect("each bridge's inbox was looked for when its route was built");
-            let host = BridgeHost {
-                bridge: bridge.name,
-                intake: intake.clone(),
-                board: self.front.board.clone(),
-                desk,
-                typing: tell,
-                data_dir: data_dir.clone(),
-            };
-            let shown = bridge.bridge.clone();
-            self.bridges.spawn(|stop| typing::to_network(shown, typing, clock, stop));
-            self.bridges.spawn(|stop| network::keep_running(bridge.bridge, host, stop));
-        }
     }
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
@@ -299,26 +289,19 @@ fn build_inbox(
     Ok((parts, Door { door, proof, missed }))
 }
 
-/// The routes, and for each bridge in its order where it hears of agents who type.
-fn build_routes(
-    plan: &Plan,
-    store: &Arc<dyn Store>,
-    sinks: &mut HashMap<SinkName, Arc<dyn Sink>>,
-    clock: Clock,
-) -> Result<(HashMap<BridgeName, Route>, Vec<AgentsTyping>), StartError> {
-    let (mut routes, mut agents_typing) = (HashMap::new(), Vec::new());
-    for bridge in &plan.bridges {
-        if !plan.inboxes.iter().any(|inbox| inbox.name == bridge.inbox) {
-            let (bridge, inbox) = (bridge.name.to_string(), bridge.inbox.to_string());
-            return Err(StartError::NoInbox { bridge, inbox });
+fn check_inboxes(plan: &Plan) -> Result<(), StartError> {
+    let is_there = |bridge: &BridgePlan| plan.inboxes.iter().any(|inbox| inbox.name == bridge.inbox);
+    match plan.bridges.iter().find(|bridge| !is_there(bridge)) {
+        Some(BridgePlan { name, inbox, .. }) => {
+            Err(StartError::NoInbox { bridge: name.to_string(), inbox: inbox.to_string() })
         }
-        let (name, network) = (bridge.name.clone(), bridge.bridge.clone());
-        let sink = NetworkSink::new(name, network, store.clone(), bridge.when_in_doubt, clock);
-        sinks.insert(SinkName::bridge(&bridge.name), Arc::new(sink));
-        let (tell, told) = typing::queue();
-        let route = Route { inbox: bridge.inbox.clone(), bridge: bridge.bridge.clone(), typing: tell };
-        routes.insert(bridge.name.clone(), route);
-        agents_typing.push(told);
+        None => Ok(()),
     }
-    Ok((routes, agents_typing))
+}
+
+fn counter(parts: &InboxParts, side: &Task, clock: Clock) -> Counter {
+    let (tell, told) = typing::queue();
+    let (client, sessions) = (parts.client.clone(), parts.sessions.clone());
+    side.spawn(|stop| typing::to_inbox(client, sessions, told, clock, stop));
+    Counter { desk: parts.desk.clone(), typing: tell }
 }

@@ -1,10 +1,13 @@
 //! Builds the parts, owns every task, starts and stops them in order. Nothing else spawns.
 
+mod absent;
 mod core;
 mod desk;
 mod host;
 mod network;
 mod plan;
+mod reload;
+mod seats;
 mod serve;
 mod typing;
 mod upkeep;
@@ -14,6 +17,7 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bridge_api::SettingsFault;
@@ -23,16 +27,20 @@ use self::core::Task;
 use crate::{
     clock::Clock,
     http::{self, Front},
+    settings::Settings,
     store::{Store, StoreError},
     telemetry::StateBoard,
 };
 
 pub use self::core::Core;
 pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, place_of};
-pub use serve::{ServeError, serve, until_told};
+pub use reload::Change;
+pub use serve::{Book, ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
+/// How long a bridge that is replaced may take to leave its network.
+const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A gateway at work.
 pub struct Gateway {
@@ -86,6 +94,11 @@ impl Gateway {
     /// Returns when the gateway cannot go on, with the reason.
     pub async fn failed(&mut self) -> String {
         self.core.failed().await
+    }
+
+    /// Goes on by new settings, as far as that can be done at work.
+    pub async fn change(&self, change: &Change, settings: (&Settings, &Settings)) {
+        self.core.change(change, settings, LEAVE_LIMIT).await;
     }
 
     /// The soft stop: nothing new is begun, attempts under way may finish, networks are left politely, and

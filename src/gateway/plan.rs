@@ -50,6 +50,7 @@ pub struct InboxPlan {
     pub attachment_bytes_max: u64,
 }
 
+#[derive(Clone)]
 pub struct BridgePlan {
     pub name: BridgeName,
     pub inbox: InboxName,
@@ -119,7 +120,7 @@ fn late(then: settings::LateReply, after_seconds: u64) -> Late {
 }
 
 impl BridgePlan {
-    fn of(name: &BridgeName, entry: &settings::BridgeEntry) -> Self {
+    pub(super) fn of(name: &BridgeName, entry: &settings::BridgeEntry) -> Self {
         Self {
             name: name.clone(),
             inbox: InboxName::new(entry.inbox.as_str()),

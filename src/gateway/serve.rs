@@ -1,13 +1,14 @@
-//! A gateway from its start to its end: signals stop it softly, a second one at once.
+//! A gateway from its start to its end: signals stop it softly, a second one at once, and one more has it read its
+//! settings again.
 
 use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Gateway, Plan, StartError};
+use super::{Change, Gateway, Plan, StartError};
 use crate::{
     gateway::place_of,
-    settings::Settings,
+    settings::{Faults, Settings},
     store::{SqliteStore, Store, StoreError},
 };
 
@@ -31,29 +32,43 @@ impl From<StoreError> for ServeError {
     }
 }
 
-/// Runs what the settings say until a signal comes.
-pub async fn serve(settings: &Settings) -> Result<(), ServeError> {
-    let place = place_of(settings);
+/// The settings of a gateway at work, and how to read them again.
+pub struct Book<'a> {
+    pub settings: Settings,
+    pub read: &'a (dyn Fn() -> Result<Settings, Faults> + Sync),
+}
+
+/// Runs what the settings say until a signal comes. `read` reads them again, for SIGHUP.
+pub async fn serve(settings: Settings, read: &(dyn Fn() -> Result<Settings, Faults> + Sync)) -> Result<(), ServeError> {
+    let place = place_of(&settings);
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
     let store: Arc<dyn Store> = Arc::new(opened.map_err(|error| ServeError::Failed(error.to_string()))??);
-    let gateway = Gateway::start(Plan::of(settings), store).await?;
+    let gateway = Gateway::start(Plan::of(&settings), store).await?;
     tracing::info!(address = gateway.address().to_string(), bridges = settings.bridges.len(), "deskbridge is ready");
-    until_told(gateway).await
+    until_told(gateway, Some(Book { settings, read })).await
 }
 
 /// Waits for a signal, or for the gateway to fail, and stops it.
-pub async fn until_told(mut gateway: Gateway) -> Result<(), ServeError> {
-    let (mut term, mut int) = signals().map_err(ServeError::Signals)?;
-    let failed = tokio::select! {
-        _ = term.recv() => None,
-        _ = int.recv() => None,
-        reason = gateway.failed() => Some(reason),
+pub async fn until_told(mut gateway: Gateway, mut book: Option<Book<'_>>) -> Result<(), ServeError> {
+    let catch = |kind| signal(kind).map_err(ServeError::Signals);
+    let (mut term, mut int) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    // A gateway without a settings file has nothing to read again, and does not end for being asked to.
+    let mut hup = catch(SignalKind::hangup())?;
+    let failed = loop {
+        tokio::select! {
+            _ = term.recv() => break None,
+            _ = int.recv() => break None,
+            reason = gateway.failed() => break Some(reason),
+            _ = hup.recv() => {}
+        }
+        let Some(book) = &mut book else { continue };
+        if interrupted(&mut term, &mut int, reread(&gateway, book)).await {
+            break None;
+        }
     };
     tracing::info!("stopping; a second signal stops at once");
-    tokio::select! {
-        () = gateway.stop() => {}
-        _ = term.recv() => std::process::exit(INTERRUPTED),
-        _ = int.recv() => std::process::exit(INTERRUPTED),
+    if interrupted(&mut term, &mut int, gateway.stop()).await {
+        std::process::exit(INTERRUPTED);
     }
     match failed {
         Some(reason) => Err(ServeError::Failed(reason)),
@@ -61,6 +76,53 @@ pub async fn until_told(mut gateway: Gateway) -> Result<(), ServeError> {
     }
 }
 
-fn signals() -> std::io::Result<(Signal, Signal)> {
-    Ok((signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?))
+/// Whether a signal came before this had come to its end.
+async fn interrupted(term: &mut Signal, int: &mut Signal, work: impl Future<Output = ()>) -> bool {
+    tokio::select! {
+        () = work => false,
+        _ = term.recv() => true,
+        _ = int.recv() => true,
+    }
+}
+
+/// Settings that are wrong change nothing: the gateway goes on by those that it has.
+async fn reread(gateway: &Gateway, book: &mut Book<'_>) {
+    let new = match (book.read)() {
+        Ok(new) => new,
+        Err(faults) => {
+            for fault in faults.iter() {
+                tracing::error!(
+                    place = fault.place.to_string(),
+                    setting = fault.key,
+                    reason = fault.message,
+                    "wrong in the settings"
+                );
+            }
+            tracing::error!("the settings were read again and are wrong; those before stay in force");
+            return;
+        }
+    };
+    let change = Change::between(&book.settings, &new);
+    tell(&change);
+    gateway.change(&change, (&book.settings, &new)).await;
+    book.settings = new;
+}
+
+fn tell(change: &Change) {
+    if change.is_empty() {
+        tracing::info!("the settings were read again; nothing has changed");
+        return;
+    }
+    for bridge in &change.started {
+        tracing::info!(bridge = bridge.as_str(), "the settings changed: the bridge is started with the new ones");
+    }
+    for bridge in &change.removed {
+        tracing::info!(bridge = bridge.as_str(), "the settings changed: the bridge is taken out");
+    }
+    for inbox in &change.tokens {
+        tracing::info!(inbox = inbox.as_str(), "the settings changed: the inbox is asked with the new token");
+    }
+    for key in &change.at_next_start {
+        tracing::warn!(setting = key.as_str(), "the settings changed: this takes effect at the next start only");
+    }
 }

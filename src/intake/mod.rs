@@ -25,7 +25,9 @@ use crate::{
         callback::{Callback, Event, GateSettings, Ignored, Verdict, gate},
     },
     clock::Clock,
-    model::{Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, SinkName, Waiting, orders},
+    model::{
+        Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, Roster, SinkName, Waiting, orders,
+    },
     store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError, own_cursor},
 };
 
@@ -34,7 +36,7 @@ pub struct Intake {
     feed: mpsc::Sender<Feed>,
     clock: Clock,
     tasks: TaskTracker,
-    routes: HashMap<BridgeName, Route>,
+    routes: Arc<Routes>,
     horizon: Horizon,
     /// Inboxes for which nothing is done, and why.
     shut: Mutex<HashMap<InboxName, String>>,
@@ -48,6 +50,9 @@ pub struct Horizon {
     /// For how long the store knows what it had: beyond that, a repeat could not be told from news.
     pub memory_millis: i64,
 }
+
+/// The routes by their bridges' names.
+pub type Routes = Roster<BridgeName, Route>;
 
 /// Where a bridge's messages go, and who cuts replies for it.
 pub struct Route {
@@ -137,7 +142,7 @@ impl Intake {
         feed: mpsc::Sender<Feed>,
         clock: Clock,
         tasks: TaskTracker,
-        routes: HashMap<BridgeName, Route>,
+        routes: Arc<Routes>,
         horizon: Horizon,
     ) -> Self {
         Self { store, feed, clock, tasks, routes, horizon, shut: Mutex::default() }
@@ -151,7 +156,7 @@ impl Intake {
         cursors: Vec<Cursor>,
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
-        let Some(route) = self.routes.get(bridge) else { return Ok(()) };
+        let Some(route) = self.routes.find(bridge) else { return Ok(()) };
         let groups: Vec<_> =
             events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
         let mut cursors: Vec<_> = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
@@ -271,7 +276,7 @@ impl Intake {
     }
 
     fn judge(&self, door: &Door, callback: &Callback<'_>, now: i64, due: i64) -> Result<Judged, Taken> {
-        let is_ours = |id: &str| id.split_once('/').is_some_and(|(bridge, _)| self.routes.contains_key(&bridge.into()));
+        let is_ours = |id: &str| id.split_once('/').is_some_and(|(bridge, _)| self.routes.has(&bridge.into()));
         let settings = GateSettings {
             account_id: door.account_id,
             inbox_id: door.inbox_id,
@@ -283,7 +288,7 @@ impl Intake {
             Verdict::Withdrawn { conversation, message, link } => {
                 let message = message_ref(&door.inbox, conversation, message);
                 let (bridge, _, thread) = self.place_of(&door.inbox, link)?;
-                let place = (bridge.clone(), thread);
+                let place = (bridge, thread);
                 Ok(Judged::Work(orders::withdraw(message, callback.created_millis, place, due)))
             }
             Verdict::ConversationStatus {
@@ -293,7 +298,7 @@ impl Intake {
                 link,
             } => {
                 let (bridge, _, thread) = self.place_of(&door.inbox, link)?;
-                let place = (bridge.clone(), thread);
+                let place = (bridge, thread);
                 Ok(Judged::Work(orders::resolved(&door.inbox, place, conversation.0, (updated_millis, now))))
             }
             // Whoever writes next finds an open conversation by looking, so only the end of one is news.
@@ -354,8 +359,8 @@ impl Intake {
     }
 
     fn networks_of(&self, inbox: &InboxName) -> Vec<SinkName> {
-        let fed = self.routes.iter().filter(|(_, route)| route.inbox == *inbox);
-        let mut sinks: Vec<_> = fed.map(|(bridge, _)| SinkName::bridge(bridge)).collect();
+        let fed = self.routes.names_of(|route| route.inbox == *inbox);
+        let mut sinks: Vec<_> = fed.iter().map(SinkName::bridge).collect();
         // Always in one order, so that a simulation can be played again.
         sinks.sort_unstable_by(|one, other| one.as_str().cmp(other.as_str()));
         sinks
@@ -375,6 +380,11 @@ impl Intake {
     pub fn back(&self, bridge: &BridgeName) {
         // A full feed means a busy pump, which tries held sinks by itself.
         drop(self.feed.try_send(Feed::Back(SinkName::bridge(bridge))));
+    }
+
+    /// Something else is to be found under this bridge's name now, and what waits for it may go on.
+    pub async fn sink_changed(&self, bridge: &BridgeName) {
+        drop(self.feed.send(Feed::Back(SinkName::bridge(bridge))).await);
     }
 
     /// Puts dead letters back, due now. Returns how many there were.
@@ -408,13 +418,14 @@ impl Intake {
     }
 
     /// The place that a link's source id names, when a bridge of this inbox made it.
-    fn place(&self, inbox: &InboxName, source_id: &str) -> Option<(&BridgeName, &Route, ThreadId)> {
+    fn place(&self, inbox: &InboxName, source_id: &str) -> Option<(BridgeName, Arc<Route>, ThreadId)> {
         let (bridge, thread) = source_id.split_once('/')?;
-        let (name, route) = self.routes.get_key_value(&BridgeName::from(bridge))?;
+        let name = BridgeName::from(bridge);
+        let route = self.routes.find(&name)?;
         (route.inbox == *inbox).then(|| (name, route, ThreadId::from(thread)))
     }
 
-    fn place_of(&self, inbox: &InboxName, link: Option<&str>) -> Result<(&BridgeName, &Route, ThreadId), Taken> {
+    fn place_of(&self, inbox: &InboxName, link: Option<&str>) -> Result<(BridgeName, Arc<Route>, ThreadId), Taken> {
         link.and_then(|link| self.place(inbox, link)).ok_or(Taken::Ignored("no thread of ours"))
     }
 }

@@ -58,11 +58,10 @@ impl Intake {
                 }
             };
         };
-        let reply = reply_of(outgoing, bridge);
+        let reply = reply_of(outgoing, &bridge);
         let agent = reply.agent.clone();
         let parts = route.bridge.parts(&thread, reply);
-        let reply =
-            orders::Reply { message: message.clone(), created_millis, bridge: bridge.clone(), thread, agent, parts };
+        let reply = orders::Reply { message: message.clone(), created_millis, bridge, thread, agent, parts };
         let on_duplicate = match occasion {
             Occasion::Created | Occasion::Listed => OnDuplicate::Ignore,
             Occasion::Updated => OnDuplicate::Revive,

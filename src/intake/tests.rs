@@ -34,7 +34,7 @@ async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
     let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
     let store = Arc::new(MemoryStore::default());
-    let routes = HashMap::from([(BridgeName::from("net"), route)]);
+    let routes = Arc::new([(BridgeName::from("net"), Arc::new(route))].into_iter().collect());
     let horizon = Horizon { born_millis: 0, memory_millis: 1 };
     let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, horizon);
 

@@ -4,7 +4,7 @@
 mod attempt;
 mod verdict;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     lanes::{Lanes, Taken},
     model::{Envelope, EnvelopeId, Feed, OpenAttempt, SinkName, Waiting},
-    sinks::Sink,
+    sinks::{Sink, Sinks},
     store::{Begin, Lease, Settle, Settled, Store, StoreError, Turn},
 };
 use attempt::Finished;
@@ -40,7 +40,7 @@ pub struct Pump {
     lease: Lease,
     clock: Clock,
     lanes: Lanes,
-    sinks: HashMap<SinkName, Arc<dyn Sink>>,
+    sinks: Arc<Sinks>,
     /// By the lanes' index: the sink, `None` when its settings are gone.
     by_index: Vec<Option<SinkSlot>>,
     feed: mpsc::Receiver<Feed>,
@@ -64,11 +64,17 @@ struct SinkSlot {
     asked_until_millis: i64,
 }
 
+impl SinkSlot {
+    fn of(sink: Arc<dyn Sink>) -> Self {
+        Self { sink, strikes: 0, held_until_millis: 0, asked_until_millis: 0 }
+    }
+}
+
 impl Pump {
     pub fn new(
         store: Arc<dyn Store>,
         lease: Lease,
-        sinks: HashMap<SinkName, Arc<dyn Sink>>,
+        sinks: Arc<Sinks>,
         feed: mpsc::Receiver<Feed>,
         clock: Clock,
         rng: fastrand::Rng,
@@ -223,10 +229,9 @@ impl Pump {
         self.lanes.set_limit(name, 1);
         let index = self.lanes.find_sink(name).expect("the lanes know a sink with a limit");
         self.by_index.resize_with(index + 1, || None);
-        if let Some(sink) = self.sinks.get(name) {
+        if let Some(sink) = self.sinks.find(name) {
             self.lanes.set_limit(name, sink.limit());
-            self.by_index[index] =
-                Some(SinkSlot { sink: sink.clone(), strikes: 0, held_until_millis: 0, asked_until_millis: 0 });
+            self.by_index[index] = Some(SinkSlot::of(sink));
         } else {
             tracing::warn!(sink = name.as_str(), "messages wait for something that the settings no longer name");
             self.lanes.hold(index, i64::MAX);
@@ -299,9 +304,15 @@ impl Pump {
         self.by_index[index].as_ref().expect("a sink without settings is held for good")
     }
 
+    /// A far side that is back may be another one by now, or the first one under its name.
     fn back(&mut self, index: usize) {
         let now = self.clock.now();
-        let Some(slot) = self.by_index.get_mut(index).and_then(Option::as_mut) else { return };
+        let name = self.lanes.sink_name(index).clone();
+        let Some(sink) = self.sinks.find(&name) else { return };
+        let slot = self.by_index[index].get_or_insert_with(|| SinkSlot::of(sink.clone()));
+        if !Arc::ptr_eq(&slot.sink, &sink) {
+            *slot = SinkSlot::of(sink);
+        }
         if slot.asked_until_millis <= now {
             slot.strikes = 0;
             if self.lanes.release(index) {
@@ -309,7 +320,6 @@ impl Pump {
             }
         }
         let limit = slot.sink.limit();
-        let name = self.lanes.sink_name(index).clone();
         self.lanes.set_limit(&name, limit);
     }
 }

@@ -3,7 +3,7 @@
 mod doubt;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -154,9 +154,9 @@ impl Rig {
 
 async fn start(store: &Arc<MemoryStore>, network: &Arc<Scripted>, inbox: &Arc<Scripted>, clock: Clock) -> Pump {
     let lease = store.lease("test", clock.now()).await.unwrap();
-    let mut sinks: HashMap<SinkName, Arc<dyn Sink>> = HashMap::new();
-    sinks.insert(SinkName::bridge(&BridgeName::from("libera")), network.clone());
-    sinks.insert(SinkName::inbox(&InboxName::new("support")), inbox.clone());
+    let sinks = Arc::new(Sinks::default());
+    sinks.put(SinkName::bridge(&BridgeName::from("libera")), network.clone());
+    sinks.put(SinkName::inbox(&InboxName::new("support")), inbox.clone());
     Pump::new(store.clone(), lease, sinks, feed().1, clock, fastrand::Rng::with_seed(7))
 }
 

@@ -5,7 +5,7 @@ use std::{ffi::OsString, fs::File, io::Read as _, path::Path};
 use toml::Table;
 
 use super::{
-    Kinds, Settings,
+    Kinds, Prints, Settings,
     document::{Document, KeyPath},
     faults::{Faults, Finding, Wrong, nearest},
     layers::Layers,
@@ -47,7 +47,7 @@ pub fn load_text(
         .map_err(|error| Faults::unreadable(name, format!("cannot be layered: {error}")))?;
     checked.findings.append(&mut layers.findings);
     let table = known_rooms(std::mem::take(&mut layers.table), &mut checked);
-    let settings = Rooms { checked: &mut checked, shapes: &shapes, kinds }.settings(table);
+    let settings = Rooms { checked: &mut checked, shapes: &shapes, kinds, prints: Prints::default() }.settings(table);
     match settings {
         Some(settings) if checked.findings.is_empty() && document.broken.is_empty() => Ok(settings),
         _ => {

@@ -17,6 +17,7 @@ mod layers;
 mod load;
 mod page;
 mod placing;
+mod prints;
 mod rooms;
 mod schema;
 mod secrets;
@@ -30,6 +31,7 @@ mod values;
 
 pub use faults::{Fault, Faults, Place};
 pub use load::{load, load_text};
+pub use prints::Prints;
 pub use schema::{file_schema, inlined};
 pub use typed::read_table;
 pub use values::{HttpUrl, LogFilter, StoreUrl};
@@ -46,6 +48,8 @@ pub struct Settings {
     /// By the name that their callbacks come to.
     pub inboxes: BTreeMap<String, Inbox>,
     pub bridges: BTreeMap<BridgeName, BridgeEntry>,
+    /// To tell these from others.
+    pub prints: Prints,
 }
 
 /// What the settings must know of the adapters. The registry implements it.

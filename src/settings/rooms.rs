@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use toml::{Table, Value};
 
 use super::{
-    BridgeEntry, Gateway, Inbox, Kinds, Settings, Store, StoreUrl,
+    BridgeEntry, Gateway, Inbox, Kinds, Prints, Settings, Store, StoreUrl,
     document::KeyPath,
     faults::{Finding, Wrong, nearest},
     schema::{BridgeKeys, Shapes, StoreKeys, any_bridge_shape, bridge_shape},
@@ -21,6 +21,7 @@ pub(super) struct Rooms<'a> {
     pub(super) checked: &'a mut Checked,
     pub(super) shapes: &'a Shapes,
     pub(super) kinds: &'a dyn Kinds,
+    pub(super) prints: Prints,
 }
 
 impl Rooms<'_> {
@@ -37,7 +38,14 @@ impl Rooms<'_> {
         let url = url?.unwrap_or_else(|| StoreUrl::Sqlite(gateway.data_dir.join("deskbridge.db")));
         let inboxes = inboxes.into_iter().map(|(name, inbox)| Some((name, inbox?))).collect::<Option<_>>()?;
         let bridges = bridges.into_iter().map(|(name, entry)| Some((name, entry?))).collect::<Option<_>>()?;
-        Some(Settings { gateway, store: Store { url }, log: log?, inboxes, bridges })
+        Some(Settings {
+            gateway,
+            store: Store { url },
+            log: log?,
+            inboxes,
+            bridges,
+            prints: std::mem::take(&mut self.prints),
+        })
     }
 
     fn room<T: DeserializeOwned>(&mut self, table: &mut Table, name: &str, shape: &Json) -> Option<T> {
@@ -59,6 +67,7 @@ impl Rooms<'_> {
             remove(&mut value, &finding.path.keys()[path.keys().len()..]);
         }
         let Value::Table(table) = value else { return None };
+        self.prints.take(path, &table);
         Some((table, flawed))
     }
 

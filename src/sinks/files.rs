@@ -2,7 +2,6 @@
 //! the text: a message is never lost for a file.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -17,11 +16,11 @@ use tokio::time::timeout;
 
 use crate::{
     chatwoot::{ATTACHMENTS_MAX, Upload, safe_name},
-    model::plain,
+    model::{Roster, plain},
 };
 
 /// The bridges by their names: who can open a file, and who is told where a message landed.
-pub type Bridges = HashMap<BridgeName, Arc<dyn Bridge>>;
+pub type Bridges = Roster<BridgeName, dyn Bridge>;
 
 /// Attempts after which a file that its network cannot give now is passed over, some minutes of waiting in all: the text
 /// beside it, and what follows in its conversation, is worth more. From then on files are read before they are sent, so

@@ -162,11 +162,9 @@ impl InboxSink {
         // Before anything is opened, so that no file waits half read.
         let has_files = message.attachments.iter().any(|attachment| attachment.holder == Holder::Network);
         let place = if has_files { Some(self.place_for_files().await?) } else { None };
-        let opener = Opener {
-            bridge: self.bridges.get(bridge),
-            bytes_max: self.attachment_bytes_max,
-            attempts: envelope.attempts,
-        };
+        let network = self.bridges.find(bridge);
+        let opener =
+            Opener { bridge: network.as_ref(), bytes_max: self.attachment_bytes_max, attempts: envelope.attempts };
         let Carried { uploads, mut lines, broke } = opener.open_all(message).await?;
         if let (Some(place), false) = (place, uploads.is_empty()) {
             let names: Vec<String> = uploads.iter().map(|upload| upload.name().to_owned()).collect();
@@ -197,9 +195,9 @@ impl InboxSink {
 
     /// After the message, which waits for no picture and does not fail for one.
     async fn show_picture(&self, session: Session, picture: &Attachment) {
-        let Some(bridge) = self.bridges.get(&session.bridge) else { return };
+        let Some(bridge) = self.bridges.find(&session.bridge) else { return };
         let contact = ContactId(session.contact);
-        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, bridge, contact, picture, self.clock)).await;
+        let shown = timeout(PICTURE_LIMIT, picture::show(&self.client, &bridge, contact, picture, self.clock)).await;
         let (reason, again) = match shown {
             Ok(Ok(())) => return,
             Ok(Err(fault)) => (fault.reason, matches!(fault.kind, FaultKind::Retry { .. } | FaultKind::Down { .. })),
@@ -349,7 +347,7 @@ impl InboxSink {
     fn landed(&self, envelope: &Envelope, landing: impl FnOnce() -> Landing) {
         let Order::Post { bridge, .. } = &envelope.order else { return };
         let Some(event) = orders::event_of(bridge, envelope.key.as_str()) else { return };
-        let Some(bridge) = self.bridges.get(bridge) else { return };
+        let Some(bridge) = self.bridges.find(bridge) else { return };
         // What happened has happened: a bridge that stumbles over the news cannot take it back.
         if catch_unwind(AssertUnwindSafe(|| bridge.landed(&event, landing()))).is_err() {
             tracing::error!(key = envelope.key.as_str(), "a bridge panicked over where its message landed");

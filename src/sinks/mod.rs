@@ -14,9 +14,12 @@ use async_trait::async_trait;
 use bridge_api::Fault;
 
 use crate::{
-    model::{Envelope, Group, OpenAttempt},
+    model::{Envelope, Group, OpenAttempt, Roster, SinkName},
     policy::Rules,
 };
+
+/// The far sides by their names.
+pub type Sinks = Roster<SinkName, dyn Sink>;
 
 pub use files::Bridges;
 pub use inbox::{InboxSink, InboxSinkParts};

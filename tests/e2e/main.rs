@@ -28,5 +28,6 @@ mod pages;
 mod peers_themselves;
 mod process_life;
 mod repeats;
+mod reread;
 mod try_mail;
 mod try_out;

@@ -16,7 +16,7 @@ use bridge_api::{BridgeName, Cursor, Inbound, Message, Part, Peer, Report, Speak
 use deskbridge::{
     chatwoot::{AccountId, InboxId, callback::parse},
     clock::Clock,
-    intake::{Door, Horizon, Intake, Late, Route, WhenLate},
+    intake::{Door, Horizon, Intake, Late, Route, Routes, WhenLate},
     lanes::{Lanes, Taken},
     model::{Envelope, Feed, InboxName, Order, SinkName},
     pump,
@@ -77,12 +77,12 @@ impl Model {
         let inbox = InboxName::new("support");
         let mut lanes = Lanes::default();
         lanes.set_limit(&SinkName::inbox(&inbox), 16);
-        let mut routes = HashMap::new();
+        let routes = Arc::new(Routes::default());
         for bridge in BRIDGES {
             let name = BridgeName::from(bridge);
             lanes.set_limit(&SinkName::bridge(&name), 16);
             let route = Route { inbox: inbox.clone(), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
-            routes.insert(name, route);
+            routes.put(name, Arc::new(route));
         }
         let clock = Clock::from_millis(callback::BEGIN_MILLIS);
         let horizon = Horizon { born_millis: 0, memory_millis: i64::MAX };

@@ -1,0 +1,157 @@
+//! New settings for a gateway at work: what can change while it works is changed, and what cannot is named.
+
+use std::time::Duration;
+
+use bridge_api::BridgeName;
+use futures_util::future::join_all;
+
+use super::{BridgePlan, Core};
+use crate::{model::InboxName, settings::Settings};
+
+/// What new settings mean for a gateway that runs by old ones.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Bridges that are started, or started again.
+    pub started: Vec<BridgeName>,
+    /// Bridges that are taken out. What waits for them is kept.
+    pub removed: Vec<BridgeName>,
+    /// Inboxes that are spoken to with another token from now on.
+    pub tokens: Vec<InboxName>,
+    /// Keys that the next start will see.
+    pub at_next_start: Vec<String>,
+}
+
+impl Change {
+    /// From the old settings to the new ones.
+    pub fn between(old: &Settings, new: &Settings) -> Self {
+        let mut change = Self::default();
+        for key in new.prints.differing(&old.prints) {
+            change.take(key, old, new);
+        }
+        change
+    }
+
+    fn take(&mut self, key: String, old: &Settings, new: &Settings) {
+        let words: Vec<&str> = key.split('.').collect();
+        match words[..] {
+            ["bridges", name, ..] => {
+                let name = BridgeName::from(name);
+                match new.bridges.get(&name) {
+                    // An inbox that came with the new settings is not there yet.
+                    Some(entry) if !old.inboxes.contains_key(&entry.inbox) => self.at_next_start.push(key),
+                    Some(_) => push_once(&mut self.started, name),
+                    None => push_once(&mut self.removed, name),
+                }
+            }
+            ["inboxes", name, "api_access_token"]
+                if old.inboxes.contains_key(name) && new.inboxes.contains_key(name) =>
+            {
+                self.tokens.push(InboxName::new(name));
+            }
+            _ => self.at_next_start.push(key),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+fn push_once(names: &mut Vec<BridgeName>, name: BridgeName) {
+    if !names.contains(&name) {
+        names.push(name);
+    }
+}
+
+impl Core {
+    /// Makes the change. Bridges that it does not name go on undisturbed; those that it does leave their network within
+    /// `limit`, all at once.
+    pub async fn change(&self, change: &Change, (old, new): (&Settings, &Settings), limit: Duration) {
+        for inbox in &change.tokens {
+            let (client, token) = (self.client(inbox), &new.inboxes[inbox.as_str()].api_access_token);
+            // Settings that were read say what a token may look like.
+            if let Some(Err(fault)) = client.map(|client| client.use_token(token)) {
+                tracing::error!(inbox = inbox.as_str(), fault = fault.to_string(), "the new token is not used");
+            }
+        }
+        let plan = |settings: &Settings, name: &BridgeName| {
+            settings.bridges.get(name).map(|entry| BridgePlan::of(name, entry))
+        };
+        let started = change.started.iter().filter_map(|name| plan(new, name));
+        let removed: Vec<_> = change.removed.iter().filter_map(|name| plan(old, name)).collect();
+        join_all(removed.iter().map(|plan| self.seats().empty(plan, limit))).await;
+        join_all(started.map(|plan| self.seats().replace(plan, limit))).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{bridges::Registry, settings};
+
+    const OLD: &str = r#"
+[inboxes.support]
+url = "http://desk"
+account_id = 1
+inbox_id = 7
+api_access_token = "old"
+
+[bridges.libera]
+kind = "irc"
+inbox = "support"
+server = "irc.example"
+nick = "acme"
+
+[bridges.oftc]
+kind = "irc"
+inbox = "support"
+server = "irc.example"
+nick = "acme"
+"#;
+
+    fn read(text: &str) -> Settings {
+        settings::load_text("test", text, std::iter::empty(), &Registry::standard()).unwrap()
+    }
+
+    fn change(edit: impl Fn(String) -> String) -> Change {
+        Change::between(&read(OLD), &read(&edit(OLD.to_owned())))
+    }
+
+    #[test]
+    fn what_is_written_the_same_is_no_change() {
+        assert!(change(|text| text.replace("irc.example", "irc.example\" # a comment\n#")).is_empty());
+    }
+
+    #[test]
+    fn only_the_bridge_that_changed_is_started_again() {
+        let changed = change(|text| text.replacen("nick = \"acme\"", "nick = \"acme-help\"\nusername = \"x\"", 1));
+        assert_eq!(changed, Change { started: vec!["libera".into()], ..Change::default() });
+    }
+
+    #[test]
+    fn a_bridge_may_come_and_another_go() {
+        let changed = change(|text| text.replace("[bridges.oftc]", "[bridges.ergo]"));
+        let expected = Change { started: vec!["ergo".into()], removed: vec!["oftc".into()], ..Change::default() };
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn a_token_is_changed_at_once_and_an_address_at_the_next_start() {
+        let changed = change(|text| text.replace("\"old\"", "\"new\"").replace("http://desk", "http://other"));
+        let expected = Change {
+            tokens: vec![InboxName::new("support")],
+            at_next_start: vec!["inboxes.support.url".to_owned()],
+            ..Change::default()
+        };
+        assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn a_bridge_to_an_inbox_that_is_new_waits_for_the_next_start() {
+        let second = "[inboxes.sales]\nurl = \"http://desk\"\naccount_id = 1\ninbox_id = 8\napi_access_token = \"t\"\n";
+        let changed =
+            change(|text| format!("{}\n{second}", text.replacen("inbox = \"support\"", "inbox = \"sales\"", 1)));
+        assert!(changed.started.is_empty(), "{changed:?}");
+        assert!(changed.at_next_start.contains(&"bridges.libera.inbox".to_owned()), "{changed:?}");
+    }
+}

@@ -1,0 +1,128 @@
+//! The bridges of a gateway: each with its line in the books of the others and with tasks of its own, so that one can be
+//! put in, replaced or taken out while the others go on.
+
+use std::{
+    collections::HashMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use bridge_api::{BridgeName, BridgeState};
+use futures_util::future::join_all;
+use tokio::sync::mpsc;
+
+use super::{
+    BridgePlan,
+    absent::{Absent, GONE},
+    core::Task,
+    desk::Desk,
+    host::BridgeHost,
+    network,
+    typing::{self, AgentsTyping, News},
+};
+use crate::{
+    clock::Clock,
+    intake::{Intake, Route, Routes},
+    model::{InboxName, SinkName},
+    sinks::{Bridges, NetworkSink, Sinks},
+    store::Store,
+    telemetry::StateBoard,
+};
+
+/// Where others find a bridge: who routes to it, who opens its files, who sends by it.
+pub(super) struct Books {
+    pub(super) routes: Arc<Routes>,
+    pub(super) bridges: Arc<Bridges>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+}
+
+/// What an inbox has for its bridges.
+#[derive(Clone)]
+pub(super) struct Counter {
+    pub(super) desk: Arc<Desk>,
+    pub(super) typing: mpsc::Sender<News>,
+}
+
+pub(super) struct Seats {
+    pub(super) books: Books,
+    pub(super) intake: Arc<Intake>,
+    pub(super) board: Arc<StateBoard>,
+    pub(super) data_dir: Arc<Path>,
+    pub(super) counters: HashMap<InboxName, Counter>,
+    pub(super) taken: Mutex<HashMap<BridgeName, Task>>,
+}
+
+impl Books {
+    /// From now on everybody finds this bridge under its name.
+    pub(super) fn enter(&self, plan: &BridgePlan) -> AgentsTyping {
+        let (tell, told) = typing::queue();
+        let route = Route { inbox: plan.inbox.clone(), bridge: plan.bridge.clone(), typing: tell };
+        self.routes.put(plan.name.clone(), Arc::new(route));
+        self.send_by(plan);
+        told
+    }
+
+    fn send_by(&self, plan: &BridgePlan) {
+        let BridgePlan { name, bridge, when_in_doubt, .. } = plan;
+        let sink = NetworkSink::new(name.clone(), bridge.clone(), self.store.clone(), *when_in_doubt, self.clock);
+        self.sinks.put(SinkName::bridge(name), Arc::new(sink));
+        self.bridges.put(name.clone(), bridge.clone());
+    }
+}
+
+impl Seats {
+    /// Starts a bridge that was [entered](Books::enter).
+    pub(super) fn seat(&self, plan: BridgePlan, typing: AgentsTyping) {
+        let counter = self.counters.get(&plan.inbox).cloned();
+        let Counter { desk, typing: tell } = counter.expect("each bridge's inbox was looked for before");
+        let host = BridgeHost {
+            bridge: plan.name.clone(),
+            intake: self.intake.clone(),
+            board: self.board.clone(),
+            desk,
+            typing: tell,
+            data_dir: self.data_dir.clone(),
+        };
+        let (task, clock, shown) = (Task::default(), self.books.clock, plan.bridge.clone());
+        task.spawn(|stop| typing::to_network(shown, typing, clock, stop));
+        task.spawn(|stop| network::keep_running(plan.bridge, host, stop));
+        lock(&self.taken).insert(plan.name, task);
+    }
+
+    /// Takes the place of the bridge of this name, or a new one. What waits for it goes on with the new one.
+    pub(super) async fn replace(&self, plan: BridgePlan, limit: Duration) {
+        self.leave(&plan.name, limit).await;
+        let typing = self.books.enter(&plan);
+        self.intake.sink_changed(&plan.name).await;
+        self.seat(plan, typing);
+    }
+
+    /// The settings name it no longer: what waits for it is kept, and what is still written to its people too.
+    pub(super) async fn empty(&self, plan: &BridgePlan, limit: Duration) {
+        self.leave(&plan.name, limit).await;
+        self.books.send_by(&BridgePlan { bridge: Arc::new(Absent), ..plan.clone() });
+        self.intake.sink_changed(&plan.name).await;
+        self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: GONE.to_owned() });
+    }
+
+    /// All leave their networks politely.
+    pub(super) async fn end(&self) {
+        let all: Vec<_> = lock(&self.taken).drain().map(|(_, task)| task).collect();
+        join_all(all.iter().map(Task::end)).await;
+    }
+
+    async fn leave(&self, name: &BridgeName, limit: Duration) {
+        let Some(task) = lock(&self.taken).remove(name) else { return };
+        if tokio::time::timeout(limit, task.end()).await.is_err() {
+            tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it is left behind");
+        }
+    }
+}
+
+/// A thread that panicked left nothing half done here.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

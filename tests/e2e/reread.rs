@@ -1,0 +1,98 @@
+//! SIGHUP: the settings are read again while the gateway works. Only what changed is touched, what waits goes on with the
+//! new ones, and settings that are wrong change nothing.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::{
+    gateway::{Gateway, NICK},
+    peers::ngircd::{Flood, Ngircd},
+    wait::until,
+    world::{FAST, World},
+};
+
+/// A second bridge on the same server.
+fn other(world: &World<Ngircd>, nick: &str) -> String {
+    let port = world.network.port;
+    format!(
+        "\n[bridges.other]\nkind = \"irc\"\ninbox = \"desk\"\nserver = \"127.0.0.1\"\nport = {port}\ntls = false\nnick = \"{nick}\"\n{FAST}"
+    )
+}
+
+fn reread(gateway: &Gateway, text: &str) {
+    fs::write(gateway.settings_file(), text).expect("a file is written");
+    gateway.signal("HUP");
+}
+
+fn bridge(gateway: &Gateway, name: &str) -> Result<Value, String> {
+    Ok(gateway.ready()?.json()["bridges"][name].clone())
+}
+
+fn until_up(gateway: &Gateway, name: &str) {
+    until("the bridge to be up", || match bridge(gateway, name)? {
+        seen if seen.to_string().contains("\"up\"") => Ok(()),
+        seen => Err(seen.to_string()),
+    });
+}
+
+#[test]
+fn a_bridge_comes_changes_goes_and_returns_while_another_works_on() {
+    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let gateway = &world.gateway;
+    let first = fs::read_to_string(gateway.settings_file()).expect("a file is read");
+    let untouched = bridge(gateway, "net").expect("it is ready");
+    let mut alice = world.person("alice");
+
+    reread(gateway, &(first.clone() + &other(&world, "second")));
+    until_up(gateway, "other");
+    alice.say("second", "hello second");
+    let conversation = world.sandbox.conversation("alice", "hello second").id;
+    world.sandbox.reply(conversation, "from the second");
+    alice.hears("second", "from the second");
+
+    reread(gateway, &(first.clone() + &other(&world, "third")));
+    world.sandbox.reply(conversation, "from the third");
+    alice.hears("third", "from the third");
+
+    reread(gateway, &first);
+    until("the bridge to be out", || match bridge(gateway, "other")? {
+        seen if seen.to_string().contains("no longer in the settings") => Ok(()),
+        seen => Err(seen.to_string()),
+    });
+    let kept = world.sandbox.reply(conversation, "kept meanwhile");
+    until("the reply to wait", || match gateway.waiting() {
+        waiting if waiting.iter().any(|(_, sink)| sink == "bridge:other") => Ok(()),
+        waiting => Err(format!("{waiting:?}")),
+    });
+
+    reread(gateway, &(first + &other(&world, "fourth")));
+    alice.hears("fourth", "kept meanwhile");
+    until("the agent to know", || match world.sandbox.desk().message(kept) {
+        Some(message) if message.status == "delivered" => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    });
+    assert_eq!(bridge(gateway, "net").expect("it is ready"), untouched, "the other bridge was not touched");
+}
+
+#[test]
+fn settings_that_are_wrong_change_nothing_and_are_named() {
+    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let gateway = &world.gateway;
+    let first = fs::read_to_string(gateway.settings_file()).expect("a file is read");
+    reread(gateway, &first.replace("tls = false", "tls = 5\nnik = \"x\""));
+    until("the mistakes to be told", || {
+        let log = gateway.log();
+        let told = ["bridges.net.tls", "bridges.net.nik", "stay in force"].map(|word| log.contains(word));
+        if told == [true; 3] { Ok(()) } else { Err(log) }
+    });
+    reread(gateway, &first.replace("stop_seconds = 10", "stop_seconds = 11"));
+    until("what has to wait to be told", || {
+        let log = gateway.log();
+        if log.contains("gateway.stop_seconds") { Ok(()) } else { Err(log) }
+    });
+    let mut alice = world.person("alice");
+    alice.say(NICK, "still there?");
+    world.sandbox.conversation("alice", "still there?");
+    assert_eq!(gateway.bridge_state(), "up");
+}
