@@ -17,6 +17,8 @@ pub struct Lanes {
     sinks: Vec<SinkState>,
     sink_index: HashMap<SinkName, usize>,
     waiting: usize,
+    /// Sinks whose counts may have changed since they were last asked for.
+    changed: Vec<usize>,
 }
 
 /// A head that was taken and must be given back by one of [`Lanes::finish`], [`Lanes::again`].
@@ -33,8 +35,37 @@ struct LaneState {
     under_way: Option<EnvelopeId>,
     /// When the lane stands in its sink's order of due heads: under which entry.
     queued: Option<Queued>,
+    behind: Behind,
+    /// Its entry in its sink's order of heads.
+    listed: Option<EnvelopeId>,
     /// By rank, then arrival.
     entries: VecDeque<Entry>,
+}
+
+/// What a lane waits behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Behind {
+    /// A head that was not tried yet.
+    Fresh,
+    /// One that has to be tried again.
+    Tried,
+    /// One that is to be asked about.
+    Doubt,
+}
+
+/// How it stands with one sink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// Neither under way nor in doubt.
+    pub waiting: usize,
+    pub under_way: usize,
+    pub in_doubt: usize,
+    /// Lanes behind a head that was tried, or is in doubt.
+    pub lanes_blocked: usize,
+    /// Of all heads the one that came first.
+    pub oldest: Option<EnvelopeId>,
+    /// Nothing before then.
+    pub held_until_millis: Option<i64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +92,14 @@ struct SinkState {
     /// Heads that are due, the oldest first: what was written together is read together.
     ready: BTreeSet<(EnvelopeId, LaneId)>,
     later: BTreeSet<(i64, LaneId)>,
+    /// The first of each lane, whatever it waits for.
+    heads: BTreeSet<EnvelopeId>,
+    /// All entries, those under way included.
+    entries: usize,
+    /// Lanes behind a head that was tried, and of these the ones in doubt.
+    tried: usize,
+    in_doubt: usize,
+    changed: bool,
 }
 
 /// A sink whose far side is down: nothing until then, and then one head to try it with.
@@ -96,6 +135,8 @@ impl Lanes {
         let lane = self.by_id.entry((sink, lane_id)).or_insert_with(|| LaneState {
             under_way: None,
             queued: None,
+            behind: Behind::Fresh,
+            listed: None,
             entries: VecDeque::new(),
         });
         let place = lane.entries.partition_point(|e| (e.rank, e.id) < (waiting.rank, waiting.id));
@@ -104,6 +145,8 @@ impl Lanes {
         }
         lane.entries.insert(place, Entry { rank: waiting.rank, id: waiting.id, due_millis: waiting.due_millis });
         self.waiting += 1;
+        self.sinks[sink].entries += 1;
+        self.touch(sink);
         if place == 0 {
             self.queue(sink, lane_id);
         }
@@ -118,6 +161,9 @@ impl Lanes {
                 let state = self.by_id.get_mut(&(sink, lane)).expect("a queued lane exists");
                 state.queued = None;
                 state.under_way = Some(id);
+                let behind = std::mem::replace(&mut state.behind, Behind::Fresh);
+                self.sinks[sink].is_past(behind);
+                self.touch(sink);
                 taken.push(Taken { id, lane, sink });
             }
         }
@@ -138,18 +184,32 @@ impl Lanes {
         if let Some(place) = lane.entries.iter().position(|e| e.id == taken.id) {
             lane.entries.remove(place);
             self.waiting -= 1;
+            self.sinks[taken.sink].entries -= 1;
         }
+        self.touch(taken.sink);
         self.queue(taken.sink, taken.lane);
     }
 
     /// The head stays and is due again then.
     pub fn again(&mut self, taken: Taken, due_millis: i64) {
+        self.put_back(taken, due_millis, Behind::Tried);
+    }
+
+    /// The head stays, since nobody knows what became of it, and is to be asked about then.
+    pub fn ask(&mut self, taken: Taken, due_millis: i64) {
+        self.put_back(taken, due_millis, Behind::Doubt);
+    }
+
+    fn put_back(&mut self, taken: Taken, due_millis: i64, behind: Behind) {
         self.sinks[taken.sink].under_way -= 1;
         let Some(lane) = self.by_id.get_mut(&(taken.sink, taken.lane)) else { return };
         lane.under_way = None;
+        lane.behind = behind;
         if let Some(entry) = lane.entries.iter_mut().find(|e| e.id == taken.id) {
             entry.due_millis = due_millis;
         }
+        self.sinks[taken.sink].is_behind(behind);
+        self.touch(taken.sink);
         self.queue(taken.sink, taken.lane);
     }
 
@@ -165,7 +225,10 @@ impl Lanes {
         let before = lane.entries.len();
         let under_way = lane.under_way;
         lane.entries.retain(|e| Some(e.id) == under_way || !ids.contains(&e.id));
-        self.waiting -= before - lane.entries.len();
+        let removed = before - lane.entries.len();
+        self.waiting -= removed;
+        self.sinks[taken.sink].entries -= removed;
+        self.touch(taken.sink);
         self.queue(taken.sink, taken.lane);
     }
 
@@ -174,10 +237,12 @@ impl Lanes {
         let held = &mut self.sinks[sink].held;
         let until_millis = held.map_or(until_millis, |hold| hold.until_millis.max(until_millis));
         *held = Some(Hold { until_millis });
+        self.touch(sink);
     }
 
     /// The far side is back. Says whether the sink was held.
     pub fn release(&mut self, sink: usize) -> bool {
+        self.touch(sink);
         self.sinks[sink].held.take().is_some()
     }
 
@@ -185,15 +250,34 @@ impl Lanes {
     pub fn pause(&mut self, sink: &SinkName, until_millis: i64) {
         let index = self.sink(sink);
         self.sinks[index].paused_until_millis = until_millis;
+        self.touch(index);
     }
 
     pub fn resume(&mut self, sink: &SinkName) {
         let index = self.sink(sink);
         self.sinks[index].paused_until_millis = i64::MIN;
+        self.touch(index);
     }
 
     pub fn find_sink(&self, name: &SinkName) -> Option<usize> {
         self.sink_index.get(name).copied()
+    }
+
+    /// A sink whose counts may have changed, each once. Asked for until there is none.
+    pub fn changed(&mut self) -> Option<usize> {
+        let sink = self.changed.pop()?;
+        self.sinks[sink].changed = false;
+        Some(sink)
+    }
+
+    pub fn count(&self, sink: usize) -> Count {
+        self.sinks[sink].count()
+    }
+
+    fn touch(&mut self, sink: usize) {
+        if !std::mem::replace(&mut self.sinks[sink].changed, true) {
+            self.changed.push(sink);
+        }
     }
 
     fn sink(&mut self, name: &SinkName) -> usize {
@@ -209,6 +293,11 @@ impl Lanes {
             paused_until_millis: i64::MIN,
             ready: BTreeSet::new(),
             later: BTreeSet::new(),
+            heads: BTreeSet::new(),
+            entries: 0,
+            tried: 0,
+            in_doubt: 0,
+            changed: false,
         });
         self.sink_index.insert(name.clone(), index);
         index
@@ -222,6 +311,11 @@ impl Lanes {
             Some(Queued::Ready(head)) => drop(sink.ready.remove(&(head, id))),
             Some(Queued::Later(due)) => drop(sink.later.remove(&(due, id))),
             None => {}
+        }
+        let head = lane.entries.front().map(|head| head.id);
+        if head != lane.listed {
+            sink.relist(lane.listed, head);
+            lane.listed = head;
         }
         if lane.under_way.is_some() {
             return;
@@ -252,6 +346,35 @@ impl Lanes {
 }
 
 impl SinkState {
+    fn count(&self) -> Count {
+        let paused = Some(self.paused_until_millis).filter(|until| *until > i64::MIN);
+        Count {
+            waiting: self.entries.saturating_sub(self.under_way + self.in_doubt),
+            under_way: self.under_way,
+            in_doubt: self.in_doubt,
+            lanes_blocked: self.tried,
+            oldest: self.heads.first().copied(),
+            held_until_millis: self.held.map(|hold| hold.until_millis).max(paused),
+        }
+    }
+
+    fn is_behind(&mut self, behind: Behind) {
+        self.tried += usize::from(behind != Behind::Fresh);
+        self.in_doubt += usize::from(behind == Behind::Doubt);
+    }
+
+    fn is_past(&mut self, behind: Behind) {
+        self.tried -= usize::from(behind != Behind::Fresh);
+        self.in_doubt -= usize::from(behind == Behind::Doubt);
+    }
+
+    fn relist(&mut self, before: Option<EnvelopeId>, now: Option<EnvelopeId>) {
+        if let Some(before) = before {
+            self.heads.remove(&before);
+        }
+        self.heads.extend(now);
+    }
+
     fn room(&self) -> usize {
         let limit = if self.held.is_some() { 1 } else { self.limit };
         limit.saturating_sub(self.under_way)

@@ -132,6 +132,23 @@ pub enum CallFault {
     Odd { call: Call, status: u16 },
 }
 
+impl CallFault {
+    /// Its kind in one word, to be counted by.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "inbox_not_found",
+            Self::Taken { .. } => "inbox_taken",
+            Self::Invalid { .. } => "inbox_invalid",
+            Self::Limited { .. } => "inbox_limited",
+            Self::Flooded => "inbox_flooded",
+            Self::Unauthorised { .. } => "inbox_unauthorised",
+            Self::NotSent { .. } => "inbox_unreachable",
+            Self::Doubtful { .. } => "inbox_doubtful",
+            Self::Odd { .. } => "inbox_odd",
+        }
+    }
+}
+
 /// How long a 429 asks to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {

@@ -29,7 +29,7 @@ use crate::{
     sinks::{Bridges, InboxSink, InboxSinkParts, Sinks},
     store::Store,
     sweep::{self, Sweep, SweepParts},
-    telemetry::StateBoard,
+    telemetry::{Figures, StateBoard},
 };
 
 /// All of a gateway but its listener and its control socket. A simulation runs it as it is.
@@ -78,7 +78,8 @@ impl Core {
         clock: Clock,
         rng: fastrand::Rng,
     ) -> Result<Self, StartError> {
-        let board = Arc::new(StateBoard::new(clock));
+        let figures = Arc::new(figures(&plan, &*store));
+        let board = Arc::new(StateBoard::new(clock, figures.clone()));
         let lease = store.lease(owner, clock.now()).await?;
         let born = upkeep::born_millis(&*store, clock.now()).await?;
         let (feed, incoming) = pump::feed();
@@ -100,12 +101,12 @@ impl Core {
         }
         check_inboxes(&plan)?;
         let routes = Arc::new(Routes::default());
-        let books = Books { routes: routes.clone(), bridges, sinks: sinks.clone(), store: store.clone(), clock };
+        let books = Books::new((&routes, bridges, &sinks), &store, (clock, &figures));
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
-        let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, rng);
+        let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, (rng, figures));
         let admin_token = plan.admin_token;
         let front = Arc::new(Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token });
         let side = Task::default();
@@ -213,8 +214,8 @@ impl Core {
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
         let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
-        let (store, clock) = (self.front.store.clone(), self.clock);
-        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clock, stop));
+        let (store, clocked) = (self.front.store.clone(), (self.clock, self.board().figures().clone()));
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clocked, stop));
         for (name, parts) in inboxes {
             let board = self.front.board.clone();
             self.upkeep.spawn(|stop| upkeep::watch_inbox(name, parts.client, parts.secrets, board, stop));
@@ -286,7 +287,14 @@ fn build_inbox(
         sweep_every: plan.sweep_every,
         sweep_requests_per_minute: plan.sweep_requests_per_minute,
     };
-    Ok((parts, Door { door, proof, missed }))
+    let figures = board.figures().inbox(plan.name.as_str()).expect("the figures know each inbox of the plan").clone();
+    Ok((parts, Door { door, proof, missed, figures }))
+}
+
+fn figures(plan: &Plan, store: &dyn Store) -> Figures {
+    let bridges = plan.bridges.iter().map(|bridge| (bridge.name.as_str(), bridge.inbox.as_str()));
+    let inboxes = plan.inboxes.iter().map(|inbox| inbox.name.as_str());
+    Figures::new(bridges, inboxes, store.commits())
 }
 
 fn check_inboxes(plan: &Plan) -> Result<(), StartError> {

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use super::{desk::Desk, typing::News};
 use crate::{
     intake::Intake,
-    store::{BlobId, Fill},
-    telemetry::StateBoard,
+    store::{BlobId, Fill, StoreError},
+    telemetry::{Stage, StateBoard},
 };
 
 pub(super) struct BridgeHost {
@@ -25,6 +25,22 @@ pub(super) struct BridgeHost {
     pub(super) typing: mpsc::Sender<News>,
     /// Where what it keeps lies.
     pub(super) data_dir: Arc<Path>,
+}
+
+impl BridgeHost {
+    /// The bridge ended before it was told to, for a reason of this kind.
+    pub(super) fn ended(&self, error_type: &'static str) {
+        self.board.figures().error(Stage::Bridge, error_type);
+    }
+
+    pub(super) fn panicked(&self) {
+        self.board.figures().panicked();
+    }
+
+    fn refuse(&self, error: &StoreError) -> AcceptError {
+        self.board.figures().error(Stage::Accept, error.word());
+        AcceptError(error.to_string())
+    }
 }
 
 /// Large bytes that a bridge gives to keep.
@@ -48,7 +64,7 @@ impl Filling for Kept {
 #[async_trait]
 impl HostPort for BridgeHost {
     async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
-        self.intake.inbound(&self.bridge, events, cursors).await.map_err(|error| AcceptError(error.to_string()))
+        self.intake.inbound(&self.bridge, events, cursors).await.map_err(|error| self.refuse(&error))
     }
     async fn cursors(&self, prefix: &str) -> Result<Vec<Cursor>, AcceptError> {
         self.intake.cursors(&self.bridge, prefix).await.map_err(|error| AcceptError(error.to_string()))
@@ -68,7 +84,7 @@ impl HostPort for BridgeHost {
     async fn keep(&self, bytes: Bytes, cursors: CursorsOf) -> Result<KeptId, AcceptError> {
         let cursors = |id: &BlobId| cursors(&KeptId::from(id.0.as_str()));
         let kept = self.intake.keep(&self.bridge, bytes, cursors).await;
-        kept.map(|id| KeptId::from(id.0)).map_err(|error| AcceptError(error.to_string()))
+        kept.map(|id| KeptId::from(id.0)).map_err(|error| self.refuse(&error))
     }
     async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
         let (id, fill) = self.intake.fill().await.map_err(|error| AcceptError(error.to_string()))?;

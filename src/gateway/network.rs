@@ -19,12 +19,16 @@ pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop
     while !stop.is_cancelled() {
         port.state(BridgeState::Connecting);
         let run = bridge.run(Host::new(name.clone(), port.clone()), stop.clone());
-        let reason = match AssertUnwindSafe(run).catch_unwind().await {
+        let (error_type, reason) = match AssertUnwindSafe(run).catch_unwind().await {
             Ok(Ok(())) if stop.is_cancelled() => break,
-            Ok(Ok(())) => "it ended by itself".to_owned(),
-            Ok(Err(fault)) => fault.reason,
-            Err(_) => "it panicked; the log has the details".to_owned(),
+            Ok(Ok(())) => ("bridge_ended", "it ended by itself".to_owned()),
+            Ok(Err(fault)) => ("bridge_failed", fault.reason),
+            Err(_) => {
+                port.panicked();
+                ("bridge_panicked", "it panicked; the log has the details".to_owned())
+            }
         };
+        port.ended(error_type);
         tracing::error!(
             bridge = name.as_str(),
             reason = reason.as_str(),

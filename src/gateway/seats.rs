@@ -27,16 +27,17 @@ use crate::{
     model::{InboxName, SinkName},
     sinks::{Bridges, NetworkSink, Sinks},
     store::Store,
-    telemetry::StateBoard,
+    telemetry::{Figures, StateBoard},
 };
 
 /// Where others find a bridge: who routes to it, who opens its files, who sends by it.
 pub(super) struct Books {
-    pub(super) routes: Arc<Routes>,
-    pub(super) bridges: Arc<Bridges>,
-    pub(super) sinks: Arc<Sinks>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) clock: Clock,
+    routes: Arc<Routes>,
+    bridges: Arc<Bridges>,
+    sinks: Arc<Sinks>,
+    store: Arc<dyn Store>,
+    clock: Clock,
+    figures: Arc<Figures>,
 }
 
 /// What an inbox has for its bridges.
@@ -56,10 +57,20 @@ pub(super) struct Seats {
 }
 
 impl Books {
+    pub(super) fn new(
+        (routes, bridges, sinks): (&Arc<Routes>, Arc<Bridges>, &Arc<Sinks>),
+        store: &Arc<dyn Store>,
+        (clock, figures): (Clock, &Arc<Figures>),
+    ) -> Self {
+        let (routes, sinks, store, figures) = (routes.clone(), sinks.clone(), store.clone(), figures.clone());
+        Self { routes, bridges, sinks, store, clock, figures }
+    }
+
     /// From now on everybody finds this bridge under its name.
     pub(super) fn enter(&self, plan: &BridgePlan) -> AgentsTyping {
         let (tell, told) = typing::queue();
-        let route = Route { inbox: plan.inbox.clone(), bridge: plan.bridge.clone(), typing: tell };
+        let figures = self.figures.enter(plan.name.as_str(), plan.inbox.as_str());
+        let route = Route { inbox: plan.inbox.clone(), bridge: plan.bridge.clone(), typing: tell, figures };
         self.routes.put(plan.name.clone(), Arc::new(route));
         self.send_by(plan);
         told
@@ -67,7 +78,8 @@ impl Books {
 
     fn send_by(&self, plan: &BridgePlan) {
         let BridgePlan { name, bridge, when_in_doubt, .. } = plan;
-        let sink = NetworkSink::new(name.clone(), bridge.clone(), self.store.clone(), *when_in_doubt, self.clock);
+        let (known, store, figures) = ((name.clone(), bridge.clone()), self.store.clone(), self.figures.clone());
+        let sink = NetworkSink::new(known, store, *when_in_doubt, self.clock, figures);
         self.sinks.put(SinkName::bridge(name), Arc::new(sink));
         self.bridges.put(name.clone(), bridge.clone());
     }

@@ -16,7 +16,7 @@ use crate::{
     sinks::{InboxSink, Sink},
     store::{Store, StoreError, own_cursor, set_own_cursor},
     sweep,
-    telemetry::StateBoard,
+    telemetry::{Figures, Stage, StateBoard},
 };
 
 const BORN: &str = "born";
@@ -68,9 +68,10 @@ pub(super) async fn keep_up(
     store: Arc<dyn Store>,
     mut inboxes: Vec<Marked>,
     retention: Duration,
-    clock: Clock,
+    (clock, figures): (Clock, Arc<Figures>),
     stop: CancellationToken,
 ) {
+    let failed = |error: &StoreError| figures.error(Stage::Upkeep, error.word());
     let mut marks = tokio::time::interval(MARKS_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     loop {
@@ -78,23 +79,23 @@ pub(super) async fn keep_up(
             // In this order, so that a simulation can be played again.
             biased;
             () = stop.cancelled() => break,
-            _ = marks.tick() => save_marks(&*store, &mut inboxes, clock).await,
-            _ = prune.tick() => forget_old(&*store, retention, clock).await,
+            _ = marks.tick() => save_marks(&*store, &mut inboxes, clock, failed).await,
+            _ = prune.tick() => forget_old(&*store, retention, clock, failed).await,
         }
     }
-    save_marks(&*store, &mut inboxes, clock).await;
+    save_marks(&*store, &mut inboxes, clock, failed).await;
 }
 
-async fn save_marks(store: &dyn Store, inboxes: &mut [Marked], clock: Clock) {
+async fn save_marks(store: &dyn Store, inboxes: &mut [Marked], clock: Clock, failed: impl Fn(&StoreError)) {
     for inbox in inboxes {
-        if let Err(error) = inbox.save(store, clock).await {
+        if let Err(error) = inbox.save(store, clock).await.inspect_err(&failed) {
             tracing::warn!(error = error.to_string(), "a mark was not saved; a probe may look further back");
         }
     }
 }
 
-async fn forget_old(store: &dyn Store, retention: Duration, clock: Clock) {
-    match store.prune(clock.now() - retention.as_millis() as i64).await {
+async fn forget_old(store: &dyn Store, retention: Duration, clock: Clock, failed: impl Fn(&StoreError)) {
+    match store.prune(clock.now() - retention.as_millis() as i64).await.inspect_err(failed) {
         Ok(0) => {}
         Ok(rows) => tracing::info!(rows, "old history is forgotten"),
         Err(error) => tracing::warn!(error = error.to_string(), "old history could not be forgotten"),
@@ -118,7 +119,10 @@ pub(super) async fn watch_inbox(
             }
             Ok(inbox) => told(inbox.secret, secrets.as_ref()),
             Err(fault @ CallFault::NotFound { .. }) => degraded(&format!("{fault}: check `account_id` and `inbox_id`")),
-            Err(fault) => BridgeState::Down { reason: fault.to_string() },
+            Err(fault) => {
+                board.figures().error(Stage::Inbox, fault.word());
+                BridgeState::Down { reason: fault.to_string() }
+            }
         };
         let pause = if state == BridgeState::Up { LOOK_EVERY } else { again };
         again = if state == BridgeState::Up { LOOK_AGAIN_FIRST } else { (again * 2).min(LOOK_AGAIN_MAX) };

@@ -19,6 +19,7 @@ use crate::{
     chatwoot::callback::{parse, verify},
     clock::Clock,
     intake::{self, Missed, Taken},
+    telemetry::{Called, InboxFigures, Stage},
 };
 
 /// Chatwoot's largest message is 150 000 characters; with its conversation around it a callback stays below this.
@@ -39,6 +40,7 @@ pub struct Door {
     pub proof: Proof,
     /// Told of callbacks that were refused or lost.
     pub missed: Arc<Missed>,
+    pub figures: Arc<InboxFigures>,
 }
 
 /// How a callback proves that it comes from the inbox.
@@ -77,8 +79,16 @@ async fn enter(
 ) -> Result<Response, (StatusCode, String)> {
     let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
     // Should what is refused have been a true one, it is found by asking.
-    let entered = admit(front, (inbox, door), token, headers, body).await;
-    entered.inspect_err(|_| door.missed.ask())
+    let entered = admit(front, (inbox, door), token, headers, body).await.inspect_err(|_| door.missed.ask());
+    door.figures.called(match &entered {
+        Ok((called, _)) => *called,
+        Err((StatusCode::UNAUTHORIZED, _)) => Called::Refused,
+        Err((StatusCode::BAD_REQUEST, _)) => Called::Malformed,
+        Err((StatusCode::PAYLOAD_TOO_LARGE, _)) => Called::TooLarge,
+        Err((StatusCode::REQUEST_TIMEOUT, _)) => Called::Late,
+        Err(_) => Called::Unavailable,
+    });
+    entered.map(|(_, said)| said.into_response())
 }
 
 async fn admit(
@@ -87,7 +97,7 @@ async fn admit(
     token: Option<&str>,
     headers: &HeaderMap,
     body: Body,
-) -> Result<Response, (StatusCode, String)> {
+) -> Result<(Called, &'static str), (StatusCode, String)> {
     let body = read(body).await?;
     prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
@@ -96,26 +106,27 @@ async fn admit(
     match front.intake.callback(&door.door, &callback).await {
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
-            answer(outcome, &door.missed).map(IntoResponse::into_response)
+            answer(outcome, &door.missed)
         }
         Err(error) => {
             tracing::error!(inbox, error = error.to_string(), "a callback could not be stored");
             // What comes later must not overtake it. Counted first, so that no sweep under way ends the pause.
             door.missed.one();
+            front.board.figures().error(Stage::Callback, error.word());
             front.intake.pause_for(&door.door.inbox, MISSED_LIMIT);
             Err((StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")))
         }
     }
 }
 
-fn answer(taken: Taken, missed: &Missed) -> Result<&'static str, (StatusCode, String)> {
+fn answer(taken: Taken, missed: &Missed) -> Result<(Called, &'static str), (StatusCode, String)> {
     match taken {
-        Taken::Stored => Ok("stored\n"),
-        Taken::Duplicate => Ok("known\n"),
-        Taken::Ignored(_) => Ok("ignored\n"),
+        Taken::Stored => Ok((Called::Stored, "stored\n")),
+        Taken::Duplicate => Ok((Called::Known, "known\n")),
+        Taken::Ignored(_) => Ok((Called::Ignored, "ignored\n")),
         Taken::LookAgain => {
             missed.ask();
-            Ok("ignored\n")
+            Ok((Called::Ignored, "ignored\n"))
         }
         Taken::Refused(reason) => {
             missed.one();

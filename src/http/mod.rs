@@ -4,6 +4,7 @@
 mod admin;
 mod callbacks;
 mod health;
+mod metrics;
 pub mod serve;
 
 use std::{collections::HashMap, sync::Arc};
@@ -37,6 +38,7 @@ pub fn public(front: Arc<Front>) -> Router {
         .route("/callbacks/{inbox}/{token}", post(callbacks::take_with_token))
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
+        .route("/metrics", get(metrics::metrics))
         .nest("/admin", admin::router().layer(axum::middleware::from_fn_with_state(front.clone(), admin::guard)))
         .with_state(front)
 }

@@ -1,6 +1,7 @@
 //! The one door in, for both directions: what came is turned into orders and accepted by the store. Calls
 //! nobody and waits for nothing but the disk.
 
+mod counted;
 mod reply;
 mod to_its_end;
 
@@ -29,6 +30,7 @@ use crate::{
         Feed, Group, InboxName, LateFailure, MessageRef, MessageStatus, OWN_SCOPE, Roster, SinkName, Waiting, orders,
     },
     store::{Accepted, Batch, Blob, BlobId, Fill, Held, Store, StoreError, own_cursor},
+    telemetry::BridgeFigures,
 };
 
 pub struct Intake {
@@ -60,6 +62,7 @@ pub struct Route {
     pub bridge: Arc<dyn Bridge>,
     /// Where it is said that an agent types in a thread, or no longer does.
     pub typing: mpsc::Sender<(ThreadId, bool)>,
+    pub figures: Arc<BridgeFigures>,
 }
 
 /// One inbox as its callbacks come in: whose they must be, and how they are treated.
@@ -400,9 +403,10 @@ impl Intake {
     }
 
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
-        let (store, feed) = (self.store.clone(), self.feed.clone());
+        let (store, feed, counted) = (self.store.clone(), self.feed.clone(), self.counted(&batch));
         self.to_its_end(async move {
             let accepted = store.accept(batch, now_millis).await?;
+            counted.are(&accepted, now_millis);
             tell(&feed, accepted.iter().flat_map(|a| a.clone().into_waiting()).collect()).await;
             Ok(accepted)
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bridge_api::{Message, Peer, Report, Speaker, kit::Idle};
 
 use super::{reply::agent_id, *};
-use crate::store::MemoryStore;
+use crate::{store::MemoryStore, telemetry::Figures};
 
 fn event() -> Inbound {
     let peer = Peer {
@@ -32,7 +32,10 @@ fn event() -> Inbound {
 async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     let (feed, mut pump) = mpsc::channel(1);
     feed.send(Feed::Back(SinkName::from_stored("inbox:support"))).await.unwrap();
-    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
+    let all = Figures::new([("net", "support")], ["support"], None);
+    let figures = all.bridge("net").unwrap();
+    let typing = mpsc::channel(1).0;
+    let route = Route { inbox: InboxName::new("support"), bridge: Arc::new(Idle), typing, figures };
     let store = Arc::new(MemoryStore::default());
     let routes = Arc::new([(BridgeName::from("net"), Arc::new(route))].into_iter().collect());
     let horizon = Horizon { born_millis: 0, memory_millis: 1 };

@@ -149,3 +149,52 @@ fn a_paused_sink_begins_nothing_until_it_is_resumed_or_its_time_has_come() {
     lanes.push(&waiting(2, 4, 0, 0));
     assert_eq!((ids(&lanes.take(199)), ids(&lanes.take(200))), (vec![], vec![4]));
 }
+
+fn counts(lanes: &Lanes) -> (usize, usize, usize, usize, Option<i64>) {
+    let Count { waiting, under_way, in_doubt, lanes_blocked, oldest, .. } = lanes.count(0);
+    (waiting, under_way, in_doubt, lanes_blocked, oldest.map(|id| id.0))
+}
+
+#[test]
+fn a_sink_counts_what_waits_what_is_under_way_and_what_is_in_doubt() {
+    let mut lanes = lanes(2);
+    for (lane, id) in [(1, 1), (1, 4), (2, 2), (3, 3)] {
+        lanes.push(&waiting(lane, id, 0, 0));
+    }
+    assert_eq!(counts(&lanes), (4, 0, 0, 0, Some(1)));
+    let taken = lanes.take(0);
+    assert_eq!(counts(&lanes), (2, 2, 0, 0, Some(1)));
+    lanes.ask(taken[0], 100);
+    lanes.again(taken[1], 50);
+    assert_eq!(counts(&lanes), (3, 0, 1, 2, Some(1)));
+    let third = lanes.take(0);
+    lanes.finish(third[0]);
+    let taken = lanes.take(100);
+    assert_eq!((ids(&taken), counts(&lanes)), (vec![1, 2], (1, 2, 0, 0, Some(1))));
+    lanes.finish(taken[0]);
+    assert_eq!(counts(&lanes), (1, 1, 0, 0, Some(2)));
+    lanes.finish(taken[1]);
+    let last = lanes.take(100);
+    lanes.finish(last[0]);
+    assert_eq!(counts(&lanes), (0, 0, 0, 0, None));
+}
+
+#[test]
+fn a_sink_that_changed_is_named_once() {
+    let mut lanes = lanes(2);
+    while lanes.changed().is_some() {}
+    lanes.push(&waiting(1, 1, 0, 0));
+    lanes.push(&waiting(2, 2, 0, 0));
+    assert_eq!((lanes.changed(), lanes.changed()), (Some(0), None));
+    let taken = lanes.take(0);
+    assert_eq!((lanes.changed(), lanes.changed()), (Some(0), None));
+    lanes.hold(0, 70);
+    assert_eq!((lanes.changed(), lanes.count(0).held_until_millis), (Some(0), Some(70)));
+    lanes.pause(&sink(), 90);
+    assert_eq!((lanes.changed(), lanes.count(0).held_until_millis), (Some(0), Some(90)));
+    lanes.resume(&sink());
+    lanes.release(0);
+    assert_eq!((lanes.changed(), lanes.count(0).held_until_millis), (Some(0), None));
+    lanes.finish(taken[0]);
+    assert_eq!((lanes.changed(), lanes.changed()), (Some(0), None));
+}

@@ -42,6 +42,31 @@ pub enum Order {
     },
 }
 
+/// What an order has to do with the messages that people and agents write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carries<'a> {
+    /// A message, whole, from this bridge.
+    Inbound(&'a BridgeName),
+    /// A part of a message towards this bridge.
+    Outbound { bridge: &'a BridgeName, last: bool },
+    /// No message: what is said about one, or about its conversation.
+    News,
+}
+
+impl Order {
+    pub fn carries(&self) -> Carries<'_> {
+        match self {
+            Self::Post { bridge, .. } => Carries::Inbound(bridge),
+            Self::Send { part: Part::Withdraw { .. }, .. }
+            | Self::Note { .. }
+            | Self::Withdrawn { .. }
+            | Self::Status { .. }
+            | Self::Resolved { .. } => Carries::News,
+            Self::Send { bridge, last, .. } => Carries::Outbound { bridge, last: *last },
+        }
+    }
+}
+
 /// An agent's message in the inbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageRef {

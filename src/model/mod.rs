@@ -11,7 +11,9 @@ mod session;
 mod witness;
 mod words;
 
-pub use envelope::{Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting};
+pub use envelope::{
+    Carries, Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting,
+};
 pub use feed::Feed;
 pub use ids::{EnvelopeId, InboxName, OWN_SCOPE, SinkName};
 pub use lane::{Lane, LaneId, PARTITIONS, PARTS_MAX, rank_of};

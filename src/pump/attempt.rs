@@ -16,17 +16,19 @@ pub(super) struct Finished {
     pub(super) taken: Taken,
     pub(super) envelope: Envelope,
     pub(super) outcome: Result<Option<Done>, Fault>,
+    pub(super) panicked: bool,
 }
 
 pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope) -> Finished {
     let limit = sink.attempt_limit();
     let tried = AssertUnwindSafe(tokio::time::timeout(limit, try_once(&*sink, &envelope))).catch_unwind().await;
+    let panicked = tried.is_err();
     let outcome = match tried {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Fault::unknown(format!("no answer within {} s", limit.as_secs()))),
         Err(_) => Err(Fault::unknown("the attempt panicked; the log has the details")),
     };
-    Finished { taken, envelope, outcome }
+    Finished { taken, envelope, outcome, panicked }
 }
 
 async fn try_once(sink: &dyn Sink, envelope: &Envelope) -> Result<Option<Done>, Fault> {

@@ -2,6 +2,7 @@
 //! nothing and knows neither side.
 
 mod attempt;
+mod counted;
 mod verdict;
 
 use std::{sync::Arc, time::Duration};
@@ -15,6 +16,7 @@ use crate::{
     model::{Envelope, EnvelopeId, Feed, OpenAttempt, SinkName, Waiting},
     sinks::{Sink, Sinks},
     store::{Begin, Lease, Settle, Settled, Store, StoreError, Turn},
+    telemetry::{Figures, SinkFigures, Stage},
 };
 use attempt::Finished;
 
@@ -43,6 +45,9 @@ pub struct Pump {
     sinks: Arc<Sinks>,
     /// By the lanes' index: the sink, `None` when its settings are gone.
     by_index: Vec<Option<SinkSlot>>,
+    figures: Arc<Figures>,
+    /// By the lanes' index.
+    counted: Vec<Arc<SinkFigures>>,
     feed: mpsc::Receiver<Feed>,
     attempts: JoinSet<Finished>,
     /// Ended attempts that the store has not been told of yet.
@@ -77,7 +82,7 @@ impl Pump {
         sinks: Arc<Sinks>,
         feed: mpsc::Receiver<Feed>,
         clock: Clock,
-        rng: fastrand::Rng,
+        (rng, figures): (fastrand::Rng, Arc<Figures>),
     ) -> Self {
         Self {
             store,
@@ -86,6 +91,8 @@ impl Pump {
             lanes: Lanes::default(),
             sinks,
             by_index: Vec::new(),
+            figures,
+            counted: Vec::new(),
             feed,
             attempts: JoinSet::new(),
             settle: Vec::new(),
@@ -153,6 +160,7 @@ impl Pump {
     /// envelope twice changes nothing.
     pub async fn rebuild(&mut self) -> Result<(), StoreError> {
         self.scan().await?;
+        self.show();
         tracing::info!(waiting = self.lanes.len(), "the outbox is loaded");
         Ok(())
     }
@@ -229,6 +237,7 @@ impl Pump {
         self.lanes.set_limit(name, 1);
         let index = self.lanes.find_sink(name).expect("the lanes know a sink with a limit");
         self.by_index.resize_with(index + 1, || None);
+        self.counted.push(self.figures.sink(name.as_str()));
         if let Some(sink) = self.sinks.find(name) {
             self.lanes.set_limit(name, sink.limit());
             self.by_index[index] = Some(SinkSlot::of(sink));
@@ -240,6 +249,12 @@ impl Pump {
 
     /// One transaction: settles what ended and begins what is due.
     async fn turn(&mut self, begins: Begins) -> Result<(), StoreError> {
+        let turned = self.turn_once(begins).await;
+        self.show();
+        turned
+    }
+
+    async fn turn_once(&mut self, begins: Begins) -> Result<(), StoreError> {
         let now = self.clock.now();
         let taken = if begins == Begins::Yes { self.lanes.take(now) } else { Vec::new() };
         if taken.is_empty() && self.settle.is_empty() {
@@ -256,6 +271,7 @@ impl Pump {
             }
             Err(StoreError::Unwritable(reason)) => {
                 tracing::error!(reason = reason.as_str(), "the store cannot be written; trying again");
+                self.figures.error(Stage::Pump, "store_unwritable");
                 self.settle = settle;
                 let due = now + STORE_PAUSE.as_millis() as i64;
                 for taken in taken {
@@ -281,12 +297,13 @@ impl Pump {
 
     fn start(&mut self, taken: Taken, envelope: Envelope) {
         let sink = self.slot(taken.sink).sink.clone();
+        self.counts_what_was_left_open(&envelope);
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
         let safe_millis = self.started_millis + sink.rules().settle_millis;
         match &envelope.doubt {
             Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
-                self.lanes.again(taken, safe_millis);
+                self.lanes.ask(taken, safe_millis);
                 let reason = "the process ended during the attempt".to_owned();
                 self.settle
                     .push(Settle { id: envelope.id, outcome: Settled::Doubt { due_millis: safe_millis, reason } });

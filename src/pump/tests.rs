@@ -157,7 +157,8 @@ async fn start(store: &Arc<MemoryStore>, network: &Arc<Scripted>, inbox: &Arc<Sc
     let sinks = Arc::new(Sinks::default());
     sinks.put(SinkName::bridge(&BridgeName::from("libera")), network.clone());
     sinks.put(SinkName::inbox(&InboxName::new("support")), inbox.clone());
-    Pump::new(store.clone(), lease, sinks, feed().1, clock, fastrand::Rng::with_seed(7))
+    let figures = Arc::new(Figures::new([("libera", "support")], ["support"], None));
+    Pump::new(store.clone(), lease, sinks, feed().1, clock, (fastrand::Rng::with_seed(7), figures))
 }
 
 #[tokio::test(start_paused = true)]

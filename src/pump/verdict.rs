@@ -32,7 +32,8 @@ impl Pump {
     pub(super) fn conclude(&mut self, finished: Result<Finished, JoinError>) {
         // An attempt catches its own panics; a cancelled one belongs to a pump that is dropped.
         let Ok(finished) = finished else { return };
-        let Finished { taken, envelope, outcome } = finished;
+        self.counts_an_end(&finished);
+        let Finished { taken, envelope, outcome, panicked: _ } = finished;
         let id = envelope.id;
         let outcome = match outcome {
             Ok(Some(done)) => self.done(taken, &envelope, done),
@@ -47,6 +48,7 @@ impl Pump {
 
     fn done(&mut self, taken: Taken, envelope: &Envelope, done: Done) -> Settled {
         tracing::debug!(key = envelope.key.as_str(), attempt = envelope.attempts, "done");
+        self.counts_a_delivery(envelope);
         self.back_after(taken.sink);
         self.lanes.finish(taken);
         Settled::Done { result: done.result, follow: done.follow }
@@ -90,15 +92,16 @@ impl Pump {
                 Settled::Repeat { due_millis, reason }
             }
             Next::ProbeAt { due_millis } => {
-                self.lanes.again(taken, due_millis);
+                self.lanes.ask(taken, due_millis);
                 Settled::Doubt { due_millis, reason }
             }
             Next::Hold { after_millis } => {
                 self.hold(taken.sink, after_millis, &reason, now);
-                self.lanes.again(taken, now);
                 if was_probe {
+                    self.lanes.ask(taken, now);
                     Settled::Doubt { due_millis: now, reason }
                 } else {
+                    self.lanes.again(taken, now);
                     Settled::Again { due_millis: now, spent: false, reason }
                 }
             }
@@ -120,6 +123,7 @@ impl Pump {
             reason = reason.as_str(),
             "given up; it is kept and can be retried"
         );
+        self.counts_a_burial(envelope);
         let ranks = later_ranks(&envelope.order, envelope.rank);
         let also = ranks.map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks));
         self.lanes.remove(taken, &also);

@@ -34,7 +34,7 @@ use crate::{
     policy::{Rules, WhenInDoubt},
     sessions::{Ensured, Sessions},
     store::{EnvelopeState, Store},
-    telemetry::StateBoard,
+    telemetry::{Limit, StateBoard},
 };
 
 /// Attempts under way for each request at once, which the client bounds: while some are written down as begun
@@ -96,6 +96,17 @@ impl InboxSink {
     }
 
     pub(super) fn fault(&self, fault: CallFault) -> Fault {
+        match &fault {
+            CallFault::Limited { .. } => self.board.figures().limited(Limit::InboxRequests),
+            CallFault::Flooded => self.board.figures().limited(Limit::ConversationMessages),
+            CallFault::NotFound { .. }
+            | CallFault::Taken { .. }
+            | CallFault::Invalid { .. }
+            | CallFault::Unauthorised { .. }
+            | CallFault::NotSent { .. }
+            | CallFault::Doubtful { .. }
+            | CallFault::Odd { .. } => {}
+        }
         fault.into_fault(self.clock.of_day())
     }
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use bridge_api::{Bridge, BridgeName, EventId, Fault, Key, Outbound, Part, Sent};
+use bridge_api::{Bridge, BridgeName, EventId, Fault, FaultKind, Key, Outbound, Part, Sent};
 
 use super::{Done, Sink};
 use crate::{
@@ -11,6 +11,7 @@ use crate::{
     model::{Envelope, Group, MessageRef, MessageStatus, OpenAttempt, Order, PARTS_MAX, orders},
     policy::{Rules, WhenInDoubt},
     store::{EnvelopeState, Store},
+    telemetry::{Figures, Limit},
 };
 
 /// One bridge.
@@ -20,17 +21,18 @@ pub struct NetworkSink {
     store: Arc<dyn Store>,
     when_in_doubt: WhenInDoubt,
     clock: Clock,
+    figures: Arc<Figures>,
 }
 
 impl NetworkSink {
     pub fn new(
-        name: BridgeName,
-        bridge: Arc<dyn Bridge>,
+        (name, bridge): (BridgeName, Arc<dyn Bridge>),
         store: Arc<dyn Store>,
         when_in_doubt: WhenInDoubt,
         clock: Clock,
+        figures: Arc<Figures>,
     ) -> Self {
-        Self { name, bridge, store, when_in_doubt, clock }
+        Self { name, bridge, store, when_in_doubt, clock, figures }
     }
 
     /// The order as the bridge is given it. `None` when an agent takes back what was never sent.
@@ -73,6 +75,18 @@ impl NetworkSink {
         Ok(events)
     }
 
+    fn count_pause(&self, fault: FaultKind) {
+        match fault {
+            FaultKind::Retry { after: Some(_) } | FaultKind::Down { after: Some(_) } => {
+                self.figures.limited(Limit::Network);
+            }
+            FaultKind::Retry { after: None }
+            | FaultKind::Down { after: None }
+            | FaultKind::Unknown
+            | FaultKind::Refused => {}
+        }
+    }
+
     /// The message is delivered when its last part is. A remark of the network becomes a private note.
     fn done(&self, envelope: &Envelope, sent: Sent) -> Done {
         let Order::Send { bridge, thread, message, last, .. } = &envelope.order else { return Done::default() };
@@ -109,7 +123,7 @@ impl Sink for NetworkSink {
 
     async fn deliver(&self, envelope: &Envelope) -> Result<Done, Fault> {
         let Some(out) = self.outbound(envelope).await? else { return Ok(Done::default()) };
-        let sent = self.bridge.send(&out).await?;
+        let sent = self.bridge.send(&out).await.inspect_err(|fault| self.count_pause(fault.kind))?;
         Ok(self.done(envelope, sent))
     }
 
@@ -154,7 +168,8 @@ mod tests {
         let clock = Clock::from_millis(1_000);
         let store: Arc<dyn Store> = Arc::new(MemoryStore::default());
         let name = BridgeName::from("net");
-        let sink = NetworkSink::new(name.clone(), Arc::new(Idle), store, WhenInDoubt::Repeat, clock);
+        let figures = Arc::new(Figures::new([("net", "desk")], ["desk"], None));
+        let sink = NetworkSink::new((name.clone(), Arc::new(Idle)), store, WhenInDoubt::Repeat, clock, figures);
         let message = MessageRef { inbox: InboxName::new("desk"), conversation: 1, message: 2 };
         let order = Order::Send {
             bridge: name.clone(),

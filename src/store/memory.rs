@@ -15,7 +15,7 @@ use bytes::Bytes;
 use self::row::Row;
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
-    Held, History, Lease, Listed, Settle, Settled, Store, StoreError, Turn, Turned, message_ranks,
+    Held, History, Lease, Listed, Settle, Settled, Space, Store, StoreError, Turn, Turned, message_ranks,
 };
 use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
@@ -172,6 +172,14 @@ impl Store for MemoryStore {
         }
         let dead = model.unfinished().filter(|row| row.death().is_some()).count() as u64;
         Ok(Depth { waiting: sinks.values().sum(), dead, sinks: sinks.into_iter().collect() })
+    }
+    async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
+        let model = self.read()?;
+        let of = |id| model.rows.get(id).filter(|row| row.lives()).map(|row| row.accepted_millis);
+        Ok(ids.iter().map(of).collect())
+    }
+    async fn space(&self) -> Result<Space, StoreError> {
+        Ok(Space { used_bytes: 0, free_bytes: u64::MAX })
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
         Ok(self.write()?.prune(before_millis))

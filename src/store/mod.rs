@@ -16,7 +16,10 @@ use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 pub use memory::MemoryStore;
 pub use sqlite::{Place, SqliteStore};
 
-use crate::model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, SinkName, Waiting};
+use crate::{
+    model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, SinkName, Waiting},
+    telemetry::Histogram,
+};
 
 const HOUR_MILLIS: i64 = 3_600_000;
 
@@ -66,6 +69,14 @@ pub trait Store: Send + Sync + 'static {
     /// What waits, oldest first, for people to look at.
     async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError>;
     async fn depth(&self) -> Result<Depth, StoreError>;
+    /// When each of these that still wait was accepted.
+    async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError>;
+    /// What it takes of its disk, and what is left there.
+    async fn space(&self) -> Result<Space, StoreError>;
+    /// How long transactions take, where that is measured.
+    fn commits(&self) -> Option<Histogram> {
+        None
+    }
     /// Forgets finished work, and the keys of events, from before this moment. Returns how many of both
     /// went. What waits or is dead stays, with its keys, and so do blobs that it may name, and those whose
     /// cursor is still there. May take several transactions, each of them whole.
@@ -286,6 +297,15 @@ pub struct Depth {
     pub sinks: Vec<(String, u64)>,
 }
 
+/// Bytes on the store's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Of the database and its log.
+    pub used_bytes: u64,
+    /// `u64::MAX` where it cannot be asked.
+    pub free_bytes: u64,
+}
+
 impl Depth {
     pub fn of(&self, sink: &SinkName) -> u64 {
         self.sinks.iter().find(|(name, _)| name == sink.as_str()).map_or(0, |(_, count)| *count)
@@ -315,6 +335,20 @@ pub enum StoreError {
         "the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again"
     )]
     TooNew { found: i64, known: i64 },
+}
+
+impl StoreError {
+    /// Its kind in one word, to be counted by.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::LeaseLost => "store_lease_lost",
+            Self::Unwritable(_) => "store_unwritable",
+            Self::Broken(_) => "store_broken",
+            Self::Closed => "store_closed",
+            Self::InUse { .. } => "store_in_use",
+            Self::TooNew { .. } => "store_too_new",
+        }
+    }
 }
 
 /// What the gateway itself remembers under just this name.

@@ -27,7 +27,7 @@ use crate::{
     intake::{Door, Intake, Missed},
     sessions::Sessions,
     store::{Store, StoreError},
-    telemetry::StateBoard,
+    telemetry::{Stage, StateBoard},
 };
 
 pub use adopt::{Adopted, adopt};
@@ -94,6 +94,17 @@ enum Trouble {
     /// The inbox was restored from a backup, or is another one.
     #[error("{0}")]
     Foreign(String),
+}
+
+impl Trouble {
+    /// Its kind in one word, to be counted by.
+    fn word(&self) -> &'static str {
+        match self {
+            Self::Inbox(fault) => fault.word(),
+            Self::Store(error) => error.word(),
+            Self::Foreign(_) => "inbox_foreign",
+        }
+    }
 }
 
 impl SweepParts {
@@ -167,6 +178,9 @@ impl Sweep {
     /// `missed`: how many callbacks were missed before the sweep began. One that came since is not in it.
     async fn well(&mut self, found: usize, missed: u64) {
         let inbox = self.parts.door.inbox.as_str();
+        if let Some(figures) = self.parts.board.figures().inbox(inbox) {
+            figures.swept(found, self.parts.clock.of_day());
+        }
         if found > 0 {
             tracing::info!(inbox, found, "the sweep found what no callback had told");
         }
@@ -182,6 +196,7 @@ impl Sweep {
     /// Returns how long to rest.
     async fn troubled(&mut self, trouble: &Trouble, again: Duration) -> Duration {
         let inbox = self.parts.door.inbox.as_str();
+        self.board.figures().error(Stage::Sweep, trouble.word());
         match trouble {
             Trouble::Foreign(reason) => {
                 if self.intake.shut(&self.door.inbox, reason).await {

@@ -17,7 +17,7 @@ fn signature(secret: &str, timestamp: i64, body: &[u8]) -> String {
     format!("sha256={}", hex::encode(mac.finalize().into_bytes()))
 }
 
-async fn post(world: &World, path: &str, secret: &str, off_seconds: i64, body: Vec<u8>) -> u16 {
+pub(crate) async fn post(world: &World, path: &str, secret: &str, off_seconds: i64, body: Vec<u8>) -> u16 {
     let timestamp = clock::now_millis() / 1000 + off_seconds;
     let client = reqwest::Client::builder().build().unwrap();
     let request = client.post(format!("http://{}{path}", world.gateway.address()));

@@ -6,10 +6,12 @@
 mod callbacks;
 mod client;
 mod conversations;
+mod exposition;
 mod doubt;
 mod inbound;
 mod homeserver;
 mod matrix;
+mod metrics;
 mod outbound;
 mod post;
 mod sandbox;

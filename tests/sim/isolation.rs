@@ -78,10 +78,12 @@ impl Model {
         let mut lanes = Lanes::default();
         lanes.set_limit(&SinkName::inbox(&inbox), 16);
         let routes = Arc::new(Routes::default());
+        let figures = Figures::new(BRIDGES.map(|bridge| (bridge, "support")), ["support"], None);
         for bridge in BRIDGES {
             let name = BridgeName::from(bridge);
             lanes.set_limit(&SinkName::bridge(&name), 16);
-            let route = Route { inbox: inbox.clone(), bridge: Arc::new(Idle), typing: mpsc::channel(1).0 };
+            let figures = figures.bridge(bridge).unwrap();
+            let route = Route { inbox: inbox.clone(), bridge: Arc::new(Idle), typing: mpsc::channel(1).0, figures };
             routes.put(name, Arc::new(route));
         }
         let clock = Clock::from_millis(callback::BEGIN_MILLIS);

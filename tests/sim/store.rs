@@ -14,8 +14,8 @@ use bytes::Bytes;
 use deskbridge::{
     model::{EnvelopeId, Session, Waiting},
     store::{
-        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, History, Lease, Listed, MemoryStore, Store, StoreError, Turn,
-        Turned,
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, History, Lease, Listed, MemoryStore, Space, Store,
+        StoreError, Turn, Turned,
     },
 };
 
@@ -191,6 +191,14 @@ impl Store for Handle {
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.before(false).await?;
         self.inner.depth().await
+    }
+    async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
+        self.before(false).await?;
+        self.inner.accepted_millis(ids).await
+    }
+    async fn space(&self) -> Result<Space, StoreError> {
+        self.before(false).await?;
+        self.inner.space().await
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
         self.before(true).await?;

@@ -124,6 +124,12 @@ pub(super) fn depth(connection: &Connection) -> Result<Depth, Failure> {
     Ok(Depth { waiting: sinks.iter().map(|(_, waiting)| waiting).sum(), dead: dead as u64, sinks })
 }
 
+pub(super) fn accepted_millis(connection: &Connection, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, Failure> {
+    let mut accepted = connection.prepare_cached("SELECT accepted FROM body WHERE id = ?1")?;
+    let mut of = |id: &EnvelopeId| Ok(accepted.query_row([id.0], |row| row.get(0)).optional()?);
+    ids.iter().map(&mut of).collect()
+}
+
 /// Walks over all known keys, which are in order of time and not of hash: a question that people ask,
 /// some millions of keys a second.
 pub(super) fn history(connection: &Connection, key: &Key) -> Result<Option<History>, Failure> {

@@ -14,6 +14,7 @@ mod owner;
 mod prune;
 mod reader;
 mod schema;
+mod space;
 #[cfg(test)]
 mod tests;
 mod turn;
@@ -47,10 +48,13 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, History, Lease, Listed, Store, StoreError, Turn,
-    Turned,
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, History, Lease, Listed, Space, Store, StoreError,
+    Turn, Turned,
 };
-use crate::model::{EnvelopeId, Session, Waiting};
+use crate::{
+    model::{EnvelopeId, Session, Waiting},
+    telemetry::{self, Histogram},
+};
 
 /// How long a new process waits for the one before it to end.
 const HANDOVER_SECONDS: u64 = 5;
@@ -67,6 +71,8 @@ pub struct SqliteStore {
     /// For people: what may read much.
     looks: Reader,
     soundness: Soundness,
+    database: PathBuf,
+    commits: Histogram,
 }
 
 /// Where a store is.
@@ -104,9 +110,10 @@ impl SqliteStore {
             Reader::start(name, connection, soundness.clone())
         };
         let (lookups, looks) = (reader("store lookups")?, reader("store looks")?);
-        let writer = Writer::start(work, owners, soundness.clone())?;
-        let names = BlobNames::default();
-        Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness })
+        let commits = telemetry::commit_seconds();
+        let writer = Writer::start((work, commits.clone()), owners, soundness.clone())?;
+        let (names, database) = (BlobNames::default(), place.database.clone());
+        Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness, database, commits })
     }
 
     /// The file first, then its row: a row without a file is forgotten in its time, a file without a row never. A file
@@ -291,6 +298,17 @@ impl Store for SqliteStore {
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.looks.call(looks::depth).await
+    }
+    async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
+        let ids = ids.to_vec();
+        self.lookups.call(move |connection| looks::accepted_millis(connection, &ids)).await
+    }
+    async fn space(&self) -> Result<Space, StoreError> {
+        let database = self.database.clone();
+        self.blocking(move |_| space::space(&database)).await
+    }
+    fn commits(&self) -> Option<Histogram> {
+        Some(self.commits.clone())
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
         let mut progress = prune::Progress::new();

@@ -11,7 +11,7 @@ use super::{
     owner::Owner,
     work::Work,
 };
-use crate::store::StoreError;
+use crate::{store::StoreError, telemetry::Histogram};
 
 /// Verbs that may wait for the thread; more wait to be let in.
 const QUEUE_MAX: usize = 1024;
@@ -69,10 +69,14 @@ pub(super) struct Writer {
 
 impl Writer {
     /// The thread holds `owners` until everything is closed.
-    pub(super) fn start(work: Work, owners: Vec<Owner>, soundness: Soundness) -> Result<Self, StoreError> {
+    pub(super) fn start(
+        (work, commits): (Work, Histogram),
+        owners: Vec<Owner>,
+        soundness: Soundness,
+    ) -> Result<Self, StoreError> {
         let (queue, commands) = mpsc::channel(QUEUE_MAX);
         let checkpointer = Checkpointer::start(work.path(), queue.downgrade(), soundness.clone())?;
-        let state = Loop { work, checkpointer, owners, soundness: soundness.clone() };
+        let state = Loop { work, checkpointer, owners, soundness: soundness.clone(), commits };
         let alarm = Alarm(soundness.clone());
         thread("store writer", move || {
             state.run(commands);
@@ -122,6 +126,7 @@ struct Loop {
     checkpointer: Checkpointer,
     owners: Vec<Owner>,
     soundness: Soundness,
+    commits: Histogram,
 }
 
 impl Loop {
@@ -177,7 +182,10 @@ impl Loop {
         if self.soundness.check().is_err() {
             return Ok(());
         }
-        self.work.transaction(|work| jobs.iter_mut().try_for_each(|job| job.run(work)))
+        let timer = self.commits.start_timer();
+        let outcome = self.work.transaction(|work| jobs.iter_mut().try_for_each(|job| job.run(work)));
+        timer.observe_duration();
+        outcome
     }
 
     fn answer(&self, jobs: Vec<Box<dyn Job>>, outcome: rusqlite::Result<()>) {
