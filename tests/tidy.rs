@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "tidy/logs.rs"]
+mod logs;
+
 use std::{
     collections::BTreeMap,
     fs,

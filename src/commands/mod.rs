@@ -137,17 +137,17 @@ pub fn run(registry: &Registry) -> ExitCode {
 fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
     match command {
         Command::Try(args) => {
-            telemetry::start_log(&Log::default());
+            let _logging = telemetry::start_log(&Log::default());
             wait_for(try_it::run(&args, registry))
         }
         Command::Run(args) => {
             let settings = args.load(registry)?;
-            telemetry::start_log(&settings.log);
+            let _logging = telemetry::start_log(&settings.log);
             let read = || settings::load(&args.file, env::vars_os(), registry);
             wait_for(run::run(settings, &read))
         }
         Command::Sandbox(args) => {
-            telemetry::start_log(&Log::default());
+            let _logging = telemetry::start_log(&Log::default());
             wait_for(sandbox::run(args))
         }
         Command::Check(args) => print(&check::run(&args.file, &args.load(registry)?)),

@@ -48,7 +48,7 @@ pub(super) async fn to_network(bridge: Arc<dyn Bridge>, mut news: AgentsTyping, 
         if typers.is_news(&thread, on, clock.now()) {
             let shown = AssertUnwindSafe(tokio::time::timeout(SHOW_LIMIT, bridge.typing(&thread, on)));
             if !matches!(stop.run_until_cancelled(shown.catch_unwind()).await, Some(Ok(Ok(())))) {
-                tracing::debug!(on, "typing was not shown to a network");
+                tracing::debug!(typing = on, "typing was not shown to a network");
             }
         }
     }
@@ -70,8 +70,10 @@ pub(super) async fn to_inbox(
         let show = show((&client, &sessions), &mut door, clock.now(), (&bridge, &thread), on);
         match stop.run_until_cancelled(tokio::time::timeout(SHOW_LIMIT, show)).await {
             Some(Ok(Ok(()))) => {}
-            Some(Ok(Err(fault))) => tracing::debug!(on, fault = fault.to_string(), "typing was not shown in the inbox"),
-            Some(Err(_)) | None => tracing::debug!(on, "typing was not shown in the inbox in time"),
+            Some(Ok(Err(fault))) => {
+                tracing::debug!(typing = on, fault = fault.to_string(), "typing was not shown in the inbox");
+            }
+            Some(Err(_)) | None => tracing::debug!(typing = on, "typing was not shown in the inbox in time"),
         }
     }
 }

@@ -13,13 +13,14 @@ use bridge_api::Secret;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
+use tracing::Instrument;
 
 use super::Front;
 use crate::{
     chatwoot::callback::{parse, verify},
     clock::Clock,
     intake::{self, Missed, Taken},
-    telemetry::{Called, InboxFigures, Stage},
+    telemetry::{Called, InboxFigures, Stage, spans},
 };
 
 /// Chatwoot's largest message is 150 000 characters; with its conversation around it a callback stays below this.
@@ -79,15 +80,19 @@ async fn enter(
 ) -> Result<Response, (StatusCode, String)> {
     let door = front.doors.get(inbox).ok_or_else(|| (StatusCode::NOT_FOUND, "no such inbox\n".to_owned()))?;
     // Should what is refused have been a true one, it is found by asking.
-    let entered = admit(front, (inbox, door), token, headers, body).await.inspect_err(|_| door.missed.ask());
-    door.figures.called(match &entered {
+    let span = spans::callback(inbox);
+    let entered = admit(front, (inbox, door), token, headers, body).instrument(span.clone()).await;
+    let entered = entered.inspect_err(|_| door.missed.ask());
+    let called = match &entered {
         Ok((called, _)) => *called,
         Err((StatusCode::UNAUTHORIZED, _)) => Called::Refused,
         Err((StatusCode::BAD_REQUEST, _)) => Called::Malformed,
         Err((StatusCode::PAYLOAD_TOO_LARGE, _)) => Called::TooLarge,
         Err((StatusCode::REQUEST_TIMEOUT, _)) => Called::Late,
         Err(_) => Called::Unavailable,
-    });
+    };
+    door.figures.called(called);
+    spans::ended(&span, called.word(), entered.is_ok());
     entered.map(|(_, said)| said.into_response())
 }
 

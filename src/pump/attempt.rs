@@ -4,11 +4,13 @@ use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use bridge_api::Fault;
 use futures_util::FutureExt;
+use tracing::Instrument;
 
 use crate::{
     lanes::Taken,
     model::Envelope,
     sinks::{Done, Sink},
+    telemetry::{Outcome, spans},
 };
 
 /// How it ended. `Ok(None)` is a probe that found nothing.
@@ -21,13 +23,21 @@ pub(super) struct Finished {
 
 pub(super) async fn run(sink: Arc<dyn Sink>, taken: Taken, envelope: Envelope) -> Finished {
     let limit = sink.attempt_limit();
-    let tried = AssertUnwindSafe(tokio::time::timeout(limit, try_once(&*sink, &envelope))).catch_unwind().await;
+    let (key, name) = (envelope.key.as_str(), envelope.lane.sink.as_str());
+    let span = spans::attempt(key, name, envelope.attempts, envelope.doubt.is_some());
+    let trying = tokio::time::timeout(limit, try_once(&*sink, &envelope)).instrument(span.clone());
+    let tried = AssertUnwindSafe(trying).catch_unwind().await;
     let panicked = tried.is_err();
     let outcome = match tried {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Fault::unknown(format!("no answer within {} s", limit.as_secs()))),
         Err(_) => Err(Fault::unknown("the attempt panicked; the log has the details")),
     };
+    match &outcome {
+        Ok(Some(_)) => spans::ended(&span, "done", true),
+        Ok(None) => spans::ended(&span, "absent", true),
+        Err(fault) => spans::ended(&span, Outcome::from(fault.kind).word(), false),
+    }
     Finished { taken, envelope, outcome, panicked }
 }
 

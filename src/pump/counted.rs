@@ -1,7 +1,5 @@
 //! What of the pump's work is counted, for operators. Decides nothing.
 
-use bridge_api::FaultKind;
-
 use super::{Pump, attempt::Finished};
 use crate::{
     model::{Carries, Envelope},
@@ -27,12 +25,7 @@ impl Pump {
     pub(super) fn counts_an_end(&self, finished: &Finished) {
         let outcome = match &finished.outcome {
             Ok(_) => Outcome::Done,
-            Err(fault) => match fault.kind {
-                FaultKind::Retry { .. } => Outcome::Retry,
-                FaultKind::Unknown => Outcome::Unknown,
-                FaultKind::Refused => Outcome::Refused,
-                FaultKind::Down { .. } => Outcome::Down,
-            },
+            Err(fault) => fault.kind.into(),
         };
         if finished.panicked {
             self.figures.panicked();

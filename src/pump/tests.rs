@@ -1,10 +1,11 @@
 //! The pump over the memory store and a scripted sink, under virtual time.
 
+mod counted;
 mod doubt;
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -25,6 +26,8 @@ struct Script {
     deliver: VecDeque<Result<(), Fault>>,
     probe: VecDeque<Result<Option<()>, Fault>>,
     log: Vec<String>,
+    /// The next attempt does.
+    panics: bool,
 }
 
 struct Scripted {
@@ -39,13 +42,13 @@ impl Scripted {
         Arc::new(Self { resend, script: Mutex::default(), fills: Mutex::default() })
     }
     fn will(&self, outcome: Result<(), Fault>) {
-        self.script.lock().unwrap().deliver.push_back(outcome);
+        lock(&self.script).deliver.push_back(outcome);
     }
     fn will_answer(&self, answer: Result<Option<()>, Fault>) {
-        self.script.lock().unwrap().probe.push_back(answer);
+        lock(&self.script).probe.push_back(answer);
     }
     fn log(&self) -> Vec<String> {
-        self.script.lock().unwrap().log.clone()
+        lock(&self.script).log.clone()
     }
 }
 
@@ -67,13 +70,14 @@ impl Sink for Scripted {
         if let Some(store) = self.fills.lock().unwrap().take() {
             store.refuse(StoreError::Unwritable("disk full".into()));
         }
-        let mut script = self.script.lock().unwrap();
+        let mut script = lock(&self.script);
         script.log.push(format!("deliver {}", envelope.key));
+        assert!(!std::mem::take(&mut script.panics), "as the test wants it");
         script.deliver.pop_front().unwrap_or(Ok(()))?;
         Ok(Done { result: Some("there".into()), follow: Vec::new() })
     }
     async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault> {
-        let mut script = self.script.lock().unwrap();
+        let mut script = lock(&self.script);
         script.log.push(format!("probe {} after {}", envelope.key, attempt.mark));
         let answer = script.probe.pop_front().unwrap_or(Ok(None))?;
         Ok(answer.map(|()| Done::default()))
@@ -82,6 +86,11 @@ impl Sink for Scripted {
         let Order::Send { message, .. } = &envelope.order else { return Vec::new() };
         vec![orders::status(message, MessageStatus::Failed, Some(reason), now_millis)]
     }
+}
+
+/// An attempt that panicked has left the script as it was.
+fn lock(script: &Mutex<Script>) -> MutexGuard<'_, Script> {
+    script.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 struct Rig {

@@ -114,6 +114,9 @@ pub struct Log {
     pub level: LogFilter,
     /// How a line of the log looks.
     pub format: LogFormat,
+    /// Where a collector takes traces by OTLP over HTTP. Only in a deskbridge that was built with the feature `otlp`.
+    #[serde(deserialize_with = "values::otlp")]
+    pub otlp: Option<HttpUrl>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

@@ -136,6 +136,15 @@ pub(super) fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Socke
     text.parse().map_err(|_| D::Error::custom("is no address with a port, such as 127.0.0.1:8600"))
 }
 
+pub(super) fn otlp<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<HttpUrl>, D::Error> {
+    let url = HttpUrl::deserialize(deserializer)?;
+    if cfg!(feature = "otlp") {
+        Ok(Some(url))
+    } else {
+        Err(D::Error::custom("is not built in: build deskbridge with `--features otlp`, or leave the key out"))
+    }
+}
+
 /// Whether an inbox or a bridge may be called so: the name becomes part of addresses and keys.
 pub(super) fn is_name(text: &str) -> bool {
     const NAME_BYTES_MAX: usize = 40;

@@ -206,20 +206,20 @@ impl Sweep {
                 self.every.min(AGAIN_MAX)
             }
             Trouble::Inbox(CallFault::NotFound { .. } | CallFault::Invalid { .. } | CallFault::Taken { .. }) => {
-                tracing::warn!(inbox, trouble = trouble.to_string(), "this inbox cannot be asked what was missed");
+                tracing::warn!(inbox, fault = trouble.to_string(), "this inbox cannot be asked what was missed");
                 self.parts.intake.trust(&self.parts.door.inbox).await;
                 self.parts.intake.resume(&self.parts.door.inbox).await;
                 self.every
             }
             Trouble::Inbox(CallFault::NotSent { .. }) => {
-                tracing::info!(inbox, trouble = trouble.to_string(), "the inbox cannot be asked what was missed now");
+                tracing::info!(inbox, fault = trouble.to_string(), "the inbox cannot be asked what was missed now");
                 // It may come back as another one, and nothing is taken there before that was looked at.
                 let until_millis = self.clock.now() + CATCH_UP_LIMIT_MILLIS;
                 self.parts.intake.distrust(&self.parts.door.inbox, until_millis).await;
                 again
             }
             Trouble::Inbox(_) | Trouble::Store(_) => {
-                tracing::info!(inbox, trouble = trouble.to_string(), "a sweep did not come to its end");
+                tracing::info!(inbox, fault = trouble.to_string(), "a sweep did not come to its end");
                 again
             }
         }

@@ -1,18 +1,48 @@
-//! The log: to standard error, as lines for people on a terminal, else as JSON. Says nothing of its own.
+//! The log: to standard error, as lines for people on a terminal, else as JSON; and where traces are collected, the spans
+//! to the collector beside it.
 
 use std::io::{self, IsTerminal as _};
 
 use tracing::Subscriber;
 use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
 
+#[cfg(feature = "otlp")]
+use super::otlp::{self, Collector};
 use crate::settings::{Log, LogFormat};
+
+/// Lasts as long as the process has something to say. Its end sends what a collector was not told yet.
+#[derive(Default)]
+#[must_use = "dropped, it sends no more spans"]
+pub struct Logging {
+    #[cfg(feature = "otlp")]
+    _collector: Option<Collector>,
+}
 
 /// From now on events are logged to standard error. The first call counts.
 ///
 /// Text from far away is only ever the value of a field, as `?text` or a plain `&str`: both are
 /// escaped, where a message or `%text` would let a newline in a nick begin a line of its own.
-pub fn start_log(log: &Log) {
-    let subscriber = subscriber(log, io::stderr().is_terminal(), io::stderr);
+pub fn start_log(log: &Log) -> Logging {
+    let terminal = io::stderr().is_terminal();
+    #[cfg(feature = "otlp")]
+    if let Some(url) = &log.otlp {
+        match Collector::new(url) {
+            Ok(collector) => {
+                start(traced(log, terminal, io::stderr, &collector));
+                return Logging { _collector: Some(collector) };
+            }
+            Err(error) => {
+                start(subscriber(log, terminal, io::stderr));
+                tracing::warn!(error = error.to_string(), "no spans are sent to the collector");
+                return Logging::default();
+            }
+        }
+    }
+    start(subscriber(log, terminal, io::stderr));
+    Logging::default()
+}
+
+fn start(subscriber: Box<dyn Subscriber + Send + Sync>) {
     // Refused when there is one already, as in tests; then that one stays.
     drop(tracing::subscriber::set_global_default(subscriber));
 }
@@ -23,12 +53,39 @@ where
 {
     let filter = EnvFilter::builder().parse_lossy(log.level.as_str());
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(terminal);
-    let json = match log.format {
+    let json = is_json(log.format, terminal);
+    if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
+}
+
+fn is_json(format: LogFormat, terminal: bool) -> bool {
+    match format {
         LogFormat::Auto => !terminal,
         LogFormat::Pretty => false,
         LogFormat::Json => true,
+    }
+}
+
+/// The same, and the spans to the collector, which the log does not show: its lines stay as they are without one.
+#[cfg(feature = "otlp")]
+fn traced<W>(log: &Log, terminal: bool, writer: W, collector: &Collector) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    use tracing_subscriber::{
+        Layer as _, Registry,
+        filter::{FilterExt as _, filter_fn},
+        layer::SubscriberExt as _,
     };
-    if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
+
+    let filter = EnvFilter::builder().parse_lossy(log.level.as_str());
+    let filter = filter.and(filter_fn(|metadata| !otlp::is_for_collector(metadata)));
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
+    let spans = Registry::default().with(collector.layer());
+    if is_json(log.format, terminal) {
+        Box::new(spans.with(lines.json().flatten_event(true).with_filter(filter)))
+    } else {
+        Box::new(spans.with(lines.with_filter(filter)))
+    }
 }
 
 #[cfg(test)]
@@ -40,7 +97,7 @@ mod tests {
     /// What an event of each level looks like in this format.
     fn logged(level: &str, format: LogFormat) -> String {
         let file = Arc::new(tempfile::tempfile().unwrap());
-        let log = Log { level: level.parse().unwrap(), format };
+        let log = Log { level: level.parse().unwrap(), format, ..Log::default() };
         tracing::subscriber::with_default(subscriber(&log, false, file.clone()), || {
             tracing::debug!("unheard");
             tracing::info!(nick = "eve\nERROR forged \u{1b}[31m", peer = ?"a\nb", "somebody wrote");

@@ -183,7 +183,7 @@ fn the_reader_refuses_what_prometheus_would() {
         format!("{head}{series}{series}"),
         format!("{head}{series}{head}{series}"),
         format!("{head}{}", series.trim_end()),
-        format!("{head}deskbridge_x_total{{a=\"b} 1\n"),
+        format!("{head}deskbridge_x_total{{a=\"b}} 1\n"),
         format!("{head}deskbridge_x_total{{a=\"b\"}} one\n"),
         format!("{head}deskbridge_x_total{{a=\"b\"}} -1\n"),
         format!("{head}deskbridge_x_total{{a=\"\\b\"}} 1\n"),

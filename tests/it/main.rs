@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod callbacks;
+mod canary;
 mod client;
 mod conversations;
 mod exposition;
@@ -19,4 +20,5 @@ mod settings;
 mod signs;
 mod sweep;
 mod typing;
+mod watching;
 mod world;

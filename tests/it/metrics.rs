@@ -9,7 +9,7 @@ use deskbridge::{
 use crate::{
     callbacks::post,
     exposition::Page,
-    world::{DEADLINE, World},
+    world::{DEADLINE, World, message},
 };
 
 pub(crate) async fn scrape(world: &World) -> (String, Page) {
@@ -49,9 +49,10 @@ const SUPPORT: (&str, &str) = ("inbox", "support");
 #[tokio::test]
 async fn a_conversation_a_dead_letter_and_a_forged_callback_are_counted_once_each() {
     let world = World::new().await;
-    world.write("ada", "1", "hello").await;
+    let (host, hello) = (world.network.host().await, message("ada", "1", "hello"));
+    host.accept(vec![hello.clone()], Vec::new()).await.unwrap();
     // Told again it is no news.
-    world.write("ada", "1", "hello").await;
+    host.accept(vec![hello], Vec::new()).await.unwrap();
     world.wait_for_incoming(1, 1).await;
     let answer = world.sandbox.reply(1, "good morning").unwrap();
     world.wait_for_status(answer, "delivered").await;

@@ -62,6 +62,8 @@ fn the_example_is_read_with_and_without_the_keys_that_are_off() {
     let full = full_example()
         .replace("cert_file = \"...\", key_file = \"...\"", &format!("cert_file = {cert}, key_file = {key}"))
         .replace("selector = \"2026\", key_file = \"...\"", &format!("selector = \"2026\", key_file = {dkim}"));
+    // Not every deskbridge can send traces; one that cannot says so.
+    let full = if cfg!(feature = "otlp") { full } else { full.replace("\notlp = ", "\n#otlp = ") };
     for text in [EXAMPLE, &full] {
         let settings = read(text).unwrap_or_else(|faults| panic!("{faults}"));
         assert_eq!((settings.inboxes.len(), settings.bridges.len()), (1, 3));
@@ -93,6 +95,20 @@ fn each_key_of_the_example_is_refused_when_misspelt_and_the_right_one_is_suggest
             assert_eq!(fault.nearest.as_deref(), Some(key), "{fault}");
         }
     }
+}
+
+#[test]
+fn traces_are_refused_where_they_are_not_built_in_and_a_wrong_address_everywhere() {
+    let with = |url: &str| read(&format!("[log]\notlp = \"{url}\"\n")).map(|settings| settings.log.otlp.is_some());
+    match with("http://collector:4318") {
+        Ok(is_on) => assert!(is_on && cfg!(feature = "otlp")),
+        Err(faults) => {
+            let text = faults.to_string();
+            assert!(!cfg!(feature = "otlp") && text.contains("log.otlp") && text.contains("--features otlp"), "{text}");
+        }
+    }
+    let faults = with("collector:4318").unwrap_err().to_string();
+    assert!(faults.contains("log.otlp") && faults.contains("http://"), "{faults}");
 }
 
 /// Each table of the schema with its keys, without the `_file` twins of secrets.

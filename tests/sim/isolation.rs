@@ -21,6 +21,7 @@ use deskbridge::{
     model::{Envelope, Feed, InboxName, Order, SinkName},
     pump,
     store::{Begin, Lease, MemoryStore, Settle, Settled, Store, Turn},
+    telemetry::Figures,
 };
 use futures_util::FutureExt;
 use tokio::sync::mpsc;

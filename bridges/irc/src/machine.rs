@@ -273,9 +273,9 @@ impl Machine {
         }
         let wait = self.backoff.next(ending, was.registered_at, self.now.at, self.rng.f64());
         if ending >= Ending::Auth {
-            tracing::error!(?ending, reason, wait_seconds = wait.as_secs(), "kept off the network");
+            tracing::error!(?ending, reason, pause_seconds = wait.as_secs(), "kept off the network");
         } else {
-            tracing::warn!(?ending, reason, wait_seconds = wait.as_secs(), "connection ended");
+            tracing::warn!(?ending, reason, pause_seconds = wait.as_secs(), "connection ended");
         }
         if ending != Ending::Upgrade {
             self.say(BridgeState::Down { reason: self.down_reason.clone() });
@@ -343,7 +343,7 @@ impl Machine {
         if self.link.control.len() < CONTROL_MAX {
             self.link.control.push_back(command);
         } else {
-            tracing::error!(verb = command.verb(), "too many commands wait, one is dropped");
+            tracing::error!(command = command.verb(), "too many commands wait, one is dropped");
         }
     }
 
@@ -352,7 +352,7 @@ impl Machine {
             Ok(line) => Some(line),
             Err(error) => {
                 tracing::error!(
-                    verb = command.verb(),
+                    command = command.verb(),
                     error = error.to_string(),
                     "a line of ours is no line and is dropped"
                 );

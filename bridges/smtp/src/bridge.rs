@@ -110,7 +110,7 @@ impl MailDesk {
         let composed = self.composer.compose(&host, &letter).await?;
         addressed.bytes = composed.bytes;
         let accepted = self.relay.send(&addressed, composed.pieces).await?;
-        tracing::info!(key = out.key.as_str(), reply = accepted.words.as_str(), "the relay took a mail");
+        tracing::info!(key = out.key.as_str(), answer = accepted.words.as_str(), "the relay took a mail");
         let remark = (!accepted.left_out.is_empty()).then(|| accepted.left_out.join("\n"));
         Ok(Sent { event: Some(letter.message_id.as_str().into()), remark })
     }

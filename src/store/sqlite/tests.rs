@@ -332,3 +332,18 @@ async fn the_log_is_emptied_at_the_end_and_the_file_is_sound() {
         Connection::open(&place.database).unwrap().query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }
+
+#[tokio::test]
+async fn it_knows_its_space_and_how_long_its_commits_take() {
+    let (_folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    let commits = store.commits().unwrap();
+    let before = commits.get_sample_count();
+    accept(&store, "one").await.unwrap();
+    assert!(commits.get_sample_count() > before && commits.get_sample_sum() > 0.0);
+    let space = store.space().await.unwrap();
+    let database = fs::metadata(&place.database).unwrap().len();
+    assert!(space.used_bytes >= database && database > 0, "{space:?}, {database}");
+    assert!(space.free_bytes > 0 && space.free_bytes < u64::MAX, "{space:?}");
+    store.close().await;
+}

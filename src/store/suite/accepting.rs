@@ -20,6 +20,7 @@ on_each_store! {
     cursors_are_found_by_scope_and_prefix_in_order
     what_waits_is_read_in_pages
     depth_counts_by_sink
+    when_it_was_accepted_is_known_of_what_waits_alone
     ids_are_not_reused_after_everything_was_forgotten
 }
 
@@ -165,4 +166,16 @@ async fn ids_are_not_reused_after_everything_was_forgotten(store: &dyn Store) {
     settle(store, &lease, id, done(), NOW).await;
     assert_eq!(store.prune(NOW + 1).await, Ok(2));
     assert!(accept_one(store, "a").await > id);
+}
+
+async fn when_it_was_accepted_is_known_of_what_waits_alone(store: &dyn Store) {
+    let (waits, ends) = (accept_one(store, "a").await, accept_one(store, "b").await);
+    let later = store.accept(Batch { groups: vec![group(&["c"])], ..Batch::default() }, NOW + 7).await.unwrap();
+    let later = later[0].clone().into_waiting()[0].id;
+    let lease = lease(store).await;
+    begin(store, &lease, ends, NOW).await;
+    settle(store, &lease, ends, done(), NOW).await;
+    let asked = store.accepted_millis(&[later, ends, EnvelopeId(4711), waits]).await.unwrap();
+    assert_eq!(asked, [Some(NOW + 7), None, None, Some(NOW)]);
+    assert_eq!(store.accepted_millis(&[]).await.unwrap(), []);
 }

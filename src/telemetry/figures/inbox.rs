@@ -23,6 +23,12 @@ pub enum Called {
     Unavailable,
 }
 
+impl Called {
+    pub fn word(self) -> &'static str {
+        RESULTS[self as usize]
+    }
+}
+
 const RESULTS: [&str; 8] = ["stored", "known", "ignored", "refused", "malformed", "too_large", "late", "unavailable"];
 
 /// One inbox.

@@ -8,6 +8,7 @@ use std::{
     },
 };
 
+use bridge_api::FaultKind;
 use prometheus::{Gauge, GaugeVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 use serde::Serialize;
 
@@ -24,6 +25,23 @@ pub enum Outcome {
     Refused,
     /// The far side as a whole cannot be used.
     Down,
+}
+
+impl From<FaultKind> for Outcome {
+    fn from(fault: FaultKind) -> Self {
+        match fault {
+            FaultKind::Retry { .. } => Self::Retry,
+            FaultKind::Unknown => Self::Unknown,
+            FaultKind::Refused => Self::Refused,
+            FaultKind::Down { .. } => Self::Down,
+        }
+    }
+}
+
+impl Outcome {
+    pub fn word(self) -> &'static str {
+        OUTCOMES[self as usize]
+    }
 }
 
 const OUTCOMES: [&str; 5] = ["done", "retry", "unknown", "refused", "down"];

@@ -126,7 +126,7 @@ impl Machine {
         let wait = if channel.kicks.len() == 1 { REJOIN_FIRST } else { REJOIN_NEXT }.mul_f64(0.8 + 0.4 * jitter);
         channel.next_try = (channel.kicks.len() <= KICKS_AN_HOUR).then_some(now + wait);
         channel.complaint = Some(format!("kicked from {name}: {}", line.last()));
-        tracing::warn!(channel = name, reason = line.last(), kicks = channel.kicks.len(), "kicked");
+        tracing::warn!(channel = name, reason = line.last(), count = channel.kicks.len(), "kicked");
         self.say_how_it_is();
     }
 
@@ -141,7 +141,7 @@ impl Machine {
         channel.next_try = Some(now + wait);
         let text = line.last();
         if channel.complaint.is_none() {
-            tracing::warn!(channel = name, number, text, "cannot join");
+            tracing::warn!(channel = name, code = number, reason = text, "cannot join");
         }
         channel.complaint = Some(format!("cannot join {name}: {text}"));
         self.say_how_it_is();

@@ -69,7 +69,7 @@ impl Machine {
         let target = self.link.fold(line.param_or_empty(1));
         match self.answered_flight(line, number, &target) {
             Some(index) => {
-                tracing::warn!(number, text = line.last(), "a reply was refused");
+                tracing::warn!(code = number, reason = line.last(), "a reply was refused");
                 self.settle(index, Err(fault));
             }
             None => self.bounce(&target, &fault),
@@ -206,7 +206,7 @@ impl Machine {
     /// `FAIL <command> <code> [<context> ...] :text` (`IRCv3` `standard-replies`)
     pub(super) fn on_standard_reply(&mut self, word: &str, line: &Line<'_>) {
         let command = line.param_or_empty(0);
-        tracing::debug!(word, command, code = line.param_or_empty(1), text = line.last(), "standard reply");
+        tracing::debug!(word, command, code = line.param_or_empty(1), reason = line.last(), "standard reply");
         if word != "FAIL" {
             return;
         }

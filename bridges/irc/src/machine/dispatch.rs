@@ -119,7 +119,7 @@ impl Machine {
         if self.link.phase == Phase::Registering && ending == Ending::Banned {
             self.ended_by(ending, text);
         }
-        tracing::debug!(from = line.source.map_or("", |source| source.name()), "server notice");
+        tracing::debug!(server = line.source.map_or("", |source| source.name()), "server notice");
     }
 
     /// A line from a server, from services or from nobody. None of them is ever a contact.

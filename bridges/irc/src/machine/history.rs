@@ -256,7 +256,7 @@ impl Machine {
     /// `FAIL CHATHISTORY <code> ... :text`, or no answer at all.
     pub(super) fn on_history_refused(&mut self, text: &str) {
         let Some(fetch) = self.link.history.current.take() else { return };
-        tracing::warn!(text, "the network's history cannot be read");
+        tracing::warn!(reason = text, "the network's history cannot be read");
         match fetch.task {
             Task::Targets { .. } => {
                 self.link.history.incomplete = true;

@@ -82,7 +82,8 @@ impl Machine {
         // Whoever is logged in now is not the one whom replies to the old contact are for.
         let cursor = self.people.forget(&id);
         self.save(cursor);
-        tracing::info!(account, "an account is somebody else than before");
+        tracing::info!("an account is somebody else than before");
+        tracing::debug!(account, "whose account it is");
         let base: Vec<&str> = id.as_str().splitn(3, ':').take(2).collect();
         let other = PeerId::from(format!("{}:{:x}", base.join(":"), spoken.at_millis));
         let mut record = Record::new(&spoken.nick, &spoken.user, &spoken.host, self.now.millis);

@@ -150,7 +150,7 @@ impl Machine {
     pub(super) fn gone(&mut self, nick: &str, why: &'static str) {
         let folded = self.link.fold(nick);
         self.link.live.remove(&folded);
-        tracing::trace!(why, "a watched person is gone");
+        tracing::trace!(reason = why, "a watched person is gone");
         if self.link.isupport.same(nick, &self.settings.nick) {
             self.wanted_nick_is_free();
         }

@@ -153,7 +153,7 @@ impl Session {
                     return Ok(Next::Secure);
                 }
                 Output::Close(why) => {
-                    tracing::debug!(why, "a mail client's connection is closed");
+                    tracing::debug!(reason = why, "a mail client's connection is closed");
                     self.spool.discard();
                     self.flush(socket).await?;
                     self.close(socket, why != QUIT).await?;

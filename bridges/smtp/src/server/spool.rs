@@ -164,7 +164,7 @@ impl Spool {
     }
 
     fn tell(&self, id: KeptId, envelope: Envelope) {
-        tracing::debug!(kept = id.to_string(), bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
+        tracing::debug!(mail = id.to_string(), bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
         if self.intake.mails.try_send((id, envelope)).is_err() {
             self.intake.missed.notify_one();
         }

@@ -56,7 +56,7 @@ pub(super) async fn converse(core: Arc<Core>, stream: TcpStream, client: SocketA
     let _open = Open::of(core.clone());
     let wire = Wire::new(Stream::Plain(stream), PATIENCE);
     if let Err(end) = dialogue(core.clone(), wire, client).await {
-        tracing::debug!(end = end.to_string(), "a mail client's connection ended");
+        tracing::debug!(error = end.to_string(), "a mail client's connection ended");
     }
 }
 
