@@ -175,7 +175,7 @@ mod tests {
         let collector = Collector::new(&url).unwrap();
         tracing::subscriber::with_default(Registry::default().with(collector.layer()), some_spans);
         drop(collector);
-        let (head, body) = told.recv_timeout(Duration::from_secs(60)).unwrap();
+        let (head, body) = told.recv_timeout(Duration::from_mins(1)).unwrap();
         assert!(head.starts_with("post /v1/traces http/1.1\r\n"), "{head}");
         assert!(head.contains("content-type: application/x-protobuf\r\n"), "{head}");
         let holds = |part: &str| body.windows(part.len()).any(|window| window == part.as_bytes());

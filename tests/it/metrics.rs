@@ -21,8 +21,11 @@ pub(crate) async fn scrape(world: &World) -> (String, Page) {
     (text, page)
 }
 
+/// A series without its prefix, its labels, and what it must be.
+type Expected<'a> = (&'a str, &'a [(&'a str, &'a str)], f64);
+
 /// Scrapes until all of it is so: what the store is asked for is up to a second old.
-async fn until(world: &World, expected: &[(&str, &[(&str, &str)], f64)]) {
+async fn until(world: &World, expected: &[Expected<'_>]) {
     let deadline = tokio::time::Instant::now() + DEADLINE;
     loop {
         let (text, page) = scrape(world).await;

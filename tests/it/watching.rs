@@ -51,14 +51,9 @@ fn rules(text: &str) -> Result<Vec<Rule>, String> {
 fn expressions(value: &Value, found: &mut Vec<String>) {
     match value {
         Value::Object(fields) => {
-            for (key, value) in fields {
-                match value {
-                    Value::String(text) if ["expr", "query", "definition"].contains(&key.as_str()) => {
-                        found.push(text.clone())
-                    }
-                    other => expressions(other, found),
-                }
-            }
+            let named = ["expr", "query", "definition"].into_iter().filter_map(|key| fields.get(key)?.as_str());
+            found.extend(named.map(str::to_owned));
+            fields.values().for_each(|value| expressions(value, found));
         }
         Value::Array(items) => items.iter().for_each(|item| expressions(item, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
