@@ -99,12 +99,14 @@ async fn reread(gateway: &Gateway, book: &mut Book<'_>) {
                 );
             }
             tracing::error!("the settings were read again and are wrong; those before stay in force");
+            gateway.board().figures().reloaded(false);
             return;
         }
     };
     let change = Change::between(&book.settings, &new);
     tell(&change);
     gateway.change(&change, (&book.settings, &new)).await;
+    gateway.board().figures().reloaded(true);
     book.settings = new;
 }
 

@@ -2,24 +2,22 @@
 //! nobody and waits for nothing but the disk.
 
 mod counted;
+mod missed;
 mod reply;
 mod to_its_end;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use bridge_api::{Bridge, BridgeName, Cursor, Inbound, Key, ThreadId};
 use bytes::Bytes;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
-pub use self::reply::user_of;
 use self::to_its_end::ToItsEnd;
+pub use self::{missed::Missed, reply::user_of};
 use crate::{
     chatwoot::{
         AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
@@ -76,33 +74,6 @@ pub struct Door {
     /// How long a fresh reply waits, so that an elder one whose callback is slower can still take its place.
     pub grace_millis: i64,
     pub late: Late,
-}
-
-/// Callbacks of one inbox that did not come to be stored: whoever meets one says so, and the sweep asks for them.
-#[derive(Debug, Default)]
-pub struct Missed {
-    count: AtomicU64,
-    told: Notify,
-}
-
-impl Missed {
-    /// One that the inbox made was not stored.
-    pub fn one(&self) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        self.ask();
-    }
-    /// Perhaps one was not: nobody may hold anything up by saying so.
-    pub fn ask(&self) {
-        self.told.notify_one();
-    }
-    /// How many there surely were.
-    pub fn count(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
-    /// Returns when there was one since the last time.
-    pub async fn told(&self) {
-        self.told.notified().await;
-    }
 }
 
 /// What becomes of a reply that was written long before it could be seen.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::{
     gateway::{Gateway, NICK},
+    http,
     peers::ngircd::{Flood, Ngircd},
     wait::until,
     world::{FAST, World},
@@ -75,6 +76,15 @@ fn a_bridge_comes_changes_goes_and_returns_while_another_works_on() {
     assert_eq!(bridge(gateway, "net").expect("it is ready"), untouched, "the other bridge was not touched");
 }
 
+/// What the figures say of the settings that were read last.
+fn until_figure(gateway: &Gateway, value: u8) {
+    let line = format!("\ndeskbridge_config_last_reload_successful {value}\n");
+    until(&line, || match http::get(&gateway.url("/metrics"))? {
+        answer if answer.body.contains(&line) => Ok(()),
+        answer => Err(answer.body),
+    });
+}
+
 #[test]
 fn settings_that_are_wrong_change_nothing_and_are_named() {
     let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
@@ -86,11 +96,13 @@ fn settings_that_are_wrong_change_nothing_and_are_named() {
         let told = ["bridges.net.tls", "bridges.net.nik", "stay in force"].map(|word| log.contains(word));
         if told == [true; 3] { Ok(()) } else { Err(log) }
     });
+    until_figure(gateway, 0);
     reread(gateway, &first.replace("stop_seconds = 10", "stop_seconds = 11"));
     until("what has to wait to be told", || {
         let log = gateway.log();
         if log.contains("gateway.stop_seconds") { Ok(()) } else { Err(log) }
     });
+    until_figure(gateway, 1);
     let mut alice = world.person("alice");
     alice.say(NICK, "still there?");
     world.sandbox.conversation("alice", "still there?");

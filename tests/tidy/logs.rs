@@ -25,6 +25,8 @@ const LOG_FIELDS: &[&str] = &[
     "command",
     "duty",
     "stage",
+    "setting",
+    "place",
     // An attempt, and what came of it.
     "attempt",
     "was_probe",
