@@ -1,4 +1,4 @@
-//! For tests: a host that records and fails when told to, a bridge on which nothing happens, and fuzzing.
+//! For tests: a host that records and fails when told to, a bridge on which nothing happens, looks at wiring, fuzzing.
 
 use std::{
     collections::BTreeMap,
@@ -19,6 +19,7 @@ use crate::{
 
 pub mod fuzz;
 mod idle;
+pub mod look;
 
 pub use idle::Idle;
 

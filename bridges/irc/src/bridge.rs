@@ -7,13 +7,14 @@ use std::sync::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    Bridge, BridgeName, CancellationToken, Capabilities, Fault, Host, Kind, Outbound, Part, Reply, Sent, SettingsFault,
-    ThreadId,
+    Bridge, BridgeName, CancellationToken, Capabilities, Examination, Fault, Findings, Host, Kind, Outbound, Part,
+    Reply, Sent, SettingsFault, ThreadId,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
     driver::{Call, Driver, Verb},
+    examine::{Limits, examine},
     settings::Settings,
     tls,
     view::View,
@@ -95,6 +96,10 @@ impl Bridge for Network {
 
     async fn probe(&self, out: &Outbound) -> Result<Option<Sent>, Fault> {
         self.call(Verb::Probe, out).await
+    }
+
+    async fn examine(&self, how: Examination, findings: &Findings) {
+        examine(&self.settings, how, Limits::USUAL, findings).await;
     }
 }
 

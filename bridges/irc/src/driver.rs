@@ -25,7 +25,7 @@ use crate::{
     view::View,
 };
 
-mod dial;
+pub(crate) mod dial;
 
 use dial::Socket;
 
@@ -285,6 +285,6 @@ fn epoch() -> String {
     format!("{:x}{:04x}", now().millis, fastrand::u16(..))
 }
 
-fn nonce() -> String {
+pub(crate) fn nonce() -> String {
     std::iter::repeat_with(fastrand::alphanumeric).take(24).collect()
 }

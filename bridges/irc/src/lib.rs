@@ -6,6 +6,7 @@
 mod bridge;
 mod ctcp;
 mod driver;
+mod examine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod intake;

@@ -43,8 +43,10 @@ mod replies;
 mod sts;
 mod whois;
 
+pub(crate) use capabilities::Caps;
+pub(crate) use login::{choose, credentials};
 pub(crate) use reconnect::Ending;
-pub(crate) use sts::Endpoint;
+pub(crate) use sts::{Endpoint, upgrade_port};
 
 use link::{Link, Phase};
 

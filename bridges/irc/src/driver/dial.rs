@@ -1,6 +1,6 @@
 //! Opening a connection: addresses, TCP, TLS, all within one limit of time.
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use rustls_pki_types::ServerName;
@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{machine::Endpoint, tls};
+use crate::{machine::Endpoint, settings::TlsFiles, tls};
 
 /// Plain or TLS, the rest does not care.
 pub(crate) type Socket = Box<dyn Duplex>;
@@ -33,22 +33,29 @@ pub(super) async fn dial(endpoint: &Endpoint) -> io::Result<Socket> {
 }
 
 async fn connect(endpoint: &Endpoint) -> io::Result<Socket> {
-    let tcp = connect_tcp(endpoint).await?;
-    tcp.set_nodelay(true)?;
-    let Some(files) = &endpoint.tls else { return Ok(Box::new(tcp)) };
-    // Read again at each connection, so that a renewed certificate is taken without a restart.
-    let config = tls::client_config(files).map_err(io::Error::other)?;
-    let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
-    let tls = TlsConnector::from(config).connect(name, tcp).await?;
-    Ok(Box::new(tls))
+    let addresses = resolve(endpoint).await?;
+    let tcp = connect_tcp(&addresses).await?;
+    match &endpoint.tls {
+        Some(files) => secure(endpoint, files, tcp).await,
+        None => Ok(Box::new(tcp)),
+    }
+}
+
+/// At least one address.
+pub(crate) async fn resolve(endpoint: &Endpoint) -> io::Result<Vec<SocketAddr>> {
+    let found = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+    let addresses: Vec<_> = found.take(ADDRESSES_MAX).collect();
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
+    }
+    Ok(addresses)
 }
 
 /// All addresses of the name, each a moment after the one before: the first to answer wins
 /// (RFC 8305, "happy eyeballs").
-async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
-    let addresses = lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+pub(crate) async fn connect_tcp(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
     let mut tries: FuturesUnordered<_> = (0u32..)
-        .zip(addresses.take(ADDRESSES_MAX))
+        .zip(addresses)
         .map(|(place, address)| async move {
             tokio::time::sleep(STAGGER * place).await;
             TcpStream::connect(address).await
@@ -57,9 +64,19 @@ async fn connect_tcp(endpoint: &Endpoint) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     while let Some(tried) = tries.next().await {
         match tried {
-            Ok(tcp) => return Ok(tcp),
+            Ok(tcp) => {
+                tcp.set_nodelay(true)?;
+                return Ok(tcp);
+            }
             Err(error) => last = error,
         }
     }
     Err(last)
+}
+
+pub(crate) async fn secure(endpoint: &Endpoint, files: &TlsFiles, tcp: TcpStream) -> io::Result<Socket> {
+    // Read again at each connection, so that a renewed certificate is taken without a restart.
+    let config = tls::client_config(files).map_err(io::Error::other)?;
+    let name = ServerName::try_from(endpoint.host.clone()).map_err(io::Error::other)?;
+    Ok(Box::new(TlsConnector::from(config).connect(name, tcp).await?))
 }

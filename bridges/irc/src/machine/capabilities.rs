@@ -31,8 +31,8 @@ const REQUEST_BYTES_MAX: usize = 400;
 const OFFERED_MAX: usize = 256;
 
 #[derive(Debug, Default)]
-pub(super) struct Caps {
-    pub(super) offered: BTreeMap<String, String>,
+pub(crate) struct Caps {
+    pub(crate) offered: BTreeMap<String, String>,
     enabled: BTreeSet<String>,
     /// REQ lines without an answer.
     pub(super) unanswered: usize,
@@ -47,7 +47,7 @@ impl Caps {
         self.has("labeled-response") && self.has("echo-message") && self.has("batch")
     }
 
-    fn offer(&mut self, list: &str) {
+    pub(crate) fn offer(&mut self, list: &str) {
         for token in list.split_ascii_whitespace() {
             let (name, value) = token.split_once('=').unwrap_or((token, ""));
             if self.offered.len() < OFFERED_MAX || self.offered.contains_key(name) {

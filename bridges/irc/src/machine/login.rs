@@ -24,11 +24,7 @@ impl Machine {
             self.log_in_failed(Ending::Auth, &reason);
             return;
         };
-        let credentials = Credentials {
-            account: sasl.account.unwrap_or_default(),
-            password: sasl.password.unwrap_or_else(|| bridge_api::Secret::new("")),
-        };
-        match Exchange::start(mechanism, &credentials, &self.link.nonce) {
+        match Exchange::start(mechanism, &credentials(&sasl), &self.link.nonce) {
             Ok(exchange) => {
                 self.link.registration.exchange = Some(exchange);
                 self.write_now(&Command::new("AUTHENTICATE").param(mechanism.name()));
@@ -111,8 +107,15 @@ impl Machine {
     }
 }
 
+pub(crate) fn credentials(sasl: &SaslSettings) -> Credentials {
+    Credentials {
+        account: sasl.account.clone().unwrap_or_default(),
+        password: sasl.password.clone().unwrap_or_else(|| bridge_api::Secret::new("")),
+    }
+}
+
 /// The configured mechanism, or SCRAM in place of PLAIN where only that is offered: it shows less.
-fn choose(sasl: &SaslSettings, offered: &str) -> Option<Mechanism> {
+pub(crate) fn choose(sasl: &SaslSettings, offered: &str) -> Option<Mechanism> {
     let mechanism = match sasl.mechanism {
         SaslMechanism::Plain => Mechanism::Plain,
         SaslMechanism::External => Mechanism::External,

@@ -71,12 +71,11 @@ impl Sts {
         now_millis: i64,
         outputs: &mut VecDeque<Output>,
     ) -> bool {
-        let key = |name: &str| value.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
         if !secure {
-            self.upgrade = key("port").and_then(|port| port.parse().ok());
+            self.upgrade = upgrade_port(value);
             return self.upgrade.is_some();
         }
-        let Some(duration_seconds) = key("duration").and_then(|duration| duration.parse::<i64>().ok()) else {
+        let Some(duration_seconds) = key(value, "duration").and_then(|duration| duration.parse::<i64>().ok()) else {
             return false;
         };
         if duration_seconds <= 0 {
@@ -107,4 +106,13 @@ impl Sts {
             outputs.push_back(Output::Cursor(Cursor::set(self.name.clone(), value)));
         }
     }
+}
+
+/// Where the server asks a plain connection to come instead, by the capability's value.
+pub(crate) fn upgrade_port(value: &str) -> Option<u16> {
+    key(value, "port")?.parse().ok()
+}
+
+fn key<'a>(value: &'a str, name: &str) -> Option<&'a str> {
+    value.split(',').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
 }
