@@ -9,15 +9,16 @@ use std::{
 };
 
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Fault, File,
-    Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
-    async_trait,
+    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Examination,
+    Fault, File, Findings, Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent,
+    SettingsFault, TextForm, ThreadId, async_trait,
 };
 
 use crate::{
     catch_up::catch_up,
     client::{CallFault, Client, MediaRef},
     desk::Desk,
+    examine::Look,
     ghosts::Ghosts,
     hub::{Courtesy, Ends, Hub, News},
     ids::{EventRef, RoomId},
@@ -46,7 +47,7 @@ impl Kind for Matrix {
             Account::Appservice(appservice) => {
                 Client::new(settings.homeserver.clone(), &appservice.token, Some(appservice.user.clone()))?
             }
-            Account::Bot { token } => Client::new(settings.homeserver.clone(), token, None)?,
+            Account::Bot { token, .. } => Client::new(settings.homeserver.clone(), token, None)?,
         };
         let upload_bytes_max = AtomicU64::new(UPLOAD_BYTES_USUAL);
         Ok(Arc::new(Homeserver { name, settings, registration, client, hub: RwLock::new(None), upload_bytes_max }))
@@ -196,7 +197,7 @@ async fn pushed(
         }
     };
     tokio::select! {
-        () = push::serve(hub.clone(), listener, hs_token, stop) => Ok(()),
+        () = push::serve(push::Taker::Hub(hub.clone()), listener, hs_token, stop) => Ok(()),
         never = looking => never,
     }
 }
@@ -287,6 +288,11 @@ impl Bridge for Homeserver {
 
     fn registration(&self) -> Result<String, Fault> {
         self.registration.clone().map_err(Fault::refused)
+    }
+
+    async fn examine(&self, how: Examination, findings: &Findings) {
+        let name = self.name.as_str();
+        Look { name, settings: &self.settings, client: &self.client, how, findings }.examine().await;
     }
 
     async fn typing(&self, thread: &ThreadId, typing: bool) {

@@ -6,6 +6,7 @@ mod catch_up;
 mod client;
 mod desk;
 mod duties;
+mod examine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod ghosts;

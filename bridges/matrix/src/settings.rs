@@ -135,6 +135,7 @@ pub(crate) enum Account {
     /// Our user id is asked of the server.
     Bot {
         token: Secret,
+        server_name: Option<String>,
     },
 }
 
@@ -165,7 +166,8 @@ impl Settings {
         let account = match self.mode {
             Mode::Sync => {
                 let token = self.access_token.clone().ok_or_else(|| missing("access_token", "sync"))?;
-                Account::Bot { token: token_fit("access_token", token)? }
+                let token = token_fit("access_token", token)?;
+                Account::Bot { token, server_name: self.server_name.clone() }
             }
             Mode::Websocket => {
                 let place = self.websocket_url.as_ref().unwrap_or(&self.homeserver_url);

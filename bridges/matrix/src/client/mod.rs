@@ -1,6 +1,7 @@
 //! The client-server API, one function a call. Never retries.
 
 mod fault;
+mod look;
 mod media;
 mod profiles;
 mod rooms;
@@ -16,6 +17,7 @@ use serde_json::Value;
 use url::Url;
 
 pub(crate) use fault::CallFault;
+pub(crate) use look::{Said, quoted};
 pub(crate) use media::MediaRef;
 pub(crate) use profiles::Profile;
 pub(crate) use rooms::NewRoom;

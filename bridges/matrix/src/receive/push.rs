@@ -6,8 +6,9 @@ use axum::body::Body;
 use bridge_api::{CancellationToken, Secret};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use hyper::{Request, Response, body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -24,12 +25,20 @@ const BODY_LIMIT: Duration = Duration::from_mins(1);
 /// A homeserver sends at most about 20 MiB at once.
 const BODY_BYTES_MAX: usize = 64 << 20;
 
+/// Who hears what the homeserver brings.
+#[derive(Clone)]
+pub(crate) enum Taker {
+    Hub(Arc<Hub>),
+    /// Only whether we are there is answered; all else is to come again when somebody takes it.
+    Nobody,
+}
+
 pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
     TcpListener::bind(address).await.map_err(|error| format!("cannot listen on {address}: {error}"))
 }
 
 /// Serves until `stop`.
-pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, hs_token: Secret, stop: CancellationToken) {
+pub(crate) async fn serve(taker: Taker, listener: TcpListener, hs_token: Secret, stop: CancellationToken) {
     let hs_token: Arc<[u8]> = Sha256::digest(hs_token.expose()).as_slice().into();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -40,7 +49,7 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, hs_token: Secret
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
-                    connections.spawn(converse(hub.clone(), stream, hs_token.clone(), place));
+                    connections.spawn(converse(taker.clone(), stream, hs_token.clone(), place));
                 }
                 // Descriptors may have run out; others will be closed.
                 Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
@@ -49,8 +58,8 @@ pub(crate) async fn serve(hub: Arc<Hub>, listener: TcpListener, hs_token: Secret
     }
 }
 
-async fn converse(hub: Arc<Hub>, stream: TcpStream, hs_token: Arc<[u8]>, place: OwnedSemaphorePermit) {
-    let service = service_fn(move |request| respond(hub.clone(), hs_token.clone(), request));
+async fn converse(taker: Taker, stream: TcpStream, hs_token: Arc<[u8]>, place: OwnedSemaphorePermit) {
+    let service = service_fn(move |request| respond(taker.clone(), hs_token.clone(), request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
@@ -59,9 +68,12 @@ async fn converse(hub: Arc<Hub>, stream: TcpStream, hs_token: Arc<[u8]>, place: 
     drop(place);
 }
 
-async fn respond(hub: Arc<Hub>, hs_token: Arc<[u8]>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn respond(taker: Taker, hs_token: Arc<[u8]>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let (status, body) = match allowed(&hs_token, &request) {
-        Ok(()) => take(&hub, request).await,
+        Ok(()) => match &taker {
+            Taker::Hub(hub) => take(hub, request).await,
+            Taker::Nobody => put_off(&request),
+        },
         Err(refused) => {
             tracing::warn!(status = refused.0, "a request that does not bear the homeserver's token was refused");
             refused
@@ -83,6 +95,13 @@ fn allowed(hs_token: &[u8], request: &Request<Incoming>) -> Result<(), Answer> {
         Some(token) if Sha256::digest(token).as_slice() == hs_token => Ok(()),
         Some(_) => Err(refusal(403, "M_FORBIDDEN", "the homeserver's token is wrong")),
     }
+}
+
+fn put_off(request: &Request<Incoming>) -> Answer {
+    if request.method() == Method::POST && request.uri().path() == "/_matrix/app/v1/ping" {
+        return (200, json!({}));
+    }
+    refusal(503, "M_UNKNOWN", "the gateway is not running")
 }
 
 async fn take(hub: &Hub, request: Request<Incoming>) -> Answer {

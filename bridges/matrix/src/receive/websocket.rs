@@ -49,7 +49,7 @@ const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// Checkpoints of about one frame.
 const NEWS_AT_ONCE: usize = 500;
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+pub(crate) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 pub(crate) struct Link {
     hub: Arc<Hub>,
@@ -81,9 +81,9 @@ impl Link {
     pub(crate) async fn run(&mut self, stop: CancellationToken) -> Result<(), Fault> {
         let mut pacing = Pacing::default();
         loop {
-            let ended = match Box::pin(stop.run_until_cancelled(self.connect())).await {
+            let ended = match Box::pin(stop.run_until_cancelled(open(&self.url, &self.token, &self.tls))).await {
                 None => Ended::Stopped,
-                Some(Err(reason)) => Ended::Broke(reason),
+                Some(Err(shut)) => Ended::Broke(shut.to_string()),
                 Some(Ok(socket)) => self.talk(socket, &stop).await,
             };
             match ended {
@@ -110,50 +110,6 @@ impl Link {
                 }
             }
         }
-    }
-
-    async fn connect(&self) -> Result<Socket, String> {
-        let request = self.request()?;
-        let config =
-            WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
-        let connector = Connector::Rustls(self.tls.clone());
-        let connecting = connect_async_tls_with_config(request, Some(config), true, Some(connector));
-        match timeout(CONNECT_LIMIT, connecting).await {
-            Err(_) => Err("the websocket does not open in time".to_owned()),
-            Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(Error::Http(response))) => {
-                let body: Value =
-                    response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
-                let code = text(&body, &["errcode"]).unwrap_or_default();
-                Err(match code {
-                    "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => {
-                        "bad credentials: the server does not know our as_token".to_owned()
-                    }
-                    code => format!("the websocket was refused with status {} {code}", response.status().as_u16()),
-                })
-            }
-            Ok(Err(error)) => Err(format!("the websocket does not open: {error}")),
-        }
-    }
-
-    fn request(&self) -> Result<Request, String> {
-        let mut url = self.url.clone();
-        let scheme = if matches!(url.scheme(), "https" | "wss") { "wss" } else { "ws" };
-        url.set_scheme(scheme).map_err(|()| "the websocket's address cannot be used".to_owned())?;
-        let path = format!("{}/_matrix/client/unstable/fi.mau.as_sync", url.path().trim_end_matches('/'));
-        url.set_path(&path);
-        let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
-        let process = format!("deskbridge-{}", std::process::id());
-        for (name, value) in [
-            ("authorization", format!("Bearer {}", self.token.expose())),
-            ("user-agent", concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned()),
-            ("x-mautrix-process-id", process),
-            ("x-mautrix-websocket-version", "3".to_owned()),
-        ] {
-            let value = value.parse().map_err(|_| format!("the header {name} cannot be written"))?;
-            request.headers_mut().insert(name, value);
-        }
-        Ok(request)
     }
 
     /// First what was missed, then what comes. Meanwhile the server's frames wait in the socket.
@@ -272,6 +228,61 @@ impl Link {
     }
 }
 
+/// Why the websocket did not open.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Shut {
+    #[error("bad credentials: the server does not know our as_token")]
+    Token,
+    #[error("the websocket was refused with status {status} {code}")]
+    Refused { status: u16, code: String },
+    #[error("the websocket does not open: {0}")]
+    Failed(String),
+    #[error("the websocket does not open in time")]
+    Late,
+}
+
+/// Opens it anew. Whoever had it open with the same token loses it.
+pub(crate) async fn open(url: &Url, token: &Secret, tls: &Arc<ClientConfig>) -> Result<Socket, Shut> {
+    let request = request(url, token).map_err(Shut::Failed)?;
+    let config =
+        WebSocketConfig::default().max_message_size(Some(FRAME_BYTES_MAX)).max_frame_size(Some(FRAME_BYTES_MAX));
+    let connector = Connector::Rustls(tls.clone());
+    let connecting = connect_async_tls_with_config(request, Some(config), true, Some(connector));
+    match timeout(CONNECT_LIMIT, connecting).await {
+        Err(_) => Err(Shut::Late),
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(Error::Http(response))) => {
+            let body: Value =
+                response.body().as_deref().and_then(|body| serde_json::from_slice(body).ok()).unwrap_or_default();
+            Err(match text(&body, &["errcode"]).unwrap_or_default() {
+                "M_UNKNOWN_TOKEN" | "M_MISSING_TOKEN" => Shut::Token,
+                code => Shut::Refused { status: response.status().as_u16(), code: code.to_owned() },
+            })
+        }
+        Ok(Err(error)) => Err(Shut::Failed(error.to_string())),
+    }
+}
+
+fn request(url: &Url, token: &Secret) -> Result<Request, String> {
+    let mut url = url.clone();
+    let scheme = if matches!(url.scheme(), "https" | "wss") { "wss" } else { "ws" };
+    url.set_scheme(scheme).map_err(|()| "the websocket's address cannot be used".to_owned())?;
+    let path = format!("{}/_matrix/client/unstable/fi.mau.as_sync", url.path().trim_end_matches('/'));
+    url.set_path(&path);
+    let mut request = url.as_str().into_client_request().map_err(|error| error.to_string())?;
+    let process = format!("deskbridge-{}", std::process::id());
+    for (name, value) in [
+        ("authorization", format!("Bearer {}", token.expose())),
+        ("user-agent", concat!("deskbridge/", env!("CARGO_PKG_VERSION")).to_owned()),
+        ("x-mautrix-process-id", process),
+        ("x-mautrix-websocket-version", "3".to_owned()),
+    ] {
+        let value = value.parse().map_err(|_| format!("the header {name} cannot be written"))?;
+        request.headers_mut().insert(name, value);
+    }
+    Ok(request)
+}
+
 /// The frame, and whatever else is there already, up to an end of the connection.
 fn frames(
     protocol: &mut Protocol,
@@ -330,7 +341,11 @@ async fn write(socket: &mut Socket, text: String) -> Result<(), String> {
 
 /// We go; what was not acknowledged waits for us, or is read back.
 async fn leave(mut socket: Socket) -> Ended {
+    close(&mut socket).await;
+    Ended::Stopped
+}
+
+pub(crate) async fn close(socket: &mut Socket) {
     let frame = CloseFrame { code: CloseCode::Away, reason: "".into() };
     drop(timeout(Duration::from_secs(2), socket.close(Some(frame))).await);
-    Ended::Stopped
 }
