@@ -7,8 +7,8 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, CancellationToken, Capabilities, Cursor, Fault, File, Host, Kind,
-    Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
+    Attachment, Attachments, Bridge, BridgeName, CancellationToken, Capabilities, Cursor, Examination, Fault, File,
+    Findings, Host, Kind, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -17,6 +17,7 @@ use crate::{
     compose::Composer,
     desk::{self, Desk, DeskParts},
     envelope::SPOOL,
+    examine::{Limits, examine},
     mail,
     server::{self, Intake},
     settings::{Identity, Settings},
@@ -170,6 +171,10 @@ impl Bridge for MailDesk {
                 Err(Fault::unknown("the connection to the relay ended before it said whether it took the mail"))
             }
         }
+    }
+
+    async fn examine(&self, how: Examination, findings: &Findings) {
+        examine(&self.settings, &self.identity, how, Limits::USUAL, findings).await;
     }
 
     async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {

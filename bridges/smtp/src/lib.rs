@@ -15,6 +15,7 @@ mod clock;
 mod compose;
 mod desk;
 mod envelope;
+mod examine;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 mod mail;

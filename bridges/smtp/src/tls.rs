@@ -80,7 +80,7 @@ fn server_config(files: &TlsSettings) -> Result<Arc<ServerConfig>, SettingsFault
     Ok(Arc::new(config))
 }
 
-fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsFault> {
+pub(crate) fn certificates(key: &str, file: &Path) -> Result<Vec<CertificateDer<'static>>, SettingsFault> {
     let fault = |reason: String| SettingsFault::new(key, format!("{}: {reason}", file.display()));
     let found = CertificateDer::pem_file_iter(file).map_err(|error| fault(error.to_string()))?;
     let found: Vec<_> = found.collect::<Result<_, _>>().map_err(|error| fault(error.to_string()))?;

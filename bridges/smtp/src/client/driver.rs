@@ -62,7 +62,7 @@ pub(crate) struct Target {
     pub(crate) limits: Limits,
 }
 
-trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
 pub(crate) struct Connection {

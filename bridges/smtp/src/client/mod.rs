@@ -11,7 +11,10 @@ mod reply;
 mod tls;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-pub(crate) use envelope::Addressed;
+pub(crate) use driver::Wire;
+pub(crate) use envelope::{Addressed, Offers};
 pub(crate) use pool::Relay;
+pub(crate) use reply::{Reader, Reply};
+pub(crate) use tls::{bare, connector, server_name};

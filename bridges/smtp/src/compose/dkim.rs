@@ -61,16 +61,11 @@ impl Signer {
                 return Err(SettingsFault::new(key, format!("`{value}` is no name in DNS")));
             }
         }
-        let file = &settings.key_file;
-        let fault = |reason: String| SettingsFault::new("dkim.key_file", format!("{}: {reason}", file.display()));
-        let pem = PrivateKeyDer::from_pem_file(file).map_err(|error| fault(error.to_string()))?;
-        let key = RsaKey::<Sha256>::from_key_der(pem)
-            .map_err(|error| fault(format!("no RSA key of at least 2048 bits: {error}")))?;
-        let trial = key.sign(&b"trial"[..]).map_err(|error| fault(error.to_string()))?;
-        if trial.len() < MODULUS_BYTES_MIN {
-            return Err(fault("an RSA key needs at least 2048 bits".to_owned()));
-        }
-        Ok(Self { key, domain: settings.domain.to_lowercase(), selector: settings.selector.clone() })
+        Ok(Self {
+            key: read_key(settings)?,
+            domain: settings.domain.to_lowercase(),
+            selector: settings.selector.clone(),
+        })
     }
 
     /// The whole `DKIM-Signature` field. `None` when the key fails.
@@ -101,6 +96,36 @@ impl Signer {
         field.push_str("\r\n");
         Some(field)
     }
+}
+
+fn read_key(settings: &DkimSettings) -> Result<RsaKey<Sha256>, SettingsFault> {
+    let file = &settings.key_file;
+    let fault = |reason: String| SettingsFault::new("dkim.key_file", format!("{}: {reason}", file.display()));
+    let pem = PrivateKeyDer::from_pem_file(file).map_err(|error| fault(error.to_string()))?;
+    let key = RsaKey::<Sha256>::from_key_der(pem)
+        .map_err(|error| fault(format!("no RSA key of at least 2048 bits: {error}")))?;
+    let trial = key.sign(&b"trial"[..]).map_err(|error| fault(error.to_string()))?;
+    if trial.len() < MODULUS_BYTES_MIN {
+        return Err(fault("an RSA key needs at least 2048 bits".to_owned()));
+    }
+    Ok(key)
+}
+
+/// What has to stand behind `p=` in DNS: the public half as RFC 5280 wraps an RSA key.
+pub(crate) fn public_key(settings: &DkimSettings) -> Result<Vec<u8>, SettingsFault> {
+    const RSA: [u8; 15] = [0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00];
+    let bare = read_key(settings)?.public_key();
+    let bits = tagged(0x03, &[&[0], bare.as_slice()].concat());
+    Ok(tagged(0x30, &[&RSA, bits.as_slice()].concat()))
+}
+
+/// DER: a tag, the length, the content.
+fn tagged(tag: u8, content: &[u8]) -> Vec<u8> {
+    let length = content.len().to_be_bytes();
+    let length = &length[length.iter().position(|byte| *byte != 0).unwrap_or(length.len() - 1)..];
+    let long = content.len() > 127;
+    let count = if long { vec![0x80 | length.len() as u8] } else { Vec::new() };
+    [&[tag], count.as_slice(), length, content].concat()
 }
 
 /// A field in the form that is signed (RFC 6376, 3.4.2).

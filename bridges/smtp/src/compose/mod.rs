@@ -31,6 +31,7 @@ mod tests;
 
 use body::{Body, BodyParts, Seal, too_large};
 pub(crate) use clean::{is_shown, reply_subject};
+pub(crate) use dkim::public_key;
 use dkim::{BodyHash, Signer};
 use header::Fields;
 pub(crate) use header::address as written_address;

@@ -24,7 +24,8 @@ pub(super) fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, Fault>
     listen(address).map_err(|error| Fault::down(format!("cannot listen on {address} (`{key}`): {error}")))
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+/// Takes the address, with room for a burst of connections.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;

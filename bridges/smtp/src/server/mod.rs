@@ -28,6 +28,7 @@ mod timing;
 use driver::Door;
 use limits::Limits;
 use listener::Ends;
+pub(crate) use listener::listen;
 use machine::Site;
 pub(crate) use spool::Intake;
 use timing::{TIMING, Timing};

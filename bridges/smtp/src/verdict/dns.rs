@@ -45,30 +45,8 @@ impl fmt::Debug for Dns {
 
 impl Dns {
     pub(super) fn new(settings: &Settings) -> Result<Self, SettingsFault> {
-        let fault = |error: &dyn fmt::Display| {
-            let reason = format!("the system's DNS settings cannot be read ({error}): name servers to ask");
-            SettingsFault::new("dns_servers", reason)
-        };
-        let (config, mut options) = if settings.dns_servers.is_empty() {
-            hickory_resolver::system_conf::read_system_conf().map_err(|error| fault(&error))?
-        } else {
-            let servers = settings.dns_servers.iter().map(|server| {
-                let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
-                for connection in &mut connections {
-                    connection.port = server.port();
-                }
-                NameServerConfig::new(server.ip(), true, connections)
-            });
-            (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
-        };
-        options.timeout = QUERY_TIMEOUT;
-        options.attempts = QUERY_ATTEMPTS;
-        options.cache_size = CACHE_ANSWERS_MAX;
-        options.positive_max_ttl = Some(CACHE_AGE_MAX);
-        options.negative_max_ttl = Some(CACHE_AGE_MAX);
-        let authenticator = MessageAuthenticator::new(config, options).map_err(|error| fault(&error))?;
         Ok(Self {
-            authenticator,
+            authenticator: authenticator(settings)?,
             hostname: settings.hostname.clone(),
             trusted_clients: settings.trusted_clients.clone(),
         })
@@ -143,6 +121,32 @@ impl Dns {
         let asked = timeout(SHARE, self.authenticator.verify_arc(message)).await;
         asked.map_or(Outcome::Temperror, |output: ArcOutput<'_>| dkim_outcome(output.result()))
     }
+}
+
+/// Asks the servers of the settings, else the system's.
+pub(crate) fn authenticator(settings: &Settings) -> Result<MessageAuthenticator, SettingsFault> {
+    let fault = |error: &dyn fmt::Display| {
+        let reason = format!("the system's DNS settings cannot be read ({error}): name servers to ask");
+        SettingsFault::new("dns_servers", reason)
+    };
+    let (config, mut options) = if settings.dns_servers.is_empty() {
+        hickory_resolver::system_conf::read_system_conf().map_err(|error| fault(&error))?
+    } else {
+        let servers = settings.dns_servers.iter().map(|server| {
+            let mut connections = vec![ConnectionConfig::udp(), ConnectionConfig::tcp()];
+            for connection in &mut connections {
+                connection.port = server.port();
+            }
+            NameServerConfig::new(server.ip(), true, connections)
+        });
+        (ResolverConfig::from_parts(None, Vec::new(), servers.collect()), ResolverOpts::default())
+    };
+    options.timeout = QUERY_TIMEOUT;
+    options.attempts = QUERY_ATTEMPTS;
+    options.cache_size = CACHE_ANSWERS_MAX;
+    options.positive_max_ttl = Some(CACHE_AGE_MAX);
+    options.negative_max_ttl = Some(CACHE_AGE_MAX);
+    MessageAuthenticator::new(config, options).map_err(|error| fault(&error))
 }
 
 fn spf_domain(envelope: &Envelope) -> &str {

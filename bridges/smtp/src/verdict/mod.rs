@@ -12,9 +12,10 @@ mod relay;
 mod results;
 mod signed;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod weigh;
 
+pub(crate) use dns::authenticator;
 pub(crate) use judge::{Case, Judge};
 
 /// How far a sender is proved. Later ones are better.

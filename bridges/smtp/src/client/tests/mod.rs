@@ -19,7 +19,7 @@ use crate::{
     settings::{RelaySettings, Security},
 };
 
-mod relay;
+pub(crate) mod relay;
 
 use relay::{Do, Script, Seen, with_relay};
 

@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 
 /// What the relay does at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Do {
+pub(crate) enum Do {
     Say(&'static str),
     Close,
     Hang,
@@ -26,39 +26,39 @@ pub(super) enum Do {
 
 /// A relay that answers as usual, but at certain words.
 #[derive(Clone, Default)]
-pub(super) struct Script {
-    pub(super) offers: Vec<&'static str>,
+pub(crate) struct Script {
+    pub(crate) offers: Vec<&'static str>,
     /// At lines that begin like this; `220` is the greeting, `.` the final dot. Only in the first so many sessions.
-    pub(super) odd: Vec<(&'static str, Do)>,
-    pub(super) odd_sessions: Option<usize>,
+    pub(crate) odd: Vec<(&'static str, Do)>,
+    pub(crate) odd_sessions: Option<usize>,
     /// Closes once so many octets of the data came.
-    pub(super) cut_data_at: Option<usize>,
+    pub(crate) cut_data_at: Option<usize>,
     /// Closes behind each mail, after it was accepted.
-    pub(super) closes_behind: bool,
-    pub(super) tls: Option<TlsAcceptor>,
-    pub(super) tls_at_once: bool,
+    pub(crate) closes_behind: bool,
+    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls_at_once: bool,
 }
 
 #[derive(Default)]
-pub(super) struct Seen {
+pub(crate) struct Seen {
     sessions: AtomicUsize,
-    pub(super) open: AtomicUsize,
-    pub(super) open_most: AtomicUsize,
+    pub(crate) open: AtomicUsize,
+    pub(crate) open_most: AtomicUsize,
     lines: Mutex<Vec<String>>,
-    pub(super) mails: Mutex<Vec<Vec<u8>>>,
+    pub(crate) mails: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Seen {
-    pub(super) fn lines(&self) -> Vec<String> {
+    pub(crate) fn lines(&self) -> Vec<String> {
         self.lines.lock().unwrap().clone()
     }
-    pub(super) fn said(&self, word: &str) -> usize {
+    pub(crate) fn said(&self, word: &str) -> usize {
         self.lines().iter().filter(|line| line.starts_with(word)).count()
     }
-    pub(super) fn mails(&self) -> usize {
+    pub(crate) fn mails(&self) -> usize {
         self.mails.lock().unwrap().len()
     }
-    pub(super) fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.sessions.load(Ordering::SeqCst)
     }
 }
@@ -158,7 +158,7 @@ impl Session {
 }
 
 /// Runs `work` with a relay that plays this script.
-pub(super) async fn with_relay<F: Future>(script: Script, work: impl FnOnce(u16, Arc<Seen>) -> F) -> F::Output {
+pub(crate) async fn with_relay<F: Future>(script: Script, work: impl FnOnce(u16, Arc<Seen>) -> F) -> F::Output {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let seen = Arc::new(Seen::default());

@@ -13,7 +13,7 @@ use super::{Judge, Level, Outcome, Policy, Verdict};
 use crate::{address::Address, envelope::Envelope, mail::Mailbox, settings::Settings};
 
 mod levels;
-mod names;
+pub(crate) mod names;
 mod spoofs;
 
 /// Of the servers that may send for the domains of the table.

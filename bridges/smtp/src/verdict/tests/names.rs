@@ -1,34 +1,35 @@
-//! A small DNS server: answers TXT and A questions from a table, over UDP, for as long as it is polled.
+//! A small DNS server: answers TXT, A and MX questions from a table, over UDP, for as long as it is polled.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
 #[derive(Clone, Debug)]
-pub(super) enum Record {
+pub(crate) enum Record {
     Txt(String),
     A(Ipv4Addr),
+    Mx(&'static str),
     /// The server says that it failed.
     Fails,
     /// It never answers.
     Silent,
 }
 
-pub(super) struct Names {
+pub(crate) struct Names {
     socket: UdpSocket,
     table: Vec<(String, Record)>,
 }
 
 impl Names {
-    pub(super) async fn new(table: Vec<(String, Record)>) -> Self {
+    pub(crate) async fn new(table: Vec<(String, Record)>) -> Self {
         Self { socket: UdpSocket::bind("127.0.0.1:0").await.unwrap(), table }
     }
 
-    pub(super) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddr {
         self.socket.local_addr().unwrap()
     }
 
-    pub(super) async fn serve(&self) {
+    pub(crate) async fn serve(&self) {
         let mut packet = [0; 2000];
         loop {
             let (length, client) = self.socket.recv_from(&mut packet).await.unwrap();
@@ -60,6 +61,11 @@ impl Names {
                     (16, chunks.flat_map(|part| [&[part.len() as u8], part].concat()).collect())
                 }
                 Record::A(address) => (1, address.octets().to_vec()),
+                Record::Mx(host) => {
+                    let labels = host.split('.').filter(|label| !label.is_empty());
+                    let name = labels.flat_map(|label| [&[label.len() as u8], label.as_bytes()].concat());
+                    (15, [0, 10].into_iter().chain(name).chain([0]).collect())
+                }
                 Record::Fails => {
                     code = 2;
                     continue;
