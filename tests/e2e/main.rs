@@ -2,7 +2,7 @@
 //! inbox as a process of its own.
 //!
 //! Everything is driven from outside: settings files, signals, HTTP, and bytes on an IRC connection. It uses nothing
-//! of the library. A missing server is a loud skip on a laptop, and a failure where `CI` is set.
+//! of the library, but in `examine`. A missing server is a loud skip on a laptop, and a failure where `CI` is set.
 
 mod browser;
 mod gateway;
@@ -22,6 +22,7 @@ mod bad_input;
 mod conversation;
 mod crashes;
 mod crowd;
+mod examine;
 mod identity;
 mod outages;
 mod pages;

@@ -1,6 +1,6 @@
 //! Mail: a real Postfix before the gateway and behind it, and programs that send as people and as machines do.
 
-mod world;
+pub(crate) mod world;
 
 mod crashes;
 mod disk;

@@ -1,6 +1,6 @@
 //! Matrix: a real Synapse, customers with a client of somebody else's making, and a websocket proxy in both dialects.
 
-mod world;
+pub(crate) mod world;
 
 mod crashes;
 mod edges;
