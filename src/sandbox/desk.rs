@@ -17,6 +17,8 @@ const CONTACT_FIRST: u64 = 501;
 const LINK_FIRST: u64 = 61;
 const MESSAGE_FIRST: u64 = 9_001;
 const ATTACHMENT_FIRST: u64 = 88;
+/// How much slower than those of messages all other numbers grow.
+const MESSAGES_A_ROW: u64 = 1_000;
 
 pub(super) type Attributes = Map<String, Value>;
 
@@ -271,6 +273,7 @@ pub(super) struct Desk {
     pub(super) conversations: BTreeMap<u64, Conversation>,
     /// Indexed by id, since ids only grow; deleted rows leave a hole.
     messages: Vec<Option<Message>>,
+    message_first: u64,
     pub(super) blobs: HashMap<String, Blob>,
     /// Contacts whose row is gone while links and conversations still wait for the background job, with its time.
     pub(super) purges: Vec<(i64, u64)>,
@@ -284,6 +287,7 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn new(settings: SandboxSettings, frontend_url: String, secret: String) -> Self {
         let mut random = fastrand::Rng::with_seed(settings.seed);
+        let rows_before = settings.messages_before / MESSAGES_A_ROW;
         let inbox = Inbox {
             id: settings.inbox_id,
             name: settings.inbox_name.clone(),
@@ -309,13 +313,14 @@ impl Desk {
             links_by_source: HashMap::new(),
             conversations: BTreeMap::new(),
             messages: Vec::new(),
+            message_first: MESSAGE_FIRST + settings.messages_before,
             blobs: AGENTS.iter().map(Member::picture).collect(),
             purges: Vec::new(),
             events: Vec::new(),
-            contact_next: CONTACT_FIRST,
-            link_next: LINK_FIRST,
-            conversation_next: 1,
-            attachment_next: ATTACHMENT_FIRST,
+            contact_next: CONTACT_FIRST + rows_before,
+            link_next: LINK_FIRST + rows_before,
+            conversation_next: 1 + rows_before,
+            attachment_next: ATTACHMENT_FIRST + rows_before,
             settings,
         }
     }
@@ -337,23 +342,29 @@ impl Desk {
     }
 
     pub(super) fn message(&self, id: u64) -> Option<&Message> {
-        self.messages.get(slot(id)?)?.as_ref()
+        self.messages.get(self.slot(id)?)?.as_ref()
     }
 
     pub(super) fn message_mut(&mut self, id: u64) -> Option<&mut Message> {
-        self.messages.get_mut(slot(id)?)?.as_mut()
+        let slot = self.slot(id)?;
+        self.messages.get_mut(slot)?.as_mut()
     }
 
     /// Stores `message` under the next id, which it returns.
     pub(super) fn push_message(&mut self, mut message: Message) -> u64 {
-        let id = MESSAGE_FIRST + self.messages.len() as u64;
+        let id = self.message_first + self.messages.len() as u64;
         message.id = id;
         self.messages.push(Some(message));
         id
     }
 
     pub(super) fn take_message(&mut self, id: u64) -> Option<Message> {
-        self.messages.get_mut(slot(id)?)?.take()
+        let slot = self.slot(id)?;
+        self.messages.get_mut(slot)?.take()
+    }
+
+    fn slot(&self, id: u64) -> Option<usize> {
+        id.checked_sub(self.message_first).and_then(|slot| usize::try_from(slot).ok())
     }
 
     pub(super) fn next_contact(&mut self) -> u64 {
@@ -377,10 +388,6 @@ impl Desk {
     pub(super) fn uuid(&mut self) -> String {
         uuid(&mut self.random)
     }
-}
-
-fn slot(id: u64) -> Option<usize> {
-    id.checked_sub(MESSAGE_FIRST).and_then(|slot| usize::try_from(slot).ok())
 }
 
 fn next(counter: &mut u64) -> u64 {

@@ -114,6 +114,8 @@ pub struct SandboxSettings {
     pub homeserver: Option<HomeserverSettings>,
     /// A mail relay on an address of its own, and the mail page on this one.
     pub post: Option<PostSettings>,
+    /// How many messages there have been, and a thousandth of it of all else: their numbers are not given out again.
+    pub messages_before: u64,
     /// Seeds tokens, UUIDs and the chances of faults.
     pub seed: u64,
 }
@@ -143,6 +145,7 @@ impl Default for SandboxSettings {
             locale: Locale::default(),
             homeserver: None,
             post: None,
+            messages_before: 0,
             seed: fastrand::u64(..),
         }
     }
@@ -273,7 +276,7 @@ impl Sandbox {
     /// Tells the mail page where the gateway takes mail, when the settings have a relay.
     pub fn set_mail_target(&self, address: SocketAddr) {
         if let Some(post) = self.post() {
-            post.set_target(Some(address));
+            post.set_target(Some(address.into()));
         }
     }
 

@@ -1,10 +1,10 @@
 //! A small SMTP client: hands one raw mail over and tells every answer. It neither retries nor uses TLS.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use super::target::MailTarget;
 use super::wire::{self, End, Wire};
 
 /// No answer of a gateway takes longer.
@@ -87,7 +87,7 @@ impl Handover {
 #[derive(Debug, thiserror::Error)]
 pub enum HandoverError {
     #[error("cannot connect to {0}: {1}")]
-    Connect(SocketAddr, std::io::Error),
+    Connect(MailTarget, std::io::Error),
     /// What was answered before is told too.
     #[error("no answer to {step}: {reason}")]
     Broken { step: String, reason: String, before: Handover },
@@ -97,11 +97,11 @@ pub enum HandoverError {
 const CONTENT: &str = "the mail";
 const RCPT: &str = "RCPT TO:";
 
-/// Hands the mail to the server at this address.
-pub(super) async fn hand_over(to: SocketAddr, mail: &OutgoingMail) -> Result<Handover, HandoverError> {
-    let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(to)).await;
+/// Hands the mail to the server there.
+pub(super) async fn hand_over(to: &MailTarget, mail: &OutgoingMail) -> Result<Handover, HandoverError> {
+    let connected = tokio::time::timeout(PATIENCE, TcpStream::connect(to.as_str())).await;
     let connected = connected.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()));
-    let stream = connected.map_err(|error| HandoverError::Connect(to, error))?;
+    let stream = connected.map_err(|error| HandoverError::Connect(to.clone(), error))?;
     let mut talk = Talk { wire: Wire::new(stream, PATIENCE), steps: Vec::new(), step: "the connection".to_owned() };
     match talk.whole(mail).await {
         Ok(()) => Ok(Handover { steps: talk.steps }),

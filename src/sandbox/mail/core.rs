@@ -12,6 +12,7 @@ use super::PostSettings;
 use super::faults::MailFaults;
 use super::mailbox::{Envelope, Mailbox, ReceivedMail};
 use super::shown;
+use super::target::MailTarget;
 
 /// Command lines that are remembered; the oldest are forgotten.
 pub(super) const HEARD_MAX: usize = 10_000;
@@ -52,7 +53,7 @@ struct State {
     counts: PostCounts,
     heard: VecDeque<String>,
     desk_address: String,
-    target: Option<SocketAddr>,
+    target: Option<MailTarget>,
 }
 
 impl Core {
@@ -62,7 +63,7 @@ impl Core {
             counts: PostCounts::default(),
             heard: VecDeque::new(),
             desk_address: settings.desk_address.clone(),
-            target: settings.target,
+            target: settings.target.clone(),
         };
         Self {
             settings,
@@ -144,11 +145,11 @@ impl Core {
         self.state().heard.iter().cloned().collect()
     }
 
-    pub(super) fn target(&self) -> Option<SocketAddr> {
-        self.state().target
+    pub(super) fn target(&self) -> Option<MailTarget> {
+        self.state().target.clone()
     }
 
-    pub(super) fn set_target(&self, target: Option<SocketAddr>) {
+    pub(super) fn set_target(&self, target: Option<MailTarget>) {
         self.state().target = target;
         self.nudge();
     }

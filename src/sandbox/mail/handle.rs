@@ -8,6 +8,7 @@ use super::client::{self, Handover, HandoverError, OutgoingMail};
 use super::core::{Core, PostCounts};
 use super::faults::MailFaults;
 use super::mailbox::ReceivedMail;
+use super::target::MailTarget;
 use crate::sandbox::waiting;
 
 /// The relay and its mailbox. Clones are the same one.
@@ -84,12 +85,12 @@ impl Post {
     }
 
     /// Where the page's mails go; None while nobody has said it.
-    pub fn target(&self) -> Option<SocketAddr> {
+    pub fn target(&self) -> Option<MailTarget> {
         self.core.target()
     }
 
     /// Sends the page's mails there from now on.
-    pub fn set_target(&self, target: Option<SocketAddr>) {
+    pub fn set_target(&self, target: Option<MailTarget>) {
         self.core.set_target(target);
     }
 
@@ -100,7 +101,7 @@ impl Post {
 
     /// Hands a mail to the server at this address, as a customer's own server would, and tells every answer.
     pub async fn send(&self, to: SocketAddr, mail: &OutgoingMail) -> Result<Handover, HandoverError> {
-        client::hand_over(to, mail).await
+        client::hand_over(&to.into(), mail).await
     }
 
     /// Looks until `found` answers, after every change and at least every 20 ms. None when `deadline` passes first.

@@ -15,6 +15,7 @@ mod routes;
 mod server;
 mod session;
 mod shown;
+mod target;
 mod wire;
 
 use std::io;
@@ -32,6 +33,7 @@ pub use core::PostCounts;
 pub use faults::{MailFault, MailFaults, MailRule, Step};
 pub use handle::Post;
 pub use mailbox::{Envelope, MAILS_MAX, ReceivedMail, Recipient};
+pub use target::MailTarget;
 
 pub(super) use self::core::Core;
 pub(super) use routes::routes;
@@ -64,7 +66,7 @@ pub struct PostSettings {
     /// Whom the page writes to, unless the customer chooses somebody else.
     pub desk_address: String,
     /// Where the gateway takes mail.
-    pub target: Option<SocketAddr>,
+    pub target: Option<MailTarget>,
 }
 
 impl Default for PostSettings {

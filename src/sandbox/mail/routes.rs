@@ -21,6 +21,7 @@ use super::core::Core;
 use super::faults::{RULES_MAX, Sheet};
 use super::mailbox::ReceivedMail;
 use super::shown;
+use super::target::NoTarget;
 use crate::sandbox::desk::token;
 use crate::sandbox::params::Params;
 use crate::sandbox::refusal::{Refusal, body};
@@ -129,7 +130,7 @@ async fn send(State(core): Cores, params: Params) -> Result<Response, NotSent> {
     let date = date.map_err(|_| NotSent::Form("this clock shows no date that a mail can have"))?;
     let raw = compose::compose(&letter, &date, &message_id, &format!("=_{}", token(&mut random)));
     let mail = OutgoingMail::new(&letter.from, &letter.to, raw.map_err(NotSent::Form)?);
-    let handover = client::hand_over(target, &mail).await.map_err(NotSent::Handover)?;
+    let handover = client::hand_over(&target, &mail).await.map_err(NotSent::Handover)?;
     let (step, reply) = handover.last().map(|(step, reply)| (step, reply.text())).unwrap_or_default();
     let answer = json!({
         "taken": handover.is_taken(), "answer": reply, "step": step, "steps": steps(&handover),
@@ -173,7 +174,7 @@ struct News {
 
 impl News {
     fn of(core: &Core) -> Self {
-        let target = core.target().map(|address| address.to_string());
+        let target = core.target().map(|target| target.to_string());
         Self { newest: core.counts().mails, oldest: core.oldest(), target, desk_address: core.desk_address() }
     }
 
@@ -226,7 +227,7 @@ async fn state(State(core): Cores) -> Answer {
         })
         .collect();
     ok(&json!({
-        "address": core.address.to_string(), "target": core.target().map(|address| address.to_string()),
+        "address": core.address.to_string(), "target": core.target().map(|target| target.to_string()),
         "counts": {
             "connections": counts.connections, "open": counts.open, "tls": counts.tls, "proved": counts.proved,
             "unproved": counts.unproved, "mails": counts.mails,
@@ -237,8 +238,8 @@ async fn state(State(core): Cores) -> Answer {
 
 /// `{"address":"127.0.0.1:2525","desk_address":"support@acme.test"}`; without an address the page cannot send.
 async fn set_target(State(core): Cores, params: Params) -> Answer {
-    let address = params.text("address").map(str::parse).transpose();
-    core.set_target(address.map_err(|_| Refusal::Unprocessable("address is written like 127.0.0.1:2525".to_owned()))?);
+    let target = params.text("address").map(str::parse).transpose();
+    core.set_target(target.map_err(|error: NoTarget| Refusal::Unprocessable(error.to_string()))?);
     if let Some(address) = params.text("desk_address") {
         core.set_desk_address(address.to_owned());
     }
