@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod healthcheck;
 mod inbox;
+mod man;
 mod matrix;
 pub mod outbox;
 pub mod run;
@@ -74,6 +75,8 @@ enum Command {
     Healthcheck(healthcheck::HealthcheckArgs),
     /// Print completions for a shell
     Completions(completions::CompletionsArgs),
+    /// Print the manual page
+    Man(man::ManArgs),
 }
 
 /// Where the settings are.
@@ -162,6 +165,7 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
         Command::Completions(args) => {
             print(&completions::run(&args, &mut <Arguments as clap::CommandFactory>::command()))
         }
+        Command::Man(args) => print(&man::run(&args, <Arguments as clap::CommandFactory>::command())?),
     }
 }
 
