@@ -294,6 +294,55 @@ fn each_fuzz_target_is_played_and_has_a_corpus_and_a_binary() {
     }
 }
 
+/// The words between back quotes.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn the_page_on_security_names_files_and_tests_that_are_there() {
+    let page = fs::read_to_string(root().join("SECURITY.md")).unwrap();
+    let code: String =
+        ["src", "bridges", "tests"].iter().flat_map(|f| rust_files(f)).map(|path| code_of(&path)).collect();
+    let (mut tests, mut faults) = (0, Vec::new());
+    for word in page.lines().flat_map(quoted) {
+        if word.matches('_').count() >= 3 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            tests += 1;
+            if !code.contains(&format!("fn {word}(")) {
+                faults.push(format!("no test `{word}`"));
+            }
+        }
+        if ["src/", "bridges/", "tests/", "deploy/"].iter().any(|folder| word.starts_with(folder)) {
+            faults.extend((!root().join(word).exists()).then(|| format!("no file `{word}`")));
+        }
+    }
+    assert!(tests > 50 && faults.is_empty(), "{tests} tests; {}", faults.join("\n"));
+}
+
+/// As the gateway says them: an operator looks for what is on the screen.
+#[test]
+fn the_texts_in_the_page_on_troubles_are_said_somewhere() {
+    let page = fs::read_to_string(root().join("TROUBLESHOOTING.md")).unwrap();
+    let mut code = String::new();
+    for line in ["src", "bridges"]
+        .iter()
+        .flat_map(|f| rust_files(f))
+        .flat_map(|path| code_of(&path).lines().map(str::to_owned).collect::<Vec<_>>())
+    {
+        // A text that goes on in the next line of the code is one.
+        match line.strip_suffix('\\') {
+            Some(begun) => code.push_str(begun.trim_start()),
+            None => code.extend([line.trim_start(), "\n"]),
+        }
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split(" | ").next().unwrap());
+    let pieces =
+        rows.flat_map(quoted).flat_map(|text| text.split('…')).map(|piece| piece.trim_matches([' ', ':', '(', ')']));
+    let pieces: Vec<&str> = pieces.filter(|piece| piece.len() > 8).collect();
+    let unsaid: Vec<&&str> = pieces.iter().filter(|piece| !code.contains(**piece)).collect();
+    assert!(pieces.len() > 100 && unsaid.is_empty(), "of {} nobody says {unsaid:#?}", pieces.len());
+}
+
 #[test]
 fn every_module_says_what_it_is() {
     for path in ["src", "bridges/api/src", "bridges/irc/src", "bridges/matrix/src", "bridges/smtp/src"]
