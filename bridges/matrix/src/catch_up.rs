@@ -34,7 +34,12 @@ pub(crate) async fn save_position(hub: &Hub, next: &str) -> Result<(), String> {
 /// Everything that was missed. Where the server has no `/sync` for us, room by room.
 pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
     let since = position(hub).await?;
-    match hub.client.sync(since.as_deref(), Duration::ZERO).await {
+    let mut answered = hub.client.sync(since.as_deref(), Duration::ZERO).await;
+    if answered.as_ref().is_err_and(|fault| fault.is("M_FORBIDDEN")) && hub.me.namespace.is_some() {
+        come_back(hub).await.map_err(|fault| fault.to_string())?;
+        answered = hub.client.sync(since.as_deref(), Duration::ZERO).await;
+    }
+    match answered {
         Ok(answer) => match read_sync(&answer, &hub.me.user) {
             Some(synced) => take(hub, synced, since.as_deref()).await,
             None => room_by_room(hub).await,
@@ -46,6 +51,19 @@ pub(crate) async fn catch_up(hub: &Hub) -> Result<(), String> {
             room_by_room(hub).await
         }
     }
+}
+
+/// A homeserver that was replaced, or restored from before our time, knows none of our users: they are made anew.
+async fn come_back(hub: &Hub) -> Result<(), CallFault> {
+    tracing::warn!("the homeserver does not let us read; if it does not know us any more, we are made anew");
+    hub.client.register(hub.me.user.localpart()).await?;
+    if let Some(name) = &hub.settings.display_name {
+        hub.client.set_name(&hub.me.user, name).await?;
+    }
+    if let Some(ghosts) = &hub.ghosts {
+        ghosts.forget_all();
+    }
+    Ok(())
 }
 
 /// Handles the answer of a `/sync`. The first one of an account, without `since`, tells where things stand: old

@@ -99,6 +99,13 @@ impl Ghosts {
         self.known().joined.remove(&(room.clone(), ghost.clone()));
     }
 
+    /// The homeserver may know none of them any more: each is made again when they answer.
+    pub(crate) fn forget_all(&self) {
+        let mut known = self.known();
+        known.shown.clear();
+        known.joined.clear();
+    }
+
     fn user(&self, agent: &Agent) -> UserId {
         UserId::new(format!("@{}{}:{}", self.prefix, localpart_of(&agent.id), self.server))
     }

@@ -88,6 +88,12 @@ impl Homeserver {
         self.core.change(|house| house.leave(actor, room, None))
     }
 
+    /// As one that was restored from before the appservice came: its users are unknown from now on.
+    pub fn forget_service(&self) {
+        let settings = self.settings().clone();
+        self.core.change(|house| house.users.retain(|user, _| !settings.owns(user)));
+    }
+
     pub fn kick(&self, actor: &str, room: &str, target: &str, reason: &str) -> Done<()> {
         self.core.change(|house| house.kick(actor, room, target, Some(reason)))
     }

@@ -296,3 +296,26 @@ async fn a_queue_that_throws_old_events_away_costs_nothing() {
     house.start().await;
     house.until_text(carol.conversation, "while you were away").await;
 }
+
+#[tokio::test]
+async fn a_homeserver_that_forgot_us_is_introduced_to_all_of_us_again() {
+    for way in [Way::Wsproxy, Way::Asmux] {
+        let house = House::with(way, "display_name = \"Acme support\"").await;
+        let carol = house.guest("carol").await;
+        house.sandbox.reply(carol.conversation, "good morning").unwrap();
+        let before = house.until_said(&carol.room, "good morning").await;
+        house.until_idle().await;
+        house.home.forget_service();
+        house.home.strike(SocketFault::Cut);
+        let dave = house.guest("dave").await;
+        house.sandbox.reply(dave.conversation, "good evening").unwrap();
+        let heard = house.until_said(&dave.room, "good evening").await;
+        assert_eq!(heard["sender"], before["sender"], "{way:?}: the agent speaks as the same user");
+        assert_ne!(heard["sender"], house.support(), "{way:?}");
+        let name = house.home.timeline(&dave.room).into_iter().find_map(|event| {
+            let ours = event["state_key"] == house.support() && event["content"]["membership"] == "join";
+            ours.then(|| event["content"]["displayname"].clone())
+        });
+        assert_eq!(name, Some(json!("Acme support")), "{way:?}");
+    }
+}

@@ -3,6 +3,8 @@
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
+use deskbridge::sandbox::SandboxSettings;
+
 use super::{DEADLINE, Desk, SOURCE_ID};
 
 #[tokio::test]
@@ -71,5 +73,18 @@ async fn the_agent_replies_notes_resolves_and_deletes_over_http() {
     desk.client.delete(format!("{base}/conversations/{id}")).send().await.unwrap();
     let thread = desk.client.get(format!("{base}/conversations/{id}")).send().await.unwrap();
     assert_eq!(thread.status(), StatusCode::NOT_FOUND);
+    desk.stop().await;
+}
+
+#[tokio::test]
+async fn numbers_go_on_from_where_an_earlier_run_may_have_ended() {
+    let before = 5_000_000;
+    let desk = Desk::start(SandboxSettings { messages_before: before, ..SandboxSettings::default() }).await;
+    let id = desk.conversation(SOURCE_ID).await;
+    assert_eq!(id, 1 + before / 1_000);
+    let reply = desk.sandbox.reply(id, "hello").unwrap();
+    assert!(reply > before, "{reply}");
+    let row = desk.see(&format!("/conversations/{id}/messages")).await["payload"][0].clone();
+    assert_eq!((&row["id"], &row["content"]), (&json!(reply), &json!("hello")));
     desk.stop().await;
 }
