@@ -20,5 +20,6 @@ pub mod sweep;
 pub mod http;
 pub mod bridges;
 pub mod gateway;
+pub mod doctor;
 pub mod sandbox;
 pub mod commands;

@@ -238,6 +238,7 @@ impl Sessions {
             source_id: source_id.to_owned(),
             email: peer.email.clone(),
             additional_attributes: facts(&peer.facts),
+            blocked: false,
         };
         match self.client.create_contact(&new).await {
             Ok(contact) => Ok(contact),

@@ -48,6 +48,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "bridges",
         ],
     ),
+    ("doctor", &["clock", "settings", "store", "chatwoot", "http", "gateway"]),
     ("sandbox", &[]),
     (
         "commands",
@@ -63,6 +64,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "sweep",
             "http",
             "bridges",
+            "doctor",
             "sandbox",
         ],
     ),

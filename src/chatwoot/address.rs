@@ -29,7 +29,7 @@ impl Resolve for PublicOnly {
 
 /// Whether the IANA special-purpose registries leave this address to the public internet. Addresses that carry an IPv4
 /// address are judged by it.
-pub(super) fn is_public(address: IpAddr) -> bool {
+pub fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
         IpAddr::V6(address) => is_public_v6(address),

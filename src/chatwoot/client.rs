@@ -11,7 +11,7 @@ use std::{
 use bridge_api::{Secret, SettingsFault};
 use reqwest::{
     Method, Response, Url,
-    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
+    header::{ACCEPT, CONTENT_TYPE, DATE, HeaderMap, HeaderName, HeaderValue, LOCATION, RETRY_AFTER},
     multipart::Form,
 };
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -316,6 +316,7 @@ pub(super) struct Reply {
     content_type: String,
     retry_after: Option<String>,
     location: Option<String>,
+    date: Option<String>,
     pub(super) body: Vec<u8>,
 }
 
@@ -329,6 +330,7 @@ impl Reply {
             content_type: header(headers, &CONTENT_TYPE).unwrap_or_default(),
             retry_after: header(headers, &RETRY_AFTER),
             location: header(headers, &LOCATION),
+            date: header(headers, &DATE),
             body: Vec::new(),
         };
         loop {
@@ -351,7 +353,7 @@ impl Reply {
         if body.len() > bytes_max {
             return Err(too_long(call, bytes_max));
         }
-        Ok(Self { status, content_type, retry_after, location: None, body })
+        Ok(Self { status, content_type, retry_after, location: None, date: None, body })
     }
 
     /// Itself when 2xx, else the fault.
@@ -368,6 +370,12 @@ impl Reply {
             tracing::debug!(call = call.words(), ?fault, "an answer did not have the known shape");
             unreadable(call, &self.as_answer())
         })
+    }
+
+    /// Unix milliseconds of the `Date` header.
+    pub(super) fn date_millis(&self) -> Option<i64> {
+        let date = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(self.date.as_deref()?.trim());
+        date.ok().map(jiff::Timestamp::as_millisecond)
     }
 
     fn as_answer(&self) -> Answer<'_> {

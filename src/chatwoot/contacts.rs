@@ -24,6 +24,8 @@ pub struct NewContact {
     /// Must not belong to another contact; Chatwoot stores it in lower case.
     pub email: Option<String>,
     pub additional_attributes: Map<String, Value>,
+    /// Its messages are kept, and its conversations stay resolved: nobody is called.
+    pub blocked: bool,
 }
 
 /// What to change on a contact; `None` and absent keys stay as they are.
@@ -70,6 +72,9 @@ impl Client {
         });
         if let Some(email) = &new.email {
             body["email"] = json!(email);
+        }
+        if new.blocked {
+            body["blocked"] = json!(true);
         }
         let created: CreatedContact = self.ask(Call::CreateContact, Method::POST, "contacts").json(body).read().await?;
         Ok(created.into_contact())

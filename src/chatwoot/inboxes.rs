@@ -49,6 +49,19 @@ impl Client {
         self.ask(Call::ListAgents, Method::GET, "agents").up_to(LIST_BYTES_MAX).read().await
     }
 
+    /// Who sees the inbox in their list.
+    pub async fn inbox_members(&self, inbox: InboxId) -> Result<Vec<AgentRow>, CallFault> {
+        let request = self.ask(Call::ListAgents, Method::GET, &format!("inbox_members/{inbox}"));
+        Ok(request.up_to(LIST_BYTES_MAX).read::<Payload<_>>().await?.payload)
+    }
+
+    /// Lets these see the inbox (administrators only). Name those who do already, too: an old Chatwoot takes this for
+    /// the whole list, and a new one adds.
+    pub async fn set_inbox_members(&self, inbox: InboxId, members: &[i64]) -> Result<(), CallFault> {
+        let request = self.ask(Call::UpdateInbox, Method::POST, "inbox_members");
+        request.json(json!({ "inbox_id": inbox, "user_ids": members })).done().await
+    }
+
     /// The account: its language, and features that matter to a bridge.
     pub async fn account(&self) -> Result<Account, CallFault> {
         let account: AccountId = self.account_id;
@@ -63,6 +76,14 @@ impl Client {
     /// Which Chatwoot answers. Needs no token, so none is sent.
     pub async fn version(&self) -> Result<Version, CallFault> {
         self.ask_at(Call::ReadVersion, Method::GET, "api").without_token().read().await
+    }
+
+    /// What time it is there, Unix milliseconds; exact to the second. Needs no token, so none is sent.
+    pub async fn time_millis(&self) -> Result<Option<i64>, CallFault> {
+        let call = Call::ReadVersion;
+        let reply = self.ask_at(call, Method::GET, "api").without_token().send().await?.accept(call)?;
+        // Chatwoot's own server sets no `Date`; what stands before it does.
+        Ok(reply.date_millis().or_else(|| reply.parse::<Version>(call).ok()?.time_millis()))
     }
 
     /// Whether the web process is up (Chatwoot 4.11). Not throttled, touches no database.

@@ -25,6 +25,7 @@ pub mod callback;
 pub mod fault;
 pub mod wire;
 
+pub use address::is_public;
 pub use client::{Client, UploadPlace};
 pub use contacts::{AVATAR_BYTES_MAX, AVATAR_TYPES, ContactChange, NewContact};
 pub use conversations::NewConversation;
@@ -36,7 +37,8 @@ pub use inboxes::InboxChange;
 pub use messages::{ATTACHMENTS_MAX, CONTENT_CHARS_MAX, MESSAGES_PAGE, NewMessage, Posted, Upload};
 pub use origin::ClientSettings;
 pub use text::safe_name;
+pub use web::tls_settings;
 pub use wire::{
     Account, AgentRow, Contact, Conversation, ConversationStatus, Inbox, Link, MessageRow, MessageStatus, MessageType,
-    Profile, Version,
+    Profile, ProfileAccount, Version,
 };

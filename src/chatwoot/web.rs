@@ -22,7 +22,7 @@ const IDLE_LIMIT: Duration = Duration::from_secs(10);
 
 impl Web {
     pub(super) fn new(request_limit: Duration, user_agent: &str) -> Result<Self, SettingsFault> {
-        let tls = tls();
+        let tls = tls_settings();
         let http = || {
             reqwest::Client::builder()
                 .redirect(reqwest::redirect::Policy::none())
@@ -41,7 +41,7 @@ impl Web {
 }
 
 /// The system's certificates and the ring provider. A container without certificates can still use plain http.
-fn tls() -> rustls::ClientConfig {
+pub fn tls_settings() -> rustls::ClientConfig {
     let mut roots = rustls::RootCertStore::empty();
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))

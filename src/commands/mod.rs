@@ -5,11 +5,13 @@
 
 mod check;
 mod completions;
+mod doctor;
 mod healthcheck;
 mod inbox;
 mod man;
 mod matrix;
 pub mod outbox;
+mod provision;
 pub mod run;
 pub mod sandbox;
 mod schema;
@@ -46,6 +48,20 @@ enum Command {
     Run(SettingsArgs),
     /// Read the settings and say everything that is wrong with them
     Check(SettingsArgs),
+    /// Check the wiring against the live systems: what was tried, what came back, what to change
+    Doctor {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(flatten)]
+        doctor: doctor::DoctorArgs,
+    },
+    /// Make or repair the API inboxes: callback address and secret
+    Provision {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(flatten)]
+        provision: provision::ProvisionArgs,
+    },
     /// The stand-in inbox alone, with its agent page
     Sandbox(sandbox::SandboxArgs),
     /// What waits and what was given up, and what to do about it
@@ -154,6 +170,8 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
             wait_for(sandbox::run(args))
         }
         Command::Check(args) => print(&check::run(&args.file, &args.load(registry)?)),
+        Command::Doctor { settings, doctor } => wait_for(doctor::run(&doctor, &settings.load(registry)?)),
+        Command::Provision { settings, provision } => wait_for(provision::run(&provision, &settings.file, registry)),
         Command::Outbox { settings, outbox } => {
             let settings = settings.load(registry)?;
             print(&wait_for(outbox::run(&outbox, &settings))?)

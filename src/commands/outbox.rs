@@ -1,7 +1,7 @@
 //! `deskbridge outbox`: what waits, what was given up, one message's whole history. Asks the running
 //! gateway through its control socket, or the store itself while no gateway runs.
 
-use std::{collections::BTreeSet, fmt::Write as _, path::Path, time::Duration};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use bridge_api::Key;
 use clap::{Args, Subcommand};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::Failure;
 use crate::{
     clock,
-    gateway::{CONTROL_SOCKET, place_of},
+    gateway::{Live, place_of},
     model::{InboxName, SinkName},
     settings::Settings,
     store::{SqliteStore, Store, StoreError},
@@ -18,7 +18,6 @@ use crate::{
 
 /// Rows of each list.
 const ROWS_MAX: usize = 10_000;
-const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 
 #[derive(Debug, Args)]
 pub struct OutboxArgs {
@@ -49,8 +48,9 @@ pub enum OutboxVerb {
 
 /// What to print.
 pub async fn run(args: &OutboxArgs, settings: &Settings) -> Result<String, Failure> {
-    let answer = match Live::reach(&settings.gateway.data_dir)? {
-        Some(live) => live.ask(&args.verb).await?,
+    let live = Live::reach(&settings.gateway.data_dir).map_err(|error| Failure::new(error.to_string()))?;
+    let answer = match live {
+        Some(live) => ask_live(&live, &args.verb).await?,
         None => ask_store(settings, &args.verb).await?,
     };
     if args.json {
@@ -64,42 +64,14 @@ pub async fn run(args: &OutboxArgs, settings: &Settings) -> Result<String, Failu
     })
 }
 
-/// A gateway at work.
-struct Live {
-    client: reqwest::Client,
-}
-
-impl Live {
-    /// `None` when no gateway runs on this data directory.
-    fn reach(data_dir: &Path) -> Result<Option<Self>, Failure> {
-        let socket = data_dir.join(CONTROL_SOCKET);
-        if std::os::unix::net::UnixStream::connect(&socket).is_err() {
-            return Ok(None);
-        }
-        // The client asks for one although nothing here is encrypted. Whoever came first has chosen; any will do.
-        drop(rustls::crypto::ring::default_provider().install_default());
-        let client = reqwest::Client::builder().unix_socket(socket).timeout(ANSWER_LIMIT).build();
-        client.map(|client| Some(Self { client })).map_err(|error| Failure::new(error.to_string()))
-    }
-
-    async fn ask(&self, verb: &OutboxVerb) -> Result<Value, Failure> {
-        let at = |path: &str| format!("http://control/admin/outbox{path}");
-        let request = match verb {
-            OutboxVerb::List => self.client.get(at("")),
-            OutboxVerb::Show { key } => self.client.get(with_key(&at("/entry"), key)?),
-            OutboxVerb::Retry { keys } => self.client.post(at("/retry")).json(&json!({ "keys": keys })),
-            OutboxVerb::Discard { keys } => self.client.post(at("/discard")).json(&json!({ "keys": keys })),
-        };
-        let failed = |error: reqwest::Error| Failure::new(format!("the gateway does not answer: {error}"));
-        let answer = request.send().await.map_err(failed)?;
-        let fine = answer.status().is_success();
-        let body: Value = answer.json().await.map_err(failed)?;
-        if fine { Ok(body) } else { Err(Failure::new(body["error"].as_str().unwrap_or("the gateway refused"))) }
-    }
-}
-
-fn with_key(address: &str, key: &str) -> Result<reqwest::Url, Failure> {
-    reqwest::Url::parse_with_params(address, [("key", key)]).map_err(|error| Failure::new(error.to_string()))
+async fn ask_live(live: &Live, verb: &OutboxVerb) -> Result<Value, Failure> {
+    let answer = match verb {
+        OutboxVerb::List => live.get("/admin/outbox", &[]).await,
+        OutboxVerb::Show { key } => live.get("/admin/outbox/entry", &[("key", key)]).await,
+        OutboxVerb::Retry { keys } => live.post("/admin/outbox/retry", &json!({ "keys": keys })).await,
+        OutboxVerb::Discard { keys } => live.post("/admin/outbox/discard", &json!({ "keys": keys })).await,
+    };
+    answer.map_err(|error| Failure::new(error.to_string()))
 }
 
 async fn ask_store(settings: &Settings, verb: &OutboxVerb) -> Result<Value, Failure> {

@@ -12,7 +12,7 @@ use super::Failure;
 use crate::clock;
 use crate::sandbox::homeserver::{Dialect, HomeserverSettings};
 use crate::sandbox::mail::{MailTarget, PostSettings};
-use crate::sandbox::{Sandbox, SandboxSettings};
+use crate::sandbox::{Role, Sandbox, SandboxSettings};
 
 /// The stand-in API inbox alone, with its agent page
 #[derive(clap::Args)]
@@ -41,6 +41,15 @@ pub struct SandboxArgs {
     /// Numbers that no earlier run gave out, for a gateway that kept its data while the sandbox forgot
     #[arg(long)]
     pub new_numbers: bool,
+    /// Whose token it is: an agent's may not change inboxes and sees no secret
+    #[arg(long, value_enum, value_name = "ROLE", default_value = "administrator")]
+    pub role: Owner,
+    /// Refuse to call private addresses, as Chatwoot does without `SAFE_FETCH_ALLOW_PRIVATE_NETWORK`
+    #[arg(long)]
+    pub refuse_private: bool,
+    /// Which Chatwoot to play: before 4.13 nothing is signed
+    #[arg(long, value_name = "VERSION", default_value = "4.15.1")]
+    pub chatwoot_version: String,
     /// Also a stand-in Matrix homeserver, with a customer's page at /customer and an appservice websocket
     #[arg(long, value_name = "DIALECT", num_args = 0..=1, default_missing_value = "asmux")]
     pub homeserver: Option<Habits>,
@@ -50,6 +59,13 @@ pub struct SandboxArgs {
     /// Where the gateway takes mail: what is written on the page at /mail goes there
     #[arg(long, value_name = "HOST:PORT", requires = "mail")]
     pub mail_target: Option<MailTarget>,
+}
+
+/// Whose the token is.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub enum Owner {
+    Administrator,
+    Agent,
 }
 
 /// Whose websocket the stand-in homeserver speaks.
@@ -80,6 +96,12 @@ impl SandboxArgs {
             callback_secret: secret.or(self.callback_secret),
             lock_to_single_conversation: self.lock,
             messages_before: if self.new_numbers { millis_of_the_project() } else { 0 },
+            role: match self.role {
+                Owner::Administrator => Role::Administrator,
+                Owner::Agent => Role::Agent,
+            },
+            refuse_private_callbacks: self.refuse_private,
+            chatwoot_version: self.chatwoot_version,
             homeserver: self.homeserver.map(homeserver),
             post: self.mail.map(|listen| PostSettings { listen, target, ..PostSettings::default() }),
             ..SandboxSettings::default()

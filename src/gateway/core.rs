@@ -21,7 +21,7 @@ use super::{
 use crate::{
     chatwoot::Client,
     clock::Clock,
-    http::{Door, Front, Proof},
+    http::{Door, Front, Proof, Watches},
     intake::{self, Horizon, Intake, Missed, Routes},
     model::{InboxName, SinkName},
     pump::{self, Pump},
@@ -108,7 +108,9 @@ impl Core {
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
         let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, (rng, figures));
         let admin_token = plan.admin_token;
-        let front = Arc::new(Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token });
+        let watches = Watches::default();
+        let front = Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token, watches };
+        let front = Arc::new(front);
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
         let data_dir = plan.data_dir.as_path().into();

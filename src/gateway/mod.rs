@@ -4,6 +4,7 @@ mod absent;
 mod core;
 mod desk;
 mod host;
+mod live;
 mod network;
 mod plan;
 mod reload;
@@ -33,7 +34,8 @@ use crate::{
 };
 
 pub use self::core::Core;
-pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, place_of};
+pub use live::{Live, LiveError};
+pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, client_of, place_of};
 pub use reload::Change;
 pub use serve::{Book, ServeError, serve, until_told};
 

@@ -93,9 +93,6 @@ impl InboxPlan {
     }
 
     fn of(name: &str, inbox: &settings::Inbox) -> Self {
-        let (account, id) = (AccountId(inbox.account_id as i64), InboxId(inbox.inbox_id as i64));
-        let mut client = ClientSettings::new(inbox.url.url().clone(), account, id, inbox.api_access_token.clone());
-        client.concurrency = inbox.concurrency;
         Self {
             callback_secret: inbox.callback_secret.clone(),
             callback_path_token: inbox.callback_path_token.clone(),
@@ -106,9 +103,16 @@ impl InboxPlan {
             sweep_requests_per_minute: inbox.sweep_requests_per_minute,
             late: late(inbox.late_reply, inbox.late_reply_seconds),
             attachment_bytes_max: inbox.attachment_bytes_max,
-            ..Self::new(InboxName::new(name), client)
+            ..Self::new(InboxName::new(name), client_of(inbox))
         }
     }
+}
+
+/// Where an inbox of the settings is, and how to ask it.
+pub fn client_of(inbox: &settings::Inbox) -> ClientSettings {
+    let (account, id) = (AccountId(inbox.account_id as i64), InboxId(inbox.inbox_id as i64));
+    let client = ClientSettings::new(inbox.url.url().clone(), account, id, inbox.api_access_token.clone());
+    ClientSettings { concurrency: inbox.concurrency, ..client }
 }
 
 fn late(then: settings::LateReply, after_seconds: u64) -> Late {

@@ -104,10 +104,22 @@ async fn admit(
     body: Body,
 ) -> Result<(Called, &'static str), (StatusCode, String)> {
     let body = read(body).await?;
-    prove(&door.proof, front.clock, token, headers, &body).await.inspect_err(|(_, reason)| {
+    let judged = judge(front, (inbox, door), token, headers, &body).await;
+    front.watches.see(inbox, &body, judged.as_ref().err());
+    judged
+}
+
+async fn judge(
+    front: &Front,
+    (inbox, door): (&str, &Door),
+    token: Option<&str>,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<(Called, &'static str), (StatusCode, String)> {
+    prove(&door.proof, front.clock, token, headers, body).await.inspect_err(|(_, reason)| {
         tracing::warn!(inbox, reason = reason.as_str(), "a callback was refused");
     })?;
-    let callback = parse(&body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
+    let callback = parse(body).map_err(|_| (StatusCode::BAD_REQUEST, "the body is no JSON object\n".to_owned()))?;
     match front.intake.callback(&door.door, &callback).await {
         Ok(outcome) => {
             tracing::debug!(inbox, outcome = ?outcome, "callback");
@@ -140,7 +152,7 @@ fn answer(taken: Taken, missed: &Missed) -> Result<(Called, &'static str), (Stat
     }
 }
 
-async fn read(mut body: Body) -> Result<Bytes, (StatusCode, String)> {
+pub(super) async fn read(mut body: Body) -> Result<Bytes, (StatusCode, String)> {
     let limited = Limited::new(&mut body, BODY_BYTES_MAX);
     match tokio::time::timeout(BODY_LIMIT, limited.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -177,7 +189,7 @@ async fn known(secrets: &watch::Receiver<Vec<Secret>>) -> Option<Vec<Secret>> {
     told.ok()?.ok().map(|secrets| secrets.clone())
 }
 
-async fn prove(
+pub(super) async fn prove(
     proof: &Proof,
     clock: Clock,
     token: Option<&str>,

@@ -6,6 +6,8 @@ mod callbacks;
 mod health;
 mod metrics;
 pub mod serve;
+mod trial;
+mod watches;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,6 +20,8 @@ use bridge_api::Secret;
 use crate::{clock::Clock, intake::Intake, store::Store, telemetry::StateBoard};
 
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
+pub use trial::{Trial, trial};
+pub use watches::{Heard, Watches};
 
 /// What the handlers stand on.
 pub struct Front {
@@ -29,6 +33,8 @@ pub struct Front {
     pub doors: HashMap<String, Door>,
     /// Without one, `/admin` answers nobody.
     pub admin_token: Option<Secret>,
+    /// Messages that a look at the wiring waits for.
+    pub watches: Watches,
 }
 
 /// What anybody may reach.
@@ -45,5 +51,8 @@ pub fn public(front: Arc<Front>) -> Router {
 
 /// The same for the control socket, whose file mode is the guard.
 pub fn control(front: Arc<Front>) -> Router {
-    Router::new().nest("/admin", admin::router()).with_state(front)
+    Router::new()
+        .route("/readyz", get(health::ready))
+        .nest("/admin", admin::router().merge(watches::router()))
+        .with_state(front)
 }

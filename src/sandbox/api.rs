@@ -50,7 +50,7 @@ impl Desk {
         json!({
             "id": inbox.id, "channel_id": channel_id(inbox), "account_id": self.settings.account_id,
             "name": inbox.name, "created_at": "2026-06-01T08:00:00.000Z", "updated_at": "2026-06-01T08:00:00.000Z",
-            "channel_type": CHANNEL, "enable_auto_assignment": true, "greeting_enabled": false,
+            "channel_type": inbox.channel_type, "enable_auto_assignment": true, "greeting_enabled": false,
             "greeting_message": null, "email_address": null, "working_hours_enabled": false,
             "out_of_office_message": null, "timezone": "UTC", "enable_email_collect": true,
             "csat_survey_enabled": false, "allow_messages_after_resolved": true, "auto_assignment_config": {},
@@ -63,7 +63,7 @@ impl Desk {
     pub(super) fn inbox_json(&self, inbox: &Inbox) -> Value {
         let mut body = json!({
             "id": inbox.id, "avatar_url": "", "channel_id": channel_id(inbox), "name": inbox.name,
-            "channel_type": CHANNEL, "greeting_enabled": false, "greeting_message": null,
+            "channel_type": inbox.channel_type, "greeting_enabled": false, "greeting_message": null,
             "working_hours_enabled": false, "enable_email_collect": true, "csat_survey_enabled": false,
             "csat_config": {}, "enable_auto_assignment": true, "auto_assignment_config": {},
             "out_of_office_message": null, "working_hours": [{"day_of_week": 0, "closed_all_day": true}],
@@ -79,7 +79,9 @@ impl Desk {
             body.extend(inbox.other.clone());
             if self.settings.role.is_administrator() {
                 body.insert("hmac_token".to_owned(), json!(inbox.hmac_token));
-                body.insert("secret".to_owned(), json!(inbox.secret));
+                if self.settings.is_at_least(4, 13) {
+                    body.insert("secret".to_owned(), json!(inbox.secret));
+                }
             }
         }
         body
@@ -233,7 +235,7 @@ pub(super) fn object(body: Value) -> Map<String, Value> {
 pub(super) fn slim_inbox(inbox: &Inbox) -> Value {
     json!({
         "id": inbox.id, "avatar_url": "", "channel_id": channel_id(inbox), "name": inbox.name,
-        "channel_type": CHANNEL, "provider": null,
+        "channel_type": inbox.channel_type, "provider": null,
     })
 }
 

@@ -192,7 +192,8 @@ pub(super) async fn deliver(shared: Arc<Shared>) {
         if faults.delay_milliseconds > 0 {
             tokio::time::sleep(Duration::from_millis(faults.delay_milliseconds)).await;
         }
-        let outcome = poster::post(&shared, &job, faults.signing).await;
+        let signing = if shared.settings.is_at_least(4, 13) { faults.signing } else { Signing::Absent };
+        let outcome = poster::post(&shared, &job, signing).await;
         shared.callbacks.posted.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = outcome {
             shared.callbacks.failed.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 
 use super::SandboxSettings;
-use super::members::{AGENTS, Member};
+use super::members::{AGENTS, Member, TOKEN_OWNER};
 use super::refusal::Refusal;
 
 /// Conversations have two numbers in Chatwoot. They start far apart, so that mixing them up is noticed.
@@ -25,6 +25,10 @@ pub(super) type Attributes = Map<String, Value>;
 pub(super) struct Inbox {
     pub(super) id: u64,
     pub(super) name: String,
+    /// `Channel::Api`, unless it plays another kind.
+    pub(super) channel_type: String,
+    /// Who sees it in their list.
+    pub(super) members: Vec<u64>,
     pub(super) lock_to_single_conversation: bool,
     pub(super) webhook_url: Option<String>,
     pub(super) secret: String,
@@ -291,6 +295,8 @@ impl Desk {
         let inbox = Inbox {
             id: settings.inbox_id,
             name: settings.inbox_name.clone(),
+            channel_type: settings.channel_type.clone(),
+            members: vec![TOKEN_OWNER.id],
             lock_to_single_conversation: settings.lock_to_single_conversation,
             webhook_url: settings.callback_url.clone(),
             secret,

@@ -61,6 +61,8 @@ pub enum RouteFault {
     BadGateway,
     /// 401: the token is not known any more.
     Unauthorized,
+    /// 401 for another reason.
+    Denied { why: Denial },
     /// The connection is cut before anything was stored.
     Drop,
     /// No answer ever, nothing stored.
@@ -79,6 +81,21 @@ pub enum RouteFault {
     CommitThenSlow { milliseconds: u64 },
     /// Stored; no answer ever.
     CommitThenHang,
+}
+
+/// Why a request is not allowed, although its token is known. Chatwoot says all of it with 401.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Denial {
+    /// Something on the way has dropped the token.
+    NoToken,
+    /// Its owner is in another account.
+    OtherAccount,
+    /// It is an agent bot's, or a platform app's.
+    Bot,
+    Suspended,
+    /// Its owner is no member of the inbox, or no administrator.
+    NotPermitted,
 }
 
 /// A fault with its aim.
@@ -166,6 +183,8 @@ pub struct CallbackFaults {
 pub(super) struct FaultSheet {
     pub(super) routes: Vec<RouteRule>,
     pub(super) callbacks: CallbackFaults,
+    /// Redis is away, as `GET /api` tells it.
+    pub(super) queue_down: bool,
     /// The next so many downloads answer 404: the upload has not finished.
     pub(super) files_not_ready: u64,
 }
@@ -207,6 +226,11 @@ impl Faults {
         self.set().sheet.callbacks = faults;
     }
 
+    /// Tells that Redis is away, or that it is back.
+    pub fn queue_down(&self, down: bool) {
+        self.set().sheet.queue_down = down;
+    }
+
     /// Lets the next `count` downloads answer 404.
     pub fn files_not_ready(&self, count: u64) {
         self.set().sheet.files_not_ready = count;
@@ -237,6 +261,10 @@ impl Faults {
 
     pub(super) fn held(&self) -> bool {
         self.set().sheet.callbacks.hold
+    }
+
+    pub(super) fn queue_is_down(&self) -> bool {
+        self.set().sheet.queue_down
     }
 
     /// The fault for this request, which it uses up.

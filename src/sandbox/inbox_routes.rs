@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::desk::{Desk, Inbox, token};
-use super::members::{AGENTS, Member, TOKEN_OWNER};
+use super::members::{AGENTS, TOKEN_OWNER, member};
 use super::messages::iso;
 use super::params::Params;
 use super::refusal::Refusal;
-use super::routes::{Answer, At, Desks, administrators_only, ok, ok_empty};
+use super::routes::{Answer, At, Desks, administrators_only, ok};
 
-const VERSION: &str = "4.15.1";
 const WEBHOOK_URL_CHARS_MAX: usize = 2_048;
 /// Keys that an inbox keeps and shows as they were given.
 const PLAIN_KEYS: [&str; 12] = [
@@ -43,17 +42,23 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
         .route("/api/v1/accounts/{account}/inboxes/{id}", get(show).patch(update).put(update))
         .route("/api/v1/accounts/{account}/inboxes/{id}", delete(remove))
         .route("/api/v1/accounts/{account}/inboxes/{id}/reset_secret", post(reset_secret))
-        .route("/api/v1/accounts/{account}/inbox_members", post(members).patch(members))
+        .route("/api/v1/accounts/{account}/inbox_members", post(add_members).patch(replace_members))
+        .route("/api/v1/accounts/{account}/inbox_members/{id}", get(members))
 }
 
-async fn health() -> Answer {
+async fn health(State(shared): Desks) -> Answer {
+    if !shared.settings.is_at_least(4, 11) {
+        return Err(Refusal::NoRoute { json: true });
+    }
     ok(&json!({"status": "woot"}))
 }
 
 async fn version(State(shared): Desks) -> Answer {
     let timestamp = iso(shared.now_ms()).replace('T', " ");
     let timestamp = timestamp.split('.').next().unwrap_or_default();
-    ok(&json!({"version": VERSION, "timestamp": timestamp, "queue_services": "ok", "data_services": "ok"}))
+    let queue = if shared.faults.queue_is_down() { "failing" } else { "ok" };
+    let version = &shared.settings.chatwoot_version;
+    ok(&json!({"version": version, "timestamp": timestamp, "queue_services": queue, "data_services": "ok"}))
 }
 
 async fn profile(State(shared): Desks) -> Answer {
@@ -80,23 +85,30 @@ async fn account(State(shared): Desks) -> Answer {
     ok(&json!({
         "id": settings.account_id, "name": settings.account_name, "locale": locale, "domain": null,
         "support_email": "support@harbor.example", "features": {}, "settings": {}, "status": "active",
-        "latest_chatwoot_version": VERSION,
+        "latest_chatwoot_version": settings.chatwoot_version,
     }))
 }
 
 /// Everybody who signs in, with either role's token.
 async fn agents(State(shared): Desks) -> Answer {
+    let everybody: Vec<u64> = std::iter::once(TOKEN_OWNER.id).chain(AGENTS.iter().map(|agent| agent.id)).collect();
+    ok(&Value::Array(agent_rows(&shared, &everybody)))
+}
+
+fn agent_rows(shared: &Shared, ids: &[u64]) -> Vec<Value> {
     let (frontend, account) = (shared.look(|desk| desk.frontend_url.clone()), shared.settings.account_id);
-    let row = |member: &Member, role: &str, thumbnail: String| {
+    let row = |id: &u64| {
+        let member = member(*id);
+        let owner = member.id == TOKEN_OWNER.id;
+        let role = if owner { shared.settings.role.name() } else { "agent" };
+        let thumbnail = if owner { String::new() } else { member.picture_url(&frontend) };
         json!({
             "id": member.id, "account_id": account, "availability_status": "online", "auto_offline": true,
             "confirmed": true, "email": member.email, "provider": "email", "available_name": member.name,
             "name": member.name, "role": role, "thumbnail": thumbnail, "custom_role_id": null,
         })
     };
-    let mut rows = vec![row(&TOKEN_OWNER, shared.settings.role.name(), String::new())];
-    rows.extend(AGENTS.iter().map(|agent| row(agent, "agent", agent.picture_url(&frontend))));
-    ok(&Value::Array(rows))
+    ids.iter().map(row).collect()
 }
 
 async fn list(State(shared): Desks) -> Answer {
@@ -119,6 +131,8 @@ async fn create(State(shared): Desks, params: Params) -> Answer {
         let inbox = Inbox {
             id,
             name: String::new(),
+            channel_type: "Channel::Api".to_owned(),
+            members: Vec::new(),
             lock_to_single_conversation: false,
             webhook_url: None,
             secret: token(&mut desk.random),
@@ -199,8 +213,38 @@ async fn reset_secret(State(shared): Desks, At((_, id)): At<(u64, u64)>) -> Answ
     })?)
 }
 
-async fn members(State(shared): Desks, params: Params) -> Answer {
-    administrators_only(&shared)?;
-    shared.look(|desk| desk.inbox(params.id("inbox_id").unwrap_or_default()).map(|_| ()))?;
-    ok_empty()
+async fn members(State(shared): Desks, At((_, id)): At<(u64, u64)>) -> Answer {
+    let members = shared.look(|desk| desk.inbox(id).map(|inbox| inbox.members.clone()))?;
+    ok(&json!({"payload": agent_rows(&shared, &members)}))
+}
+
+async fn add_members(State(shared): Desks, params: Params) -> Answer {
+    set_members(&shared, &params, false)
+}
+
+async fn replace_members(State(shared): Desks, params: Params) -> Answer {
+    set_members(&shared, &params, true)
+}
+
+fn set_members(shared: &Shared, params: &Params, replace: bool) -> Answer {
+    administrators_only(shared)?;
+    let named = params.values.get("user_ids").and_then(Value::as_array).cloned().unwrap_or_default();
+    let named: Vec<u64> = named.iter().filter_map(Value::as_u64).collect();
+    let known = |id: &u64| *id == TOKEN_OWNER.id || AGENTS.iter().any(|agent| agent.id == *id);
+    if !named.iter().all(known) {
+        return Err(Refusal::Unprocessable("Could not add agents to inbox".to_owned()));
+    }
+    let members = shared.change(|desk| {
+        let inbox = desk.inboxes.get_mut(&params.id("inbox_id").unwrap_or_default()).ok_or(Refusal::Missing)?;
+        if replace {
+            inbox.members.clear();
+        }
+        for id in named {
+            if !inbox.members.contains(&id) {
+                inbox.members.push(id);
+            }
+        }
+        Ok::<_, Refusal>(inbox.members.clone())
+    })?;
+    ok(&json!({"payload": agent_rows(shared, &members)}))
 }

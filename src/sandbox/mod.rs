@@ -43,7 +43,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use contact_fields::Locale;
-pub use faults::{CallbackFaults, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
+pub use faults::{CallbackFaults, Denial, Duplicate, Faults, RouteClass, RouteFault, RouteRule, Signing};
 
 use homeserver::{Core, Homeserver, HomeserverSettings};
 use mail::{Post, PostSettings};
@@ -106,6 +106,10 @@ pub struct SandboxSettings {
     pub refuse_private_callbacks: bool,
     /// How long links and conversations outlive a deleted contact.
     pub deletion_window: Duration,
+    /// Which Chatwoot it plays: before 4.13 nothing is signed, before 4.11 there is no `/health`.
+    pub chatwoot_version: String,
+    /// What the inbox is; anything but `Channel::Api` is one that a gateway cannot use.
+    pub channel_type: String,
     /// Answers contact creates flat, as the older documentation has it.
     pub flat_contacts: bool,
     /// Language of validation texts.
@@ -141,6 +145,8 @@ impl Default for SandboxSettings {
             keep_callback_connections: false,
             refuse_private_callbacks: false,
             deletion_window: Duration::from_secs(1),
+            chatwoot_version: "4.15.1".to_owned(),
+            channel_type: "Channel::Api".to_owned(),
             flat_contacts: false,
             locale: Locale::default(),
             homeserver: None,
@@ -148,6 +154,13 @@ impl Default for SandboxSettings {
             messages_before: 0,
             seed: fastrand::u64(..),
         }
+    }
+}
+
+impl SandboxSettings {
+    fn is_at_least(&self, major: u32, minor: u32) -> bool {
+        let mut numbers = self.chatwoot_version.split(['.', '-']).map(|part| part.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (major, minor)
     }
 }
 

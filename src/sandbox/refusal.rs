@@ -4,6 +4,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::faults::Denial;
+
 /// One refusal in the words of Chatwoot 4.15.1 (`RequestExceptionHandler` and Rails' public exceptions).
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Refusal {
@@ -13,6 +15,8 @@ pub(super) enum Refusal {
     UnknownToken,
     /// Chatwoot answers 401, not 403, for a missing permission.
     NotPermitted,
+    /// For another reason, which a fault plays.
+    Denied(Denial),
     Missing,
     /// Some look-ups answer 404 without a body.
     MissingEmpty,
@@ -40,6 +44,7 @@ impl IntoResponse for Refusal {
                 &json!({"errors": ["You need to sign in or sign up before continuing."]}),
             ),
             Self::UnknownToken => body(StatusCode::UNAUTHORIZED, &json!({"error": "Invalid Access Token"})),
+            Self::Denied(why) => denied(why),
             Self::NotPermitted => {
                 body(StatusCode::UNAUTHORIZED, &json!({"error": "You are not authorized to do this action"}))
             }
@@ -61,6 +66,17 @@ impl IntoResponse for Refusal {
             Self::Internal => internal_error(),
         }
     }
+}
+
+fn denied(why: Denial) -> Response {
+    let error = match why {
+        Denial::NoToken => return Refusal::SignIn.into_response(),
+        Denial::NotPermitted => return Refusal::NotPermitted.into_response(),
+        Denial::OtherAccount => "You are not authorized to access this account",
+        Denial::Bot => "Access to this endpoint is not authorized for bots",
+        Denial::Suspended => "Account is suspended",
+    };
+    body(StatusCode::UNAUTHORIZED, &json!({"error": error}))
 }
 
 pub(super) fn internal_error() -> Response {

@@ -135,16 +135,16 @@ async fn answer(shared: Arc<Shared>, router: Router, request: Request<Incoming>)
     let request = Request::from_parts(parts, Body::from(body));
     let Some(class) = class else { return Ok(route(router, request).await) };
     if request.uri().path() != "/health" && shared.over_request_limit() {
-        return Ok(with_request_id(refusal::retry_later()));
+        return Ok(stamped(&shared, refusal::retry_later()));
     }
     let fault = shared.faults.pick(class, request.method());
     if let Some(fault) = &fault
         && let Some(response) = instead(fault).await?
     {
-        return Ok(with_request_id(response));
+        return Ok(stamped(&shared, response));
     }
     if let Err(refusal) = routes::authorise(&shared, request.uri().path(), request.headers()) {
-        return Ok(with_request_id(refusal.into_response()));
+        return Ok(stamped(&shared, refusal.into_response()));
     }
     let writes = *request.method() != Method::GET;
     let response = route(router, request).await;
@@ -156,7 +156,7 @@ async fn answer(shared: Arc<Shared>, router: Router, request: Request<Incoming>)
         Some(fault) => afterwards(&fault, response).await?,
         None => response,
     };
-    Ok(with_request_id(response))
+    Ok(stamped(&shared, response))
 }
 
 /// What a fault does before anything is stored. None: the request goes on.
@@ -171,6 +171,7 @@ async fn instead(fault: &RouteFault) -> Result<Option<Response<Body>>, HangUp> {
         RouteFault::Unprocessable => Ok(Some(redis_away())),
         RouteFault::BadGateway => Ok(Some(refusal::bad_gateway())),
         RouteFault::Unauthorized => Ok(Some(Refusal::UnknownToken.into_response())),
+        RouteFault::Denied { why } => Ok(Some(Refusal::Denied(*why).into_response())),
         RouteFault::Drop => Err(HangUp),
         RouteFault::Hang => std::future::pending().await,
         RouteFault::CommitThenDrop
@@ -202,6 +203,7 @@ async fn afterwards(fault: &RouteFault, response: Response<Body>) -> Result<Resp
         | RouteFault::Unprocessable
         | RouteFault::BadGateway
         | RouteFault::Unauthorized
+        | RouteFault::Denied { .. }
         | RouteFault::Drop
         | RouteFault::Hang => Ok(response),
     }
@@ -242,7 +244,13 @@ async fn route(router: Router, request: Request<Body>) -> Response<Body> {
     }
 }
 
-fn with_request_id(mut response: Response<Body>) -> Response<Body> {
+/// With a number of its own, and the time by the sandbox's clock.
+fn stamped(shared: &Shared, mut response: Response<Body>) -> Response<Body> {
+    let now = jiff::Timestamp::from_millisecond(shared.now_ms()).unwrap_or_default();
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&now);
+    if let Some(date) = date.ok().and_then(|date| HeaderValue::from_str(&date).ok()) {
+        response.headers_mut().insert("date", date);
+    }
     let id = super::desk::uuid(&mut fastrand::Rng::new());
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-request-id", id);

@@ -21,6 +21,11 @@ pub fn load(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     kinds: &dyn Kinds,
 ) -> Result<Settings, Faults> {
+    let name = file.display().to_string();
+    load_text(&name, &read_file(file)?, variables, kinds)
+}
+
+pub(super) fn read_file(file: &Path) -> Result<String, Faults> {
     const FILE_BYTES_MAX: u64 = 1024 * 1024;
     let name = file.display().to_string();
     let mut text = String::new();
@@ -29,7 +34,7 @@ pub fn load(
     if text.len() as u64 > FILE_BYTES_MAX {
         return Err(Faults::unreadable(&name, format!("is longer than {FILE_BYTES_MAX} bytes")));
     }
-    load_text(&name, &text, variables, kinds)
+    Ok(text)
 }
 
 /// As [`load`], for a text that is already here; `name` is what reports call it.
@@ -39,6 +44,17 @@ pub fn load_text(
     variables: impl IntoIterator<Item = (OsString, OsString)>,
     kinds: &dyn Kinds,
 ) -> Result<Settings, Faults> {
+    read_prepared(name, text, variables, kinds, |_| {})
+}
+
+/// The same, with something done to what is written before it is judged.
+pub(super) fn read_prepared(
+    name: &str,
+    text: &str,
+    variables: impl IntoIterator<Item = (OsString, OsString)>,
+    kinds: &dyn Kinds,
+    prepare: impl FnOnce(&mut Table),
+) -> Result<Settings, Faults> {
     let mut document = Document::read(text);
     let shapes = Shapes::new();
     let mut checked = Checked { findings: std::mem::take(&mut document.findings), ..Checked::default() };
@@ -46,7 +62,8 @@ pub fn load_text(
     let mut layers = Layers::merge(file, variables, &shapes, kinds)
         .map_err(|error| Faults::unreadable(name, format!("cannot be layered: {error}")))?;
     checked.findings.append(&mut layers.findings);
-    let table = known_rooms(std::mem::take(&mut layers.table), &mut checked);
+    let mut table = known_rooms(std::mem::take(&mut layers.table), &mut checked);
+    prepare(&mut table);
     let settings = Rooms { checked: &mut checked, shapes: &shapes, kinds, prints: Prints::default() }.settings(table);
     match settings {
         Some(settings) if checked.findings.is_empty() && document.broken.is_empty() => Ok(settings),

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod document;
+mod draft;
 mod faults;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -29,6 +30,7 @@ mod tests;
 mod typed;
 mod values;
 
+pub use draft::{Draft, DraftInbox, load_draft, with_inbox_id};
 pub use faults::{Fault, Faults, Place};
 pub use load::{load, load_text};
 pub use prints::Prints;

@@ -33,7 +33,7 @@ fn client(sandbox: &Sandbox) -> Client {
 fn ada() -> NewContact {
     let (identifier, name, source_id) = (ADA.to_owned(), "ada".to_owned(), ADA.to_owned());
     let additional_attributes = Map::from_iter([("network".to_owned(), json!("libera"))]);
-    NewContact { identifier, name, source_id, additional_attributes, email: None }
+    NewContact { identifier, name, source_id, additional_attributes, email: None, blocked: false }
 }
 
 fn incoming(source_id: &str) -> NewMessage {

@@ -7,6 +7,7 @@ mod callbacks;
 mod canary;
 mod client;
 mod conversations;
+mod doctor;
 mod exposition;
 mod doubt;
 mod inbound;

@@ -41,6 +41,8 @@ impl Inbox {
 #[derive(Clone, Debug, Deserialize)]
 pub struct AgentRow {
     pub id: i64,
+    #[serde(default, deserialize_with = "lenient")]
+    pub email: String,
     /// Where their picture is, as [`Client::download`](crate::chatwoot::Client::download) takes it; empty without one.
     #[serde(default, deserialize_with = "lenient")]
     pub thumbnail: String,
@@ -102,4 +104,14 @@ pub struct Version {
     pub queue_services: Option<String>,
     #[serde(default)]
     pub data_services: Option<String>,
+    #[serde(default)]
+    timestamp: Option<String>,
+}
+
+impl Version {
+    /// When it answered: its clock in UTC, without a zone.
+    pub(in crate::chatwoot) fn time_millis(&self) -> Option<i64> {
+        let time = jiff::civil::DateTime::strptime("%Y-%m-%d %H:%M:%S", self.timestamp.as_deref()?).ok()?;
+        time.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|time| time.timestamp().as_millisecond())
+    }
 }

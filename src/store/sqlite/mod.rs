@@ -116,6 +116,16 @@ impl SqliteStore {
         Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness, database, commits })
     }
 
+    /// Who works on the store in this folder now, if anybody.
+    pub fn owner_of(data_dir: &Path) -> io::Result<Option<String>> {
+        owner::of(data_dir)
+    }
+
+    /// Of the engine that is built in.
+    pub fn engine_version() -> &'static str {
+        rusqlite::version()
+    }
+
     /// The file first, then its row: a row without a file is forgotten in its time, a file without a row never. A file
     /// that cannot be removed keeps its row, and the others go all the same.
     async fn prune_files(&self, before_millis: i64) -> Result<(), StoreError> {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{Read, Seek, Write},
+    io::{self, Read, Seek, Write},
     os::unix::fs::OpenOptionsExt,
     path::Path,
     time::{Duration, Instant},
@@ -33,13 +33,7 @@ impl Owner {
                 Ok(()) => break,
                 Err(TryLockError::Error(error)) => return Err(unwritable(error)),
                 Err(TryLockError::WouldBlock) if begun.elapsed() >= handover => {
-                    let mut pid = String::new();
-                    file.read_to_string(&mut pid).map_err(unwritable)?;
-                    // Between its lock and its pid it is still nameless.
-                    let owner = match pid.trim() {
-                        "" => "another process".to_owned(),
-                        pid => format!("process {pid}"),
-                    };
+                    let owner = named(&mut file).map_err(unwritable)?;
                     return Err(StoreError::InUse { path: folder.display().to_string(), owner });
                 }
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(RETRY_MILLIS)),
@@ -49,4 +43,28 @@ impl Owner {
         writeln!(file, "{}", std::process::id()).map_err(unwritable)?;
         Ok(Self { _file: file })
     }
+}
+
+/// Who has the folder now, if anybody. Takes nothing, makes nothing.
+pub(super) fn of(folder: &Path) -> io::Result<Option<String>> {
+    let mut file = match File::open(folder.join(FILE)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    match file.try_lock_shared() {
+        Ok(()) => Ok(None),
+        Err(TryLockError::WouldBlock) => named(&mut file).map(Some),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
+}
+
+/// Between its lock and its pid a process is still nameless.
+fn named(file: &mut File) -> io::Result<String> {
+    let mut pid = String::new();
+    file.read_to_string(&mut pid)?;
+    Ok(match pid.trim() {
+        "" => "another process".to_owned(),
+        pid => format!("process {pid}"),
+    })
 }
