@@ -23,6 +23,11 @@ const REFUSALS: [Advice; 8] = [
         change: "something in front of Chatwoot drops the header `Api-Access-Token`: let it pass, or set `url` to where Chatwoot itself answers",
     },
     Advice {
+        said: "bot is not authorized",
+        found: "it is a bot's token, which may not make contacts",
+        change: "use the access token of a user: of an agent who is a member of the inbox",
+    },
+    Advice {
         said: "authorized to access this account",
         found: "the token's owner is not in this account",
         change: "set `account_id` to the number behind /accounts/ in Chatwoot's addresses, or invite the token's owner into the account",
@@ -30,11 +35,6 @@ const REFUSALS: [Advice; 8] = [
     Advice {
         said: "bots",
         found: "it is a bot's or a platform app's token, which may not make contacts",
-        change: "use the access token of a user: of an agent who is a member of the inbox",
-    },
-    Advice {
-        said: "bot is not authorized",
-        found: "it is a bot's token, which may not make contacts",
         change: "use the access token of a user: of an agent who is a member of the inbox",
     },
     Advice {

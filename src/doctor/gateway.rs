@@ -6,7 +6,7 @@ use bridge_api::Findings;
 use reqwest::Url;
 use serde_json::Value;
 
-use super::{address::shown, ear::Ear};
+use super::ear::Ear;
 use crate::settings::{HttpUrl, Settings};
 
 const ANSWER_LIMIT: Duration = Duration::from_secs(5);
@@ -80,7 +80,7 @@ fn states(state: &Value, findings: &Findings) {
 
 /// From here, which may be another place than Chatwoot's: the round trip has the last word.
 async fn public_address(settings: &Settings, url: &HttpUrl, ear: &Ear, findings: &Findings) {
-    let tried = format!("reach the gateway at its public address {}", shown(url.url().as_str()));
+    let tried = format!("reach the gateway at its public address {}", url.base());
     if let Ear::Deaf(_) = ear {
         return findings.skipped(tried, "not tried: nothing of ours listens");
     }

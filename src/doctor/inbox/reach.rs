@@ -100,23 +100,39 @@ fn words(url: &Url, missing: &Missing) -> (String, String) {
 
 /// By a part of what the TLS library says.
 const TLS_CHANGES: [(&str, &str); 5] = [
-    ("UnknownIssuer", "add the certificate's authority to the system's, or name a bundle by SSL_CERT_FILE"),
-    ("Expired", "renew the certificate at `url`, and check this machine's clock"),
-    ("NotValidYet", "check this machine's clock"),
-    ("NotValidForName", "use the host name that the certificate is made for in `url`"),
-    ("InvalidMessage", "what answers there does not speak TLS: write http:// in `url`, or the port that does"),
+    ("unknownissuer", "add the certificate's authority to the system's, or name a bundle by SSL_CERT_FILE"),
+    ("expired", "renew the certificate at `url`, and check this machine's clock"),
+    ("not valid yet", "check this machine's clock"),
+    ("not valid for", "use the host name that the certificate is made for in `url`"),
+    ("corrupt message", "what answers there does not speak TLS: write http:// in `url`, or the port that does"),
 ];
 
 fn tls_change(error: &str) -> &'static str {
+    let error = error.to_lowercase();
     let found = TLS_CHANGES.iter().find(|(said, _)| error.contains(said));
     found.map_or("look at what serves TLS in front of Chatwoot", |(_, change)| change)
 }
 
 #[cfg(test)]
 mod tests {
+    use rustls::{CertificateError, pki_types::UnixTime};
     use tokio::net::TcpListener;
 
     use super::*;
+
+    #[test]
+    fn what_the_tls_library_says_leads_to_a_way_out() {
+        let of = |error: CertificateError| tls_change(&rustls::Error::InvalidCertificate(error).to_string());
+        let name = || ServerName::try_from("desk.example").unwrap();
+        let presented = vec!["DnsName(\"other.example\")".to_owned()];
+        let (now, then) =
+            (UnixTime::since_unix_epoch(Duration::from_secs(9)), UnixTime::since_unix_epoch(Duration::ZERO));
+        assert!(of(CertificateError::UnknownIssuer).contains("SSL_CERT_FILE"));
+        assert!(of(CertificateError::ExpiredContext { time: now, not_after: then }).contains("renew"));
+        assert!(of(CertificateError::NotValidYetContext { time: then, not_before: now }).contains("clock"));
+        assert!(of(CertificateError::NotValidForNameContext { expected: name(), presented }).contains("host name"));
+        assert!(of(CertificateError::BadSignature).contains("in front of Chatwoot"));
+    }
 
     async fn found(url: &str) -> (String, String) {
         let url = url.parse().unwrap();

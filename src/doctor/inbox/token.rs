@@ -44,12 +44,14 @@ impl Look<'_> {
 
     /// What an administrator's token is needed for, and how it can be done without.
     fn lesser_token(&self) -> String {
-        let secret = if self.inbox.callback_secret.is_some() || self.inbox.callback_path_token.is_some() {
-            ""
-        } else {
-            "let `callback_secret_file` name a file, run `deskbridge provision` once with this token, and "
-        };
-        format!("an agent's token is enough to run: {secret}then use that of an agent who is a member of the inbox")
+        let then = "use that of an agent who is a member of the inbox";
+        if self.inbox.callback_secret.is_some() || self.inbox.callback_path_token.is_some() {
+            return format!("an agent's token is enough: {then}");
+        }
+        format!(
+            "an agent's token is enough when the secret is in a file: let `callback_secret_file` name one, run `deskbridge \
+             provision` once with this token, and then {then}"
+        )
     }
 }
 
