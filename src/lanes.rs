@@ -1,12 +1,15 @@
 //! The order of work in memory: for each lane the envelopes that wait, and which heads are due.
 //! Pure: no store, no clock. Rebuilt by one scan at start and fed by every accept.
 
+mod resting;
+
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::model::{EnvelopeId, LaneId, SinkName, Waiting};
+use crate::model::{EnvelopeId, LaneId, Pace, SinkName, Waiting};
+use resting::Resting;
 
 /// The lanes of the partitions that this process holds.
 #[derive(Debug, Default)]
@@ -16,6 +19,8 @@ pub struct Lanes {
     by_id: HashMap<(usize, LaneId), LaneState, BuildHasherDefault<LaneHasher>>,
     sinks: Vec<SinkState>,
     sink_index: HashMap<SinkName, usize>,
+    /// Lanes that spent something lately.
+    resting: Resting,
     waiting: usize,
     /// Sinks whose counts may have changed since they were last asked for.
     changed: Vec<usize>,
@@ -213,6 +218,14 @@ impl Lanes {
         self.queue(taken.sink, taken.lane);
     }
 
+    /// The head is about to be [finished](Self::finish), and took one of the tokens of its lane. Without any left the lane
+    /// rests. Says how many wait behind the head when that begins, and nothing while it goes on.
+    pub fn spend(&mut self, taken: Taken, pace: Pace, now_millis: i64) -> Option<usize> {
+        let lane = (taken.sink, taken.lane);
+        let behind = self.by_id.get(&lane).map_or(0, |lane| lane.entries.len().saturating_sub(1));
+        self.resting.spend(lane, pace, behind > 0, now_millis).then_some(behind)
+    }
+
     /// Other envelopes of a lane with a rank in this range, which can be buried with a head.
     pub fn siblings(&self, taken: Taken, ranks: std::ops::RangeInclusive<i64>) -> Vec<EnvelopeId> {
         let Some(lane) = self.by_id.get(&(taken.sink, taken.lane)) else { return Vec::new() };
@@ -322,8 +335,9 @@ impl Lanes {
         }
         match lane.entries.front() {
             Some(head) => {
-                sink.later.insert((head.due_millis, id));
-                lane.queued = Some(Queued::Later(head.due_millis));
+                let due_millis = head.due_millis.max(self.resting.free((index, id)));
+                sink.later.insert((due_millis, id));
+                lane.queued = Some(Queued::Later(due_millis));
             }
             None => drop(self.by_id.remove(&(index, id))),
         }

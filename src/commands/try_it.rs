@@ -126,6 +126,7 @@ fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Pat
         name: BridgeName::from(name),
         inbox: InboxName::new(INBOX),
         when_in_doubt: WhenInDoubt::Repeat,
+        peer_pace: None,
         bridge,
     });
     Ok(Plan {

@@ -14,7 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
     desk::Desk,
-    seats::{Books, Counter, Seats},
+    seats::{Books, Counter, Rosters, Seats},
     typing,
     upkeep::{self, Marked},
 };
@@ -22,11 +22,11 @@ use crate::{
     chatwoot::Client,
     clock::Clock,
     http::{Door, Front, Proof, Watches},
-    intake::{self, Horizon, Intake, Missed, Routes},
+    intake::{self, Horizon, Intake, Missed},
     model::{InboxName, SinkName},
     pump::{self, Pump},
     sessions::Sessions,
-    sinks::{Bridges, InboxSink, InboxSinkParts, Sinks},
+    sinks::{InboxSink, InboxSinkParts},
     store::Store,
     sweep::{self, Sweep, SweepParts},
     telemetry::{Figures, StateBoard},
@@ -85,28 +85,27 @@ impl Core {
         let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
 
-        let (sinks, bridges) = (Arc::new(Sinks::default()), Arc::new(Bridges::default()));
+        let rosters = Rosters::default();
         let mut doors = HashMap::new();
         let mut inboxes = Vec::new();
         for inbox in &plan.inboxes {
             let era = sweep::era(&*store, &inbox.name).await?;
             let count = plan.inboxes.len();
-            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &bridges), clock)?;
+            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), clock)?;
             let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
             parts.sink.saw(sweep::newest(&*store, place).await?);
             parts.sink.knew(sweep::witnesses(&*store, place).await?);
-            sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
+            rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
             doors.insert(inbox.name.to_string(), door);
             inboxes.push((inbox.name.clone(), parts));
         }
         check_inboxes(&plan)?;
-        let routes = Arc::new(Routes::default());
-        let books = Books::new((&routes, bridges, &sinks), &store, (clock, &figures));
+        let books = Books { rosters: rosters.clone(), store: store.clone(), clock, figures: figures.clone() };
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
-        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), routes, horizon));
-        let pump = Pump::new(store.clone(), lease, sinks, incoming, clock, (rng, figures));
+        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
+        let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
         let admin_token = plan.admin_token;
         let watches = Watches::default();
         let front = Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token, watches };
@@ -241,7 +240,7 @@ fn build_inbox(
     plan: &InboxPlan,
     (count, era): (usize, i64),
     store: &Arc<dyn Store>,
-    (board, bridges): (&Arc<StateBoard>, &Arc<Bridges>),
+    (board, rosters): (&Arc<StateBoard>, &Rosters),
     clock: Clock,
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
@@ -253,7 +252,8 @@ fn build_inbox(
         sessions: sessions.clone(),
         store: store.clone(),
         board: board.clone(),
-        bridges: bridges.clone(),
+        bridges: rosters.bridges.clone(),
+        paces: rosters.paces.clone(),
         clock,
         concurrency: plan.client.concurrency,
         settle: plan.settle,

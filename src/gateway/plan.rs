@@ -6,7 +6,7 @@ use bridge_api::{Bridge, BridgeName, Secret};
 
 use crate::{
     chatwoot::{AccountId, ClientSettings, InboxId},
-    model::InboxName,
+    model::{InboxName, Pace},
     policy::WhenInDoubt,
     settings::{self, Settings, StoreUrl, defaults},
     store::Place,
@@ -55,6 +55,8 @@ pub struct BridgePlan {
     pub name: BridgeName,
     pub inbox: InboxName,
     pub when_in_doubt: WhenInDoubt,
+    /// How fast each thread may fill the inbox, where that has a limit.
+    pub peer_pace: Option<Pace>,
     pub bridge: Arc<dyn Bridge>,
 }
 
@@ -132,6 +134,7 @@ impl BridgePlan {
                 settings::WhenInDoubt::Repeat => WhenInDoubt::Repeat,
                 settings::WhenInDoubt::Fail => WhenInDoubt::Fail,
             },
+            peer_pace: Pace::new(entry.peer_burst, entry.peer_pause_millis),
             bridge: entry.bridge.clone(),
         }
     }

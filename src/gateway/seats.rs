@@ -25,19 +25,26 @@ use crate::{
     clock::Clock,
     intake::{Intake, Route, Routes},
     model::{InboxName, SinkName},
-    sinks::{Bridges, NetworkSink, Sinks},
+    sinks::{Bridges, NetworkSink, Paces, Sinks},
     store::Store,
     telemetry::{Figures, StateBoard},
 };
 
-/// Where others find a bridge: who routes to it, who opens its files, who sends by it.
+/// Where others find a bridge: who routes to it, who opens its files, who sends by it, and how fast it may fill an inbox.
+#[derive(Clone, Default)]
+pub(super) struct Rosters {
+    pub(super) routes: Arc<Routes>,
+    pub(super) bridges: Arc<Bridges>,
+    pub(super) sinks: Arc<Sinks>,
+    pub(super) paces: Arc<Paces>,
+}
+
+/// Enters bridges there.
 pub(super) struct Books {
-    routes: Arc<Routes>,
-    bridges: Arc<Bridges>,
-    sinks: Arc<Sinks>,
-    store: Arc<dyn Store>,
-    clock: Clock,
-    figures: Arc<Figures>,
+    pub(super) rosters: Rosters,
+    pub(super) store: Arc<dyn Store>,
+    pub(super) clock: Clock,
+    pub(super) figures: Arc<Figures>,
 }
 
 /// What an inbox has for its bridges.
@@ -57,21 +64,13 @@ pub(super) struct Seats {
 }
 
 impl Books {
-    pub(super) fn new(
-        (routes, bridges, sinks): (&Arc<Routes>, Arc<Bridges>, &Arc<Sinks>),
-        store: &Arc<dyn Store>,
-        (clock, figures): (Clock, &Arc<Figures>),
-    ) -> Self {
-        let (routes, sinks, store, figures) = (routes.clone(), sinks.clone(), store.clone(), figures.clone());
-        Self { routes, bridges, sinks, store, clock, figures }
-    }
-
     /// From now on everybody finds this bridge under its name.
     pub(super) fn enter(&self, plan: &BridgePlan) -> AgentsTyping {
         let (tell, told) = typing::queue();
         let figures = self.figures.enter(plan.name.as_str(), plan.inbox.as_str());
         let route = Route { inbox: plan.inbox.clone(), bridge: plan.bridge.clone(), typing: tell, figures };
-        self.routes.put(plan.name.clone(), Arc::new(route));
+        self.rosters.routes.put(plan.name.clone(), Arc::new(route));
+        self.rosters.paces.put(plan.name.clone(), Arc::new(plan.peer_pace));
         self.send_by(plan);
         told
     }
@@ -80,8 +79,8 @@ impl Books {
         let BridgePlan { name, bridge, when_in_doubt, .. } = plan;
         let (known, store, figures) = ((name.clone(), bridge.clone()), self.store.clone(), self.figures.clone());
         let sink = NetworkSink::new(known, store, *when_in_doubt, self.clock, figures);
-        self.sinks.put(SinkName::bridge(name), Arc::new(sink));
-        self.bridges.put(name.clone(), bridge.clone());
+        self.rosters.sinks.put(SinkName::bridge(name), Arc::new(sink));
+        self.rosters.bridges.put(name.clone(), bridge.clone());
     }
 }
 

@@ -1,5 +1,7 @@
 //! The order of work, head by head.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::model::Lane;
 
@@ -197,4 +199,97 @@ fn a_sink_that_changed_is_named_once() {
     assert_eq!((lanes.changed(), lanes.count(0).held_until_millis), (Some(0), None));
     lanes.finish(taken[0]);
     assert_eq!((lanes.changed(), lanes.changed()), (Some(0), None));
+}
+
+#[test]
+fn a_lane_that_spent_what_it_may_rests_and_the_others_go_on() {
+    let (mut lanes, pace) = (lanes(10), Pace::new(2, 1000).unwrap());
+    for id in 1..=4 {
+        lanes.push(&waiting(1, id, 0, 0));
+    }
+    let mut took = Vec::new();
+    for now in [0, 0, 0, 999, 1000, 1000, 2000] {
+        for taken in lanes.take(now) {
+            took.push((now, taken.id.0, lanes.spend(taken, pace, now)));
+            lanes.finish(taken);
+        }
+    }
+    assert_eq!(took, [(0, 1, None), (0, 2, Some(2)), (1000, 3, None), (2000, 4, None)], "told once");
+    lanes.push(&waiting(1, 5, 0, 0));
+    lanes.push(&waiting(2, 6, 0, 0));
+    assert_eq!(ids(&lanes.take(2000)), [6], "it rests also when nothing of it waited meanwhile");
+    assert_eq!(lanes.next_due(), Some(3000));
+    assert_eq!(ids(&lanes.take(3000)), [5]);
+}
+
+#[test]
+fn what_failed_and_what_is_not_of_a_peer_costs_a_lane_nothing() {
+    let (mut lanes, pace) = (lanes(10), Pace::new(1, 1000).unwrap());
+    for id in 1..=3 {
+        lanes.push(&waiting(1, id, 0, 0));
+    }
+    let taken = lanes.take(0)[0];
+    lanes.again(taken, 10);
+    let taken = lanes.take(10)[0];
+    lanes.finish(taken);
+    let taken = lanes.take(10)[0];
+    assert_eq!((taken.id.0, lanes.spend(taken, pace, 10)), (2, Some(1)));
+    lanes.finish(taken);
+    assert_eq!((ids(&lanes.take(1009)), ids(&lanes.take(1010))), (vec![], vec![3]));
+}
+
+/// Each lane of a sink without a limit of its own, in virtual time: what comes when, and what is taken when.
+fn played(arrivals: &[(i64, i64)], pace: Pace, paced: impl Fn(i64) -> bool) -> Vec<(i64, i64, i64)> {
+    let mut lanes = lanes(1000);
+    let mut coming = arrivals.iter().enumerate().peekable();
+    let (mut now, mut took) = (0, Vec::new());
+    loop {
+        while let Some((id, (_, lane))) = coming.next_if(|(_, (at, _))| *at <= now) {
+            lanes.push(&waiting(*lane, id as i64, *lane, now));
+        }
+        let taken = lanes.take(now);
+        for taken in &taken {
+            took.push((taken.lane.0, taken.id.0, now));
+            if paced(taken.lane.0) {
+                lanes.spend(*taken, pace, now);
+            }
+            lanes.finish(*taken);
+        }
+        if taken.is_empty() {
+            let next = coming.peek().map(|(_, (at, _))| *at);
+            let Some(next) = next.into_iter().chain(lanes.next_due()).min() else { return took };
+            now = next;
+        }
+    }
+}
+
+fn of_lane(took: &[(i64, i64, i64)], lane: i64) -> Vec<(i64, i64)> {
+    took.iter().filter(|(of, ..)| *of == lane).map(|(_, id, at)| (*id, *at)).collect()
+}
+
+proptest! {
+    #[test]
+    fn a_pace_loses_nothing_keeps_the_order_holds_the_rate_and_slows_nobody_else(
+        mut arrivals in prop::collection::vec((0_i64..20_000, 0_i64..4), 0..120), burst in 1_u32..6, pause in 1_u32..3000,
+    ) {
+        arrivals.sort_by_key(|(at, _)| *at);
+        let pace = Pace::new(burst, pause).unwrap();
+        // The last lane has no pace.
+        let took = played(&arrivals, pace, |lane| lane < 3);
+        prop_assert_eq!(took.len(), arrivals.len());
+        for lane in 0..4 {
+            let taken = of_lane(&took, lane);
+            prop_assert!(taken.is_sorted_by(|a, b| a.0 < b.0 && a.1 <= b.1));
+            let alone: Vec<_> = arrivals.iter().map(|(at, of)| (*at, if *of == lane { lane } else { 99 })).collect();
+            prop_assert_eq!(&taken, &of_lane(&played(&alone, pace, |lane| lane < 3), lane), "as if it were alone");
+            for (place, (_, first)) in taken.iter().enumerate().filter(|_| lane < 3) {
+                for (further, (_, later)) in taken[place..].iter().enumerate() {
+                    let allowed = i64::from(burst) + (later - first) / i64::from(pause);
+                    prop_assert!((further as i64) < allowed, "{further} after {first} until {later}");
+                }
+            }
+            let waited = taken.iter().any(|(id, at)| *at != arrivals[*id as usize].0);
+            prop_assert!(lane < 3 || !waited, "nobody else waits");
+        }
+    }
 }

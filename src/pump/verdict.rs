@@ -6,7 +6,7 @@ use tokio::task::JoinError;
 use super::{Pump, attempt::Finished};
 use crate::{
     lanes::Taken,
-    model::{Envelope, Order, PARTS_MAX},
+    model::{Envelope, Group, Order, PARTS_MAX},
     policy::{self, Grave, Next, Tried},
     sinks::Done,
     store::{Settle, Settled},
@@ -50,8 +50,10 @@ impl Pump {
         tracing::debug!(key = envelope.key.as_str(), attempt = envelope.attempts, "done");
         self.counts_a_delivery(envelope);
         self.back_after(taken.sink);
+        let mut follow = done.follow;
+        follow.extend(self.spend(taken, envelope));
         self.lanes.finish(taken);
-        Settled::Done { result: done.result, follow: done.follow }
+        Settled::Done { result: done.result, follow }
     }
 
     /// The far side was asked and does not have it: now it is an attempt that surely failed, like any other. At once
@@ -127,9 +129,19 @@ impl Pump {
         let ranks = later_ranks(&envelope.order, envelope.rank);
         let also = ranks.map_or_else(Vec::new, |ranks| self.lanes.siblings(taken, ranks));
         self.lanes.remove(taken, &also);
+        let mut follow = self.slot(taken.sink).sink.buried(envelope, &reason, now_millis);
+        follow.extend(self.spend(taken, envelope));
         self.lanes.finish(taken);
-        let follow = self.slot(taken.sink).sink.buried(envelope, &reason, now_millis);
         Settled::Dead { at_millis: now_millis, reason, also, follow }
+    }
+
+    /// Counts the envelope against the pace of its lane. What is to be said when that slows it down.
+    fn spend(&mut self, taken: Taken, envelope: &Envelope) -> Option<Group> {
+        let now = self.clock.now();
+        let sink = self.slot(taken.sink).sink.clone();
+        let pace = sink.pace(&envelope.order)?;
+        let waiting = self.lanes.spend(taken, pace, now)?;
+        sink.slowed(envelope, pace, waiting, now)
     }
 
     /// Attempts that were under way together fail together: they are one strike, not many.

@@ -183,7 +183,7 @@ pub struct Inbox {
     pub attachment_bytes_max: u64,
 }
 
-/// What an inbox is where the settings say nothing else.
+/// What an inbox and a bridge are where the settings say nothing else.
 pub(crate) mod defaults {
     pub(crate) fn concurrency() -> usize {
         4
@@ -206,6 +206,13 @@ pub(crate) mod defaults {
     }
     pub(crate) fn late_reply_seconds() -> u64 {
         24 * 3600
+    }
+    /// With one more a second, no conversation gets the 200 messages a minute that Chatwoot refuses.
+    pub(crate) fn peer_burst() -> u32 {
+        120
+    }
+    pub(crate) fn peer_pause_millis() -> u32 {
+        1000
     }
     /// Chatwoot's usual limit.
     pub(crate) fn attachment_bytes_max() -> u64 {
@@ -231,6 +238,9 @@ pub struct BridgeEntry {
     /// A name in [`Settings::inboxes`].
     pub inbox: String,
     pub when_in_doubt: WhenInDoubt,
+    /// Messages of one thread that go to the inbox at once, and the pause before each further one; 0 for no limit.
+    pub peer_burst: u32,
+    pub peer_pause_millis: u32,
     pub bridge: Arc<dyn Bridge>,
 }
 

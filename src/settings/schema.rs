@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, generate::SchemaSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Gateway, Inbox, Kinds, Log, WhenInDoubt};
+use super::{Gateway, Inbox, Kinds, Log, WhenInDoubt, defaults};
 
 /// The schema of one type with everything in place (draft 7, which editors for TOML read).
 pub fn inlined<T: JsonSchema>() -> Schema {
@@ -28,6 +28,14 @@ pub(super) struct BridgeKeys {
     /// What to do when the network cannot say whether a line was delivered.
     #[serde(default)]
     pub(super) when_in_doubt: WhenInDoubt,
+    /// How many messages of one thread go to the inbox as fast as it takes them.
+    #[serde(default = "defaults::peer_burst")]
+    #[schemars(range(min = 1, max = 10000))]
+    pub(super) peer_burst: u32,
+    /// How long each further one then waits; 0 for no limit.
+    #[serde(default = "defaults::peer_pause_millis")]
+    #[schemars(range(min = 0, max = 600_000))]
+    pub(super) peer_pause_millis: u32,
 }
 
 /// `[store]` as it is written; [`Store`](super::Store) is what it means.

@@ -66,6 +66,7 @@ fn a_good_file_becomes_the_settings_it_says() {
     let entry = &settings.bridges[&"libera".into()];
     assert_eq!((entry.kind.as_str(), entry.inbox.as_str()), ("irc", "support"));
     assert_eq!(entry.when_in_doubt, WhenInDoubt::Repeat);
+    assert_eq!((entry.peer_burst, entry.peer_pause_millis), (120, 1000));
 }
 
 #[test]

@@ -11,14 +11,12 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    Attachment, BridgeName, BridgeState, EventId, Fault, FaultKind, Holder, Key, Landing, Message, Resend, Speaker,
-    Target, ThreadId,
+    Attachment, BridgeName, BridgeState, EventId, Fault, FaultKind, Holder, Landing, Message, Resend, Speaker, ThreadId,
 };
-use serde_json::{Map, Value};
 use tokio::time::timeout;
 
 use super::{
-    Bridges, Done, Sink,
+    Bridges, Done, Paces, Sink,
     files::{Carried, Crowd, Opener, not_shown},
     picture,
     words::{content_of, without_liquid},
@@ -29,7 +27,8 @@ use crate::{
     },
     clock::Clock,
     model::{
-        Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Session, Witness, Witnesses, orders,
+        Envelope, Group, InboxName, MessageRef, MessageStatus, OpenAttempt, Order, Pace, Session, Witness, Witnesses,
+        orders, pace,
     },
     policy::{Rules, WhenInDoubt},
     sessions::{Ensured, Sessions},
@@ -55,6 +54,7 @@ pub struct InboxSinkParts {
     pub store: Arc<dyn Store>,
     pub board: Arc<StateBoard>,
     pub bridges: Arc<Bridges>,
+    pub paces: Arc<Paces>,
     pub clock: Clock,
     /// Requests to the inbox at once.
     pub concurrency: usize,
@@ -220,66 +220,7 @@ impl InboxSink {
         }
     }
 
-    async fn note(
-        &self,
-        key: &Key,
-        (bridge, thread): (&BridgeName, &ThreadId),
-        text: &str,
-        reply_to: Option<&Target>,
-    ) -> Result<Done, Fault> {
-        let Some(session) = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))? else {
-            return Ok(Done::default());
-        };
-        let new = NewMessage {
-            content: without_liquid(text),
-            message_type: MessageType::Outgoing,
-            private: true,
-            source_id: key.to_string(),
-            content_attributes: self.reply_attributes(bridge, session.conversation, reply_to),
-        };
-        self.create(bridge, thread, session.conversation, &new).await
-    }
-
-    /// Whether a thread has a conversation, as far as we know.
-    async fn is_known(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<bool, Fault> {
-        let known = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-        Ok(known.is_some())
-    }
-
-    /// The text, and behind it where the conversation of another thread is, as far as there is one.
-    async fn with_link(&self, bridge: &BridgeName, text: &str, see: Option<&ThreadId>) -> Result<String, Fault> {
-        let Some(thread) = see else { return Ok(text.to_owned()) };
-        let session = self.sessions.known(bridge, thread).await.map_err(|e| Fault::retry(e.to_string()))?;
-        Ok(session.map_or_else(
-            || text.to_owned(),
-            |session| {
-                let conversation = ConversationId(session.conversation);
-                format!("{text} [#{conversation}]({})", self.client.conversation_page(conversation))
-            },
-        ))
-    }
-
-    /// What it answers, by the inbox's own names for messages.
-    fn reply_attributes(
-        &self,
-        bridge: &BridgeName,
-        conversation: i64,
-        reply_to: Option<&Target>,
-    ) -> Map<String, Value> {
-        let attribute = match reply_to {
-            Some(Target::Event(event)) => {
-                Some(("in_reply_to_external_id", orders::event_key(bridge, event).as_str().into()))
-            }
-            // A message of another conversation cannot be pointed to.
-            Some(Target::Effect(key)) => orders::message_of(&self.name, key)
-                .filter(|message| message.conversation == conversation)
-                .map(|message| ("in_reply_to", message.message.into())),
-            None => None,
-        };
-        attribute.into_iter().map(|(name, id): (_, Value)| (name.to_owned(), id)).collect()
-    }
-
-    async fn create(
+    pub(super) async fn create(
         &self,
         bridge: &BridgeName,
         thread: &ThreadId,
@@ -431,6 +372,17 @@ impl Sink for InboxSink {
         tracing::warn!(key = envelope.key.as_str(), "the inbox will not take this");
         self.landed(envelope, || Landing::Dead(reason.to_owned()));
         orders::unshown(&self.name, &envelope.key, &envelope.order, reason, now_millis).into_iter().collect()
+    }
+
+    fn pace(&self, order: &Order) -> Option<Pace> {
+        let (Order::Post { bridge, .. } | Order::Note { bridge, .. }) = order else { return None };
+        if pace::is_of_peer(order) { self.paces.find(bridge).and_then(|pace| *pace) } else { None }
+    }
+
+    fn slowed(&self, envelope: &Envelope, pace: Pace, waiting: usize, now_millis: i64) -> Option<Group> {
+        tracing::info!(inbox = self.name.as_str(), key = envelope.key.as_str(), waiting, "a thread is slowed");
+        self.board.figures().limited(Limit::Peer);
+        pace::slowed(&self.name, (&envelope.key, &envelope.order), (pace, waiting), now_millis)
     }
 
     fn held(&self, reason: Option<&str>) {

@@ -4,6 +4,7 @@
 mod files;
 mod inbox;
 mod network;
+mod notes;
 mod picture;
 mod search;
 mod words;
@@ -11,15 +12,18 @@ mod words;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bridge_api::Fault;
+use bridge_api::{BridgeName, Fault};
 
 use crate::{
-    model::{Envelope, Group, OpenAttempt, Roster, SinkName},
+    model::{Envelope, Group, OpenAttempt, Order, Pace, Roster, SinkName},
     policy::Rules,
 };
 
 /// The far sides by their names.
 pub type Sinks = Roster<SinkName, dyn Sink>;
+
+/// How fast each thread of a bridge may go, where that has a limit.
+pub type Paces = Roster<BridgeName, Option<Pace>>;
 
 pub use files::Bridges;
 pub use inbox::{InboxSink, InboxSinkParts};
@@ -43,6 +47,14 @@ pub trait Sink: Send + Sync + 'static {
     async fn probe(&self, envelope: &Envelope, attempt: OpenAttempt) -> Result<Option<Done>, Fault>;
     /// What has to be said where the message came from, now that the envelope was given up.
     fn buried(&self, envelope: &Envelope, reason: &str, now_millis: i64) -> Vec<Group>;
+    /// How fast the lane of this order may go on, where it may not go as fast as the far side takes it.
+    fn pace(&self, _order: &Order) -> Option<Pace> {
+        None
+    }
+    /// What has to be said now that the lane of this envelope has become slow, and so many wait behind it.
+    fn slowed(&self, _envelope: &Envelope, _pace: Pace, _waiting: usize, _now_millis: i64) -> Option<Group> {
+        None
+    }
     /// The far side cannot be used, or (`None`) can be again.
     fn held(&self, _reason: Option<&str>) {}
 }

@@ -207,7 +207,7 @@ fn start(data_dir: &Path, inbox: &str) -> (Child, std::net::SocketAddr) {
     let settings = data_dir.with_extension("toml");
     let text = format!(
         "[gateway]\nlisten = \"{address}\"\ndata_dir = \"{}\"\n[inboxes.support]\nurl = \"http://{inbox}\"\naccount_id = 1\ninbox_id = 7\n\
-         api_access_token = \"demo\"\ncallback_secret = \"demo\"\n[bridges.net]\nkind = \"irc\"\ninbox = \"support\"\nserver = \"127.0.0.1\"\nport = 1\ntls = false\nnick = \"help\"\n",
+         api_access_token = \"demo\"\ncallback_secret = \"demo\"\n[bridges.net]\nkind = \"irc\"\ninbox = \"support\"\npeer_pause_millis = 0\nserver = \"127.0.0.1\"\nport = 1\ntls = false\nnick = \"help\"\n",
         data_dir.display()
     );
     std::fs::write(&settings, text).expect("the folder can be written");

@@ -2,12 +2,13 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [matrix] [mail] [store] [footprint] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [matrix] [mail] [store] [footprint] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
 
 mod disk;
+mod floods;
 mod footprint;
 mod homeserver;
 mod inbound;
@@ -25,7 +26,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 6] = ["store", "intake", "inbound", "matrix", "mail", "footprint"];
+const ALL: [&str; 7] = ["store", "intake", "inbound", "floods", "matrix", "mail", "footprint"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -56,6 +57,9 @@ fn main() {
     }
     if wanted("inbound") {
         runtime.block_on(inbound::run(&folder, effort));
+    }
+    if wanted("floods") {
+        runtime.block_on(floods::run(&folder, effort));
     }
     if wanted("matrix") {
         runtime.block_on(matrix::run(&folder, effort));

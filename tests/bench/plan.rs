@@ -12,7 +12,7 @@ use bridge_irc::Irc;
 use deskbridge::{
     chatwoot::{AccountId, Client, ClientSettings, InboxId},
     gateway::{BridgePlan, Gateway, InboxPlan, Plan},
-    model::InboxName,
+    model::{InboxName, Pace},
     policy::WhenInDoubt,
     store::{Place, SqliteStore, Store},
 };
@@ -49,13 +49,22 @@ pub(crate) fn client(inbox: SocketAddr) -> Client {
 }
 
 pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Bridge>) -> (Gateway, Arc<dyn Store>) {
+    paced_gateway(folder, inbox, bridge, None).await
+}
+
+pub(crate) async fn paced_gateway(
+    folder: &Path,
+    inbox: SocketAddr,
+    bridge: Arc<dyn Bridge>,
+    peer_pace: Option<Pace>,
+) -> (Gateway, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&Place::in_dir(folder)).expect("the folder can be written"));
     let inbox = InboxPlan {
         callback_secret: Some(Secret::new(SECRET)),
         ..InboxPlan::new(InboxName::new("support"), client_settings(inbox))
     };
     let name = InboxName::new("support");
-    let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, bridge };
+    let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, peer_pace, bridge };
     let plan = Plan {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         data_dir: folder.to_owned(),

@@ -8,7 +8,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -26,6 +26,8 @@ pub(crate) const UNORDERED: u64 = 1_000_000_000;
 
 pub(crate) struct StandIn {
     pub(crate) address: SocketAddr,
+    /// Texts that say when they were written count from here.
+    pub(crate) begun: Instant,
     seen: Arc<Seen>,
 }
 
@@ -33,6 +35,8 @@ pub(crate) struct StandIn {
 struct Seen {
     messages: AtomicU64,
     wrong: AtomicU64,
+    /// How long messages took that say when they were written.
+    times: Mutex<Vec<Duration>>,
 }
 
 /// What the calls have made. One thread, so no locks.
@@ -47,8 +51,10 @@ struct Made {
 #[derive(Deserialize)]
 struct Posted<'a> {
     /// Ends in the number of the line within its conversation, from 1 on.
+    /// Begins with `at` and the microseconds of its moment where its time is taken.
     content: &'a str,
     source_id: &'a str,
+    private: bool,
 }
 
 #[derive(Deserialize)]
@@ -61,9 +67,9 @@ impl StandIn {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen::default());
-        let theirs = seen.clone();
-        std::thread::spawn(move || serve(listener, theirs));
-        Self { address, seen }
+        let (theirs, begun) = (seen.clone(), Instant::now());
+        std::thread::spawn(move || serve(listener, theirs, begun));
+        Self { address, begun, seen }
     }
 
     pub(crate) fn messages(&self) -> u64 {
@@ -75,6 +81,11 @@ impl StandIn {
         self.seen.wrong.load(Ordering::Acquire)
     }
 
+    /// How long those took that said when they were written, since the last question.
+    pub(crate) fn times(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.seen.times.lock().expect("nobody panics over it"))
+    }
+
     /// Blocks until there are so many; returns when.
     pub(crate) fn wait_for(&self, messages: u64) -> Instant {
         let what = || format!("{messages} messages; {} came", self.messages());
@@ -82,7 +93,7 @@ impl StandIn {
     }
 }
 
-fn serve(listener: std::net::TcpListener, seen: Arc<Seen>) {
+fn serve(listener: std::net::TcpListener, seen: Arc<Seen>, begun: Instant) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let made = Rc::new(RefCell::new(Made::default()));
     let tasks = tokio::task::LocalSet::new();
@@ -93,7 +104,7 @@ fn serve(listener: std::net::TcpListener, seen: Arc<Seen>) {
             stream.set_nodelay(true).expect("a socket");
             let (made, seen) = (made.clone(), seen.clone());
             tokio::task::spawn_local(async move {
-                let service = service_fn(move |request| answer(request, made.clone(), seen.clone()));
+                let service = service_fn(move |request| answer(request, made.clone(), seen.clone(), begun));
                 // A client that hangs up has had what it wanted.
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
             });
@@ -105,13 +116,14 @@ async fn answer(
     request: Request<Incoming>,
     made: Rc<RefCell<Made>>,
     seen: Arc<Seen>,
+    begun: Instant,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let path = head.uri.path().strip_prefix("/api/v1/accounts/1/").unwrap_or_default();
     let (status, text) = match path.split('/').collect::<Vec<_>>()[..] {
         ["conversations", number, "messages"] => {
-            (StatusCode::OK, message(number.parse().expect("a number"), &body, &made, &seen))
+            (StatusCode::OK, message(number.parse().expect("a number"), &body, &made, &seen, begun))
         }
         ["inboxes", _] => (StatusCode::OK, r#"{"id":7,"channel_type":"Channel::Api"}"#.to_owned()),
         ["contact_inboxes", "filter"] => return Ok(respond(StatusCode::NOT_FOUND, String::new())),
@@ -133,16 +145,22 @@ fn respond(status: StatusCode, text: String) -> Response<Full<Bytes>> {
     response
 }
 
-fn message(conversation: u64, body: &[u8], made: &RefCell<Made>, seen: &Seen) -> String {
+fn message(conversation: u64, body: &[u8], made: &RefCell<Made>, seen: &Seen, begun: Instant) -> String {
     let posted: Posted<'_> = serde_json::from_slice(body).expect("a message");
-    if conversation < UNORDERED {
+    if conversation < UNORDERED && !posted.private {
         let line = posted.content.rsplit(' ').next().and_then(|word| word.parse().ok()).unwrap_or(0);
         let last = made.borrow_mut().lines.insert(conversation, line).unwrap_or(0);
         if line != last + 1 {
             seen.wrong.fetch_add(1, Ordering::AcqRel);
         }
     }
-    let id = seen.messages.fetch_add(1, Ordering::AcqRel) + 1;
+    let moment = posted.content.strip_prefix("at ").and_then(|rest| rest.split(' ').next()?.parse().ok());
+    if let Some(moment) = moment {
+        let took = begun.elapsed().saturating_sub(Duration::from_micros(moment));
+        seen.times.lock().expect("nobody panics over it").push(took);
+    }
+    // Notes are beside what is counted.
+    let id = seen.messages.fetch_add(u64::from(!posted.private), Ordering::AcqRel) + 1;
     format!(
         r#"{{"id":{id},"content":"{}","inbox_id":7,"conversation_id":{conversation},"message_type":0,"content_type":"text","status":"sent","content_attributes":{{}},"created_at":1781946902,"private":false,"source_id":"{}","sender":{{"additional_attributes":{{}},"custom_attributes":{{}},"email":null,"id":501,"identifier":"net/a:peer","name":"peer","phone_number":null,"thumbnail":"","blocked":false,"type":"contact"}}}}"#,
         posted.content, posted.source_id

@@ -46,6 +46,15 @@ pub(crate) async fn until_settled(store: &dyn Store) {
     }
 }
 
+/// Looks until it is so; `what` is waited for.
+pub(crate) async fn soon(what: impl Fn() -> String, mut look: impl FnMut() -> bool) {
+    let deadline = Deadline::begin();
+    while !look() {
+        deadline.check(&what);
+        tokio::time::sleep(SELDOM).await;
+    }
+}
+
 struct Deadline(Instant);
 
 impl Deadline {

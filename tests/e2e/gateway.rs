@@ -37,7 +37,11 @@ impl Gateway {
 
     /// The same for any kind of bridge, which `bridge` names.
     pub(crate) fn with_bridge(folder: &Path, inbox: &str, bridge: &str) -> Self {
-        Self::with_bridges(folder, inbox, &format!("[bridges.net]\ninbox = \"desk\"\n{bridge}\n"))
+        Self::with_bridges(
+            folder,
+            inbox,
+            &format!("[bridges.net]\ninbox = \"desk\"\npeer_pause_millis = 0\n{bridge}\n"),
+        )
     }
 
     /// The same with whole tables of bridges.

@@ -10,6 +10,7 @@ mod conversations;
 mod doctor;
 mod exposition;
 mod doubt;
+mod floods;
 mod inbound;
 mod homeserver;
 mod matrix;

@@ -185,8 +185,8 @@ async fn doubt_and_how_it_was_settled_are_counted() {
 
 #[tokio::test]
 async fn what_no_callback_told_is_counted_when_the_sweep_finds_it() {
-    let often = |inbox: &mut deskbridge::gateway::InboxPlan| {
-        inbox.sweep_every = std::time::Duration::from_millis(100);
+    let often = |plan: &mut deskbridge::gateway::Plan| {
+        plan.inboxes[0].sweep_every = std::time::Duration::from_millis(100);
     };
     let world = World::adjusted(SandboxSettings::default(), often).await;
     world.write("ada", "1", "hello").await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bridge_api::{BridgeState, Fault, Inbound, Receipt, Report};
 use deskbridge::{
     clock,
-    gateway::{InboxPlan, Late, WhenLate},
+    gateway::{Late, Plan, WhenLate},
     model::InboxName,
     sandbox::{CallbackFaults, RouteClass, RouteFault, RouteRule, SandboxSettings, Signing},
     sweep,
@@ -14,7 +14,7 @@ use deskbridge::{
 use crate::world::World;
 
 /// Somebody wrote, an agent answered, and all of it is settled.
-async fn acquainted(adjust: fn(&mut InboxPlan)) -> World {
+async fn acquainted(adjust: fn(&mut Plan)) -> World {
     let world = World::adjusted(SandboxSettings::default(), adjust).await;
     world.write("ada", "1", "hello").await;
     world.wait_for_incoming(1, 1).await;
@@ -24,11 +24,11 @@ async fn acquainted(adjust: fn(&mut InboxPlan)) -> World {
     world
 }
 
-fn often(inbox: &mut InboxPlan) {
-    inbox.sweep_every = Duration::from_millis(100);
+fn often(plan: &mut Plan) {
+    plan.inboxes[0].sweep_every = Duration::from_millis(100);
 }
 
-fn seldom(_: &mut InboxPlan) {}
+fn seldom(_: &mut Plan) {}
 
 #[tokio::test]
 async fn what_was_written_while_nobody_listened_arrives_at_the_start_once_and_in_order() {
@@ -154,12 +154,12 @@ async fn a_conversation_that_cannot_be_read_keeps_no_other_from_being_swept() {
     assert_eq!(world.sandbox.faults().struck(), struck + 1);
 }
 
-fn hold_all(inbox: &mut InboxPlan) {
-    inbox.late = Late { after_millis: -1, then: WhenLate::Hold };
+fn hold_all(plan: &mut Plan) {
+    plan.inboxes[0].late = Late { after_millis: -1, then: WhenLate::Hold };
 }
 
-fn fail_all(inbox: &mut InboxPlan) {
-    inbox.late = Late { after_millis: -1, then: WhenLate::Fail };
+fn fail_all(plan: &mut Plan) {
+    plan.inboxes[0].late = Late { after_millis: -1, then: WhenLate::Fail };
 }
 
 #[tokio::test]

@@ -168,8 +168,8 @@ pub(crate) struct World {
     memory: MemoryStore,
 }
 
-/// Changes what the settings of the inbox are.
-pub(crate) type Adjust = fn(&mut InboxPlan);
+/// Changes what the settings are.
+pub(crate) type Adjust = fn(&mut Plan);
 
 impl World {
     pub(crate) async fn new() -> Self {
@@ -362,10 +362,11 @@ async fn adjusted_gateway(
             name: BridgeName::from("net"),
             inbox: InboxName::new("support"),
             when_in_doubt: WhenInDoubt::Repeat,
+            peer_pace: None,
             bridge: network,
         }],
     };
-    plan.inboxes.iter_mut().for_each(adjust);
+    adjust(&mut plan);
     let gateway = Gateway::start(plan, store.clone()).await.unwrap();
     sandbox.set_callback_url(format!("http://{}/callbacks/support", gateway.address()));
     gateway

@@ -92,7 +92,9 @@ impl Field {
         if let Some(before) = layout.before_inbox {
             inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
         }
-        let table = |net: &dyn Net| format!("[bridges.{}]\ninbox = \"desk\"\n{}\n", net.name(), net.table());
+        let table = |net: &dyn Net| {
+            format!("[bridges.{}]\ninbox = \"desk\"\npeer_pause_millis = 0\n{}\n", net.name(), net.table())
+        };
         let tables: String = nets.iter().map(|net| table(&**net)).collect();
         let gateway = Gateway::with_bridges(folder.path(), &inbox, &tables);
         let callbacks = Callbacks::to(gateway.url(""));

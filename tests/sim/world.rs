@@ -116,6 +116,7 @@ impl World {
             name: network.name.clone(),
             inbox: name.clone(),
             when_in_doubt: Self::when_in_doubt(network),
+            peer_pace: None,
             bridge: Played::new(network.clone(), process.clone()),
         };
         Plan {

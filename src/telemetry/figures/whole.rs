@@ -26,9 +26,11 @@ pub enum Limit {
     ConversationMessages,
     /// A network asked us to wait.
     Network,
+    /// A peer wrote faster than is passed on.
+    Peer,
 }
 
-const LIMITS: [&str; 3] = ["inbox_requests", "conversation_messages", "network"];
+const LIMITS: [&str; 4] = ["inbox_requests", "conversation_messages", "network", "peer"];
 
 /// Where something went wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +56,7 @@ const STAGES: [&str; 7] = ["accept", "callback", "pump", "sweep", "inbox", "brid
 pub(super) struct Whole {
     pub(super) unknown_outcomes: IntCounter,
     reconciled: [IntCounter; 3],
-    limited: [IntCounter; 3],
+    limited: [IntCounter; 4],
     pub(super) panics: IntCounter,
     errors: IntCounterVec,
     pub(super) dead_letters: IntGauge,
