@@ -261,7 +261,10 @@ fn build_inbox(
     }));
     board.inbox(plan.name.as_str(), BridgeState::Connecting);
     let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
-        (Some(secret), _) => (Proof::Signature(watch::channel(vec![secret.clone()]).1), None),
+        (Some(secret), _) => {
+            let secrets = [Some(secret), plan.callback_secret_before.as_ref()].into_iter().flatten().cloned();
+            (Proof::Signature(watch::channel(secrets.collect()).1), None)
+        }
         (None, Some(token)) => (Proof::PathToken(token.clone()), None),
         (None, None) => {
             let (tell, told) = watch::channel(Vec::new());

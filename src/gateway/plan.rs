@@ -36,6 +36,8 @@ pub struct InboxPlan {
     pub client: ClientSettings,
     /// Left out, and without a path token, it is read from the inbox.
     pub callback_secret: Option<Secret>,
+    /// Beside it, as long as it is being changed.
+    pub callback_secret_before: Option<Secret>,
     pub callback_path_token: Option<Secret>,
     pub send_templates: bool,
     /// How long after its start an unanswered request may still take effect.
@@ -83,6 +85,7 @@ impl InboxPlan {
             name,
             client,
             callback_secret: None,
+            callback_secret_before: None,
             callback_path_token: None,
             send_templates: defaults::send_templates(),
             settle: Duration::from_secs(defaults::settle_seconds()),
@@ -97,6 +100,7 @@ impl InboxPlan {
     fn of(name: &str, inbox: &settings::Inbox) -> Self {
         Self {
             callback_secret: inbox.callback_secret.clone(),
+            callback_secret_before: inbox.callback_secret_before.clone(),
             callback_path_token: inbox.callback_path_token.clone(),
             send_templates: inbox.send_templates,
             settle: Duration::from_secs(inbox.settle_seconds),

@@ -145,6 +145,8 @@ pub struct Inbox {
     pub api_access_token: Secret,
     /// The inbox's `secret`, which signs callbacks. Left out, it is read from the inbox with an administrator's token.
     pub callback_secret: Option<Secret>,
+    /// The one before it, for as long as it is being changed: callbacks that either of them signed are taken.
+    pub callback_secret_before: Option<Secret>,
     /// For Chatwoot before 4.13, which signs nothing: callbacks then come to /callbacks/NAME/TOKEN.
     pub callback_path_token: Option<Secret>,
     /// Requests to the inbox at once.
