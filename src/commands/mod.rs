@@ -6,6 +6,7 @@
 mod check;
 mod completions;
 mod doctor;
+mod forget;
 mod healthcheck;
 mod inbox;
 mod man;
@@ -70,6 +71,13 @@ enum Command {
         settings: SettingsArgs,
         #[command(flatten)]
         outbox: outbox::OutboxArgs,
+    },
+    /// Remove whatever is kept of a person here
+    Forget {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(flatten)]
+        forget: forget::ForgetArgs,
     },
     /// For inboxes that were restored or replaced
     Inbox {
@@ -176,6 +184,7 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
             let settings = settings.load(registry)?;
             print(&wait_for(outbox::run(&outbox, &settings))?)
         }
+        Command::Forget { settings, forget } => print(&wait_for(forget::run(&forget, &settings.load(registry)?))?),
         Command::Inbox { settings, command } => print(&wait_for(inbox::run(&command, &settings.load(registry)?))?),
         Command::Matrix { settings, command } => print(&matrix::run(&command, &settings.load(registry)?)?),
         Command::Schema => print(&schema::run(registry)),

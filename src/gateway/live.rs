@@ -47,6 +47,11 @@ impl Live {
         ask(self.client.post(at(path)).json(body)).await
     }
 
+    /// The same for what may take this long.
+    pub async fn post_within(&self, path: &str, body: &Value, limit: Duration) -> Result<Value, LiveError> {
+        ask(self.client.post(at(path)).timeout(limit).json(body)).await
+    }
+
     /// How it is, and whether it is ready.
     pub async fn ready(&self) -> Result<Value, LiveError> {
         let answer = self.client.get(at("/readyz")).send().await;

@@ -3,6 +3,7 @@
 
 mod admin;
 mod callbacks;
+mod forget;
 mod health;
 mod metrics;
 pub mod serve;
@@ -53,6 +54,7 @@ pub fn public(front: Arc<Front>) -> Router {
 pub fn control(front: Arc<Front>) -> Router {
     Router::new()
         .route("/readyz", get(health::ready))
+        .route("/admin/forget", post(forget::forget))
         .nest("/admin", admin::router().merge(watches::router()))
         .with_state(front)
 }

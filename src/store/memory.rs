@@ -1,6 +1,7 @@
 //! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
+mod forget;
 mod row;
 
 use std::{
@@ -14,8 +15,9 @@ use bytes::Bytes;
 
 use self::row::Row;
 use super::{
-    Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, HOUR_MILLIS,
-    Held, History, Lease, Listed, Settle, Settled, Space, Store, StoreError, Turn, Turned, message_ranks,
+    Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, Forgotten,
+    HOUR_MILLIS, Held, History, Lease, Listed, Settle, Settled, Space, Store, StoreError, Turn, Turned, Whom,
+    message_ranks,
 };
 use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
@@ -183,6 +185,9 @@ impl Store for MemoryStore {
     }
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
         Ok(self.write()?.prune(before_millis))
+    }
+    async fn forget(&self, whom: &Whom) -> Result<Forgotten, StoreError> {
+        Ok(self.write()?.forget(whom))
     }
     async fn check(&self) -> Result<(), StoreError> {
         self.write().map(drop)

@@ -1,6 +1,7 @@
 //! The durable side: a trait of intents, each verb one whole transaction. Knows neither the networks
 //! nor the inbox.
 
+mod forget;
 mod memory;
 mod sqlite;
 #[cfg(test)]
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
+pub use forget::{By, Forgotten, Whom};
 pub use memory::MemoryStore;
 pub use sqlite::{Place, SqliteStore};
 
@@ -81,6 +83,9 @@ pub trait Store: Send + Sync + 'static {
     /// went. What waits or is dead stays, with its keys, and so do blobs that it may name, and those whose
     /// cursor is still there. May take several transactions, each of them whole.
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError>;
+    /// Removes whatever is kept of a person, so that no file holds it any more. The keys of their events stay as hashes,
+    /// so that none of them is taken for news. Does nothing while something of theirs waits that is not to be removed.
+    async fn forget(&self, whom: &Whom) -> Result<Forgotten, StoreError>;
     /// `Ok` when something can be written now.
     async fn check(&self) -> Result<(), StoreError>;
     /// Lets what was asked for end; later verbs fail.

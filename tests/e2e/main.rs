@@ -23,6 +23,7 @@ mod conversation;
 mod crashes;
 mod crowd;
 mod examine;
+mod forgetting;
 mod identity;
 mod outages;
 mod pages;

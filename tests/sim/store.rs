@@ -14,8 +14,8 @@ use bytes::Bytes;
 use deskbridge::{
     model::{EnvelopeId, Session, Waiting},
     store::{
-        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, History, Lease, Listed, MemoryStore, Space, Store,
-        StoreError, Turn, Turned,
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, History, Lease, Listed, MemoryStore, Space, Store,
+        StoreError, Turn, Turned, Whom,
     },
 };
 
@@ -203,6 +203,10 @@ impl Store for Handle {
     async fn prune(&self, before_millis: i64) -> Result<usize, StoreError> {
         self.before(true).await?;
         self.inner.prune(before_millis).await
+    }
+    async fn forget(&self, whom: &Whom) -> Result<Forgotten, StoreError> {
+        self.before(true).await?;
+        self.inner.forget(whom).await
     }
     async fn check(&self) -> Result<(), StoreError> {
         self.before(false).await

@@ -74,7 +74,7 @@ impl Blobs {
 
     /// `None` for what is no id of ours, so that no text from elsewhere becomes a path. The end of an id is random,
     /// its beginning a time: folders by the end fill evenly.
-    fn path(&self, id: &BlobId) -> Option<PathBuf> {
+    pub(super) fn path(&self, id: &BlobId) -> Option<PathBuf> {
         id.number().map(|_| self.folder.join(&id.0[30..]).join(&id.0))
     }
 

@@ -6,6 +6,7 @@ mod blobs;
 mod checkpoint;
 mod fault;
 mod filling;
+mod forget;
 #[cfg(test)]
 mod killed;
 mod letters;
@@ -48,8 +49,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, History, Lease, Listed, Space, Store, StoreError,
-    Turn, Turned,
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, History, Lease, Listed, Space, Store,
+    StoreError, Turn, Turned, Whom,
 };
 use crate::{
     model::{EnvelopeId, Session, Waiting},
@@ -332,6 +333,25 @@ impl Store for SqliteStore {
         }
         self.prune_files(before_millis).await?;
         Ok(progress.forgotten)
+    }
+    async fn forget(&self, whom: &Whom) -> Result<Forgotten, StoreError> {
+        let (of, files) = (whom.clone(), self.blobs.clone());
+        let swept = self.writer.call(move |work| Ok(forget::rows(work, &of, &files)?)).await?;
+        let mut forgotten = swept.forgotten;
+        if forgotten.refused > 0 {
+            return Ok(forgotten);
+        }
+        // A file that cannot be removed keeps its row, and is tried again with the old ones.
+        let gone = move |blobs: Blobs| swept.files.into_iter().filter(|id| removed(&blobs, id)).collect::<Vec<_>>();
+        let gone = self.blocking(move |blobs| Ok(gone(blobs))).await?;
+        self.writer.call(move |work| Ok(prune::forget_blobs(work, &gone)?)).await?;
+        forgotten.not_overwritten = match self.writer.alone(forget::overwrite).await {
+            Ok(true) => None,
+            Ok(false) => Some("somebody was reading; do it once more".to_owned()),
+            Err(StoreError::Unwritable(reason)) => Some(reason),
+            Err(error) => return Err(error),
+        };
+        Ok(forgotten)
     }
     async fn check(&self) -> Result<(), StoreError> {
         let sql = "UPDATE counter SET value = value + 1 WHERE name = 'checks'";

@@ -18,8 +18,8 @@ use super::{Place, SqliteStore, fault::Failure};
 use crate::{
     model::{EnvelopeId, Group},
     store::{
-        Accepted, Batch, Begin, Settle, Settled, Store, StoreError, Turn,
-        suite::{NOW, key, new},
+        Accepted, Batch, Begin, By, Settle, Settled, Store, StoreError, Turn,
+        suite::{NOW, key, new, people, whom},
     },
 };
 
@@ -346,4 +346,42 @@ async fn it_knows_its_space_and_how_long_its_commits_take() {
     assert!(space.used_bytes >= database && database > 0, "{space:?}, {database}");
     assert!(space.free_bytes > 0 && space.free_bytes < u64::MAX, "{space:?}");
     store.close().await;
+}
+
+/// Whether any file below holds these bytes.
+fn raw_hits(folder: &Path, canary: &[u8]) -> Vec<String> {
+    let mut hits = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            hits.extend(raw_hits(&path, canary));
+        } else if fs::read(&path).unwrap().windows(canary.len()).any(|window| window == canary) {
+            hits.push(path.display().to_string());
+        }
+    }
+    hits
+}
+
+#[tokio::test]
+async fn no_file_holds_a_word_of_somebody_who_was_forgotten() {
+    let (folder, place) = fresh();
+    let store = SqliteStore::open(&place).unwrap();
+    let canary = "c4nary-of-somebody";
+    people(&store, canary).await;
+    let mut fill = store.fill(&store.name_blob(NOW)).await.unwrap();
+    fill.write(Bytes::from(format!("From: a:ada\r\n{canary}"))).await.unwrap();
+    fill.finish(Vec::new()).await.unwrap();
+    // Both people bear it.
+    for other in ["a:ada", "a:adam"] {
+        assert!(!raw_hits(folder.path(), canary.as_bytes()).is_empty());
+        let forgotten = store.forget(&whom(By::Word(other.into()), false)).await.unwrap();
+        assert_eq!((forgotten.sessions, forgotten.not_overwritten), (1, None));
+    }
+    assert_eq!(raw_hits(folder.path(), canary.as_bytes()), [""; 0], "while it runs");
+    accept(&store, "a").await.unwrap();
+    store.close().await;
+    assert_eq!(raw_hits(folder.path(), canary.as_bytes()), [""; 0], "and when it ended");
+    let again = SqliteStore::open(&place).unwrap();
+    assert_eq!(again.depth().await.unwrap().waiting, 1);
+    again.close().await;
 }

@@ -20,6 +20,8 @@ const BATCH_MAX: usize = 512;
 
 pub(super) enum Command {
     Run(Box<dyn Job>),
+    /// Outside of any transaction.
+    Alone(Box<dyn FnOnce(&mut Work) + Send>),
     /// The first phase of a checkpoint is over.
     Checkpointed,
     Stop(oneshot::Sender<()>),
@@ -100,6 +102,23 @@ impl Writer {
         answered.unwrap_or_else(|| Err(self.soundness.check().err().unwrap_or(StoreError::Closed)))
     }
 
+    /// Runs something that cannot be in a transaction. Everybody waits for it.
+    pub(super) async fn alone<T: Send + 'static>(
+        &self,
+        run: impl FnOnce(&mut Work) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.soundness.check()?;
+        let (caller, answer) = oneshot::channel();
+        let soundness = self.soundness.clone();
+        let run = move |work: &mut Work| {
+            // A caller that is gone does not mind.
+            caller.send(run(work).map_err(|error| soundness.judge(&error))).ok();
+        };
+        let sent = self.queue.send(Command::Alone(Box::new(run))).await;
+        let answered = if sent.is_ok() { answer.await.ok() } else { None };
+        answered.unwrap_or_else(|| Err(self.soundness.check().err().unwrap_or(StoreError::Closed)))
+    }
+
     /// Returns once what was asked for before is done and the file is closed.
     pub(super) async fn stop(&self) {
         let (caller, answer) = oneshot::channel();
@@ -133,12 +152,13 @@ impl Loop {
     fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut batch = Vec::with_capacity(BATCH_MAX);
         let mut jobs = Vec::with_capacity(BATCH_MAX);
-        let mut stopped = Vec::new();
+        let (mut alone, mut stopped) = (Vec::new(), Vec::new());
         while commands.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
             let mut checkpointed = false;
             for command in batch.drain(..) {
                 match command {
                     Command::Run(job) => jobs.push(job),
+                    Command::Alone(run) => alone.push(run),
                     Command::Checkpointed => checkpointed = true,
                     Command::Stop(caller) => {
                         stopped.push(caller);
@@ -149,6 +169,9 @@ impl Loop {
             if !jobs.is_empty() {
                 self.commit(&mut jobs);
                 self.checkpointer.committed();
+            }
+            for run in alone.drain(..) {
+                run(&mut self.work);
             }
             if checkpointed {
                 self.checkpointer.finish(self.work.connection(), &self.soundness);

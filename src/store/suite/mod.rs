@@ -22,11 +22,14 @@ macro_rules! on_each_store {
 
 mod accepting;
 mod attempts;
+mod forgetting;
 mod keeping;
 mod letters;
 
 use bridge_api::{Key, Part};
 
+#[cfg(test)]
+pub(in crate::store) use forgetting::{people, whom};
 #[cfg(test)]
 pub(in crate::store) use keeping::put;
 
