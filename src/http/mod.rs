@@ -3,6 +3,7 @@
 
 mod admin;
 mod callbacks;
+mod crowd;
 mod forget;
 mod health;
 mod metrics;

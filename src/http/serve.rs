@@ -16,7 +16,10 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-/// Connections at once; more wait in the kernel's queue.
+use super::crowd::{Crowd, Guest};
+
+/// Connections at once. With all of them taken the one that says nothing for longest makes room for the next; while all
+/// are at work, more wait.
 const CONNECTIONS_MAX: usize = 512;
 /// A request's head must be there within this time. It also ends a connection that stays idle.
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -52,23 +55,30 @@ pub async fn serve(listener: impl Accept, router: Router, stop: CancellationToke
     let connections = TaskTracker::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let drop_all = CancellationToken::new();
+    let crowd = Arc::new(Crowd::default());
     loop {
-        let place = tokio::select! {
-            () = stop.cancelled() => break,
-            place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
-        };
         let stream = tokio::select! {
             () = stop.cancelled() => break,
             stream = listener.accept() => stream,
         };
         match stream {
             Ok(stream) => {
+                if places.available_permits() == 0 && crowd.make_room() {
+                    tracing::debug!("a silent connection made room");
+                }
+                let place = tokio::select! {
+                    () = stop.cancelled() => break,
+                    place = places.clone().acquire_owned() => place.expect("the semaphore is never closed"),
+                };
+                let guest = crowd.enter();
                 let (router, stop, drop_all) = (router.clone(), stop.clone(), drop_all.clone());
                 connections.spawn(async move {
                     tokio::select! {
-                        () = connection(stream, router, stop) => {}
+                        () = connection(stream, router, stop, guest.clone()) => {}
+                        () = guest.sent_out() => {}
                         () = drop_all.cancelled() => {}
                     }
+                    guest.leave();
                     drop(place);
                 });
             }
@@ -85,12 +95,17 @@ pub async fn serve(listener: impl Accept, router: Router, stop: CancellationToke
     }
 }
 
-async fn connection<S>(stream: S, router: Router, stop: CancellationToken)
+async fn connection<S>(stream: S, router: Router, stop: CancellationToken, guest: Guest)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = TowerToHyperService::new(tower::service_fn(move |request: hyper::Request<Incoming>| {
-        tower::ServiceExt::oneshot(router.clone(), request)
+        let (router, guest) = (router.clone(), guest.clone());
+        async move {
+            let answered = tower::ServiceExt::oneshot(router, request.map(|body| guest.watch(body))).await;
+            guest.moved();
+            answered
+        }
     }));
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())

@@ -1,10 +1,12 @@
 //! The callback door: who gets in, what comes of it, and what never leaves.
 
+use bridge_api::Secret;
 use deskbridge::{
     clock,
     http::BODY_BYTES_MAX,
-    sandbox::{CallbackFaults, Duplicate},
+    sandbox::{CallbackFaults, Duplicate, SandboxSettings},
 };
+use futures_util::{StreamExt, stream};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
@@ -132,4 +134,79 @@ async fn half_a_request_does_not_hold_its_connection_for_ever() {
     let mut rest = Vec::new();
     let ended = tokio::time::timeout(crate::world::DEADLINE, stream.read_to_end(&mut rest)).await;
     assert!(ended.is_ok(), "the connection is still open");
+}
+
+/// The secret is changed at Chatwoot some time after the gateway was told of the new one; some callbacks that were signed
+/// before come late.
+#[tokio::test]
+async fn a_secret_is_changed_under_load_and_no_callback_is_refused() {
+    let world = World::adjusted(SandboxSettings::default(), |plan| {
+        plan.inboxes[0].callback_secret = Some(Secret::new("the new one"));
+        plan.inboxes[0].callback_secret_before = Some(Secret::new(SECRET));
+    })
+    .await;
+    let body = |n: usize| format!(r#"{{"event":"message_created","id":{n},"private":true}}"#).into_bytes();
+    let signed = |n: usize| if n < 100 || n.is_multiple_of(7) { SECRET } else { "the new one" };
+    let posted = (0..200).map(|n| post(&world, "/callbacks/support", signed(n), 0, body(n)));
+    let posted: Vec<u16> = stream::iter(posted).buffered(8).collect().await;
+    assert_eq!(posted, vec![200; 200]);
+    for secret in ["another", "", "the new onethe new one"] {
+        assert_eq!(post(&world, "/callbacks/support", secret, 0, body(1)).await, 401, "{secret:?}");
+    }
+}
+
+/// What came once comes again in its minutes, and after a restart: known, and nothing is sent a second time.
+#[tokio::test]
+async fn a_callback_that_is_played_again_sends_nothing() {
+    let world = World::new().await;
+    world.write("ada", "1", "hello").await;
+    world.wait_for_incoming(1, 1).await;
+    let reply = world.sandbox.reply(1, "good morning").unwrap();
+    world.wait_for_status(reply, "delivered").await;
+    world.wait_for_rest().await;
+    let created = jiff::Timestamp::from_second(world.row(1, 1)["created_at"].as_i64().unwrap()).unwrap();
+    let body = include_str!("../fixtures/chatwoot/callback_message_created_outgoing.json")
+        .replace("\"id\": 9002", &format!("\"id\": {reply}"))
+        .replace("\"id\": 42,", "\"id\": 1,")
+        .replace("\"source_id\": \"libera/ada\"", "\"source_id\": \"net/a:ada\"")
+        .replace("2026-06-20T09:15:03.123Z", &format!("{created:.3}"));
+    for off in [-1, -299, 299] {
+        assert_eq!(post(&world, "/callbacks/support", SECRET, off, body.clone().into_bytes()).await, 200, "{off}");
+    }
+    assert_eq!(post(&world, "/callbacks/support", SECRET, -302, body.clone().into_bytes()).await, 401);
+    world.wait_for_rest().await;
+    assert_eq!(world.network.texts("a:ada"), ["good morning"]);
+    let world = world.away(|_| ()).await;
+    assert_eq!(post(&world, "/callbacks/support", SECRET, 0, body.into_bytes()).await, 200);
+    world.wait_for_rest().await;
+    assert_eq!(world.network.texts("a:ada"), [""; 0], "this process has sent nothing");
+}
+
+/// More than there are places. Those that say nothing, or half of something, are there while a true callback is answered.
+#[tokio::test]
+async fn clients_that_say_nothing_keep_no_callback_out() {
+    use tokio::io::AsyncWriteExt;
+    let world = World::new().await;
+    let mut silent = Vec::new();
+    for n in 0..700 {
+        let mut stream = tokio::net::TcpStream::connect(world.gateway.address()).await.unwrap();
+        let words: &[u8] = match n % 3 {
+            0 => b"",
+            1 => b"POST /callbacks/support HTTP/1.1\r\nHost: x\r\nX-Half: ",
+            _ => b"POST /callbacks/support HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{",
+        };
+        // One that was sent away already does not read.
+        drop(stream.write_all(words).await);
+        silent.push(stream);
+    }
+    let order = br#"{"event":"message_created","id":1,"private":true}"#;
+    for _ in 0..20 {
+        assert_eq!(post(&world, "/callbacks/support", SECRET, 0, order.to_vec()).await, 200);
+    }
+    let open = silent.iter().filter(|stream| {
+        let read = stream.try_read(&mut [0; 1]);
+        read.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock)
+    });
+    let open = open.count();
+    assert!((400..700).contains(&open), "they are still there, but for those that made room: {open}");
 }
