@@ -267,7 +267,8 @@ mod tests {
         let found = look(&data);
         assert!(one(&found, "look for").found.starts_with("not there yet"));
         assert_eq!(one(&found, "write in").verdict, Verdict::Fine);
-        assert_eq!(one(&found, "write and sync").verdict, Verdict::Fine);
+        // How long that takes is a matter of the disk, and a slow one is worth a warning.
+        assert_ne!(one(&found, "write and sync").verdict, Verdict::Failed);
         assert!(!data.exists(), "a look makes nothing");
         let store = SqliteStore::open(&Place::in_dir(&data)).unwrap();
         let found = look(&data);
