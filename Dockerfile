@@ -2,6 +2,8 @@
 # Works with the classic builder and with BuildKit. To pin the builder: --build-arg BUILDER=rust@sha256:...
 ARG BUILDER=rust:1-bookworm
 FROM ${BUILDER} AS build
+# A profile of Cargo.toml.
+ARG PROFILE=release
 WORKDIR /build
 
 # Dependencies are a layer of their own, which changes only with the manifests: they are built for empty crates.
@@ -13,16 +15,16 @@ COPY bridges/smtp/Cargo.toml bridges/smtp/
 RUN mkdir -p src $(printf '%s/src ' bridges/*) \
     && echo 'fn main() {}' >src/main.rs \
     && touch src/lib.rs $(printf '%s/src/lib.rs ' bridges/*) \
-    && cargo build --release --locked --bin deskbridge
+    && cargo build --profile ${PROFILE} --locked --bin deskbridge
 
 # The real ones are older than the empty ones just built, so that cargo has to be told that they are new.
 COPY . .
 RUN find src bridges -name '*.rs' -exec touch {} + \
-    && cargo build --release --locked --bin deskbridge
+    && cargo build --profile ${PROFILE} --locked --bin deskbridge
 
 # Everything that the final image holds, at its place. /data is empty, and its owner's alone.
 RUN mkdir -p /image/usr/bin /image/etc/ssl/certs /image/usr/share/doc/deskbridge /data/data \
-    && cp target/release/deskbridge /image/usr/bin/ \
+    && cp target/${PROFILE}/deskbridge /image/usr/bin/ \
     && strip --strip-debug /image/usr/bin/deskbridge \
     && ldd /image/usr/bin/deskbridge | grep -o '/[^ ]*' | xargs -I '{}' cp -L --parents '{}' /image \
     && cp /etc/ssl/certs/ca-certificates.crt /image/etc/ssl/certs/ \
