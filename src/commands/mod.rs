@@ -169,9 +169,9 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
         }
         Command::Run(args) => {
             let settings = args.load(registry)?;
-            let _logging = telemetry::start_log(&settings.log);
+            let logging = telemetry::start_log(&settings.log);
             let read = || settings::load(&args.file, env::vars_os(), registry);
-            wait_for(run::run(settings, &read))
+            wait_for(run::run(settings, &read, &logging))
         }
         Command::Sandbox(args) => {
             let _logging = telemetry::start_log(&Log::default());

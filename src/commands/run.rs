@@ -4,9 +4,14 @@ use super::Failure;
 use crate::{
     gateway,
     settings::{Faults, Settings},
+    telemetry::Logging,
 };
 
 /// Runs until a signal. `read` reads the settings again.
-pub async fn run(settings: Settings, read: &(dyn Fn() -> Result<Settings, Faults> + Sync)) -> Result<(), Failure> {
-    gateway::serve(settings, read).await.map_err(|error| Failure::new(error.to_string()))
+pub async fn run(
+    settings: Settings,
+    read: &(dyn Fn() -> Result<Settings, Faults> + Sync),
+    logging: &Logging,
+) -> Result<(), Failure> {
+    gateway::serve(settings, read, logging).await.map_err(|error| Failure::new(error.to_string()))
 }

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::BridgeState;
+use bridge_api::{BridgeState, Secret};
 use tokio::sync::{mpsc, watch};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -37,6 +37,8 @@ pub struct Core {
     front: Arc<Front>,
     sessions: Vec<Arc<Sessions>>,
     clients: HashMap<InboxName, Arc<Client>>,
+    /// Where settings that are read again say by what callbacks are signed.
+    secrets: HashMap<InboxName, watch::Sender<Vec<Secret>>>,
     stop_limit: Duration,
     clock: Clock,
     pump: Task,
@@ -62,7 +64,10 @@ pub(super) struct InboxParts {
     pub(super) sessions: Arc<Sessions>,
     pub(super) sink: Arc<InboxSink>,
     desk: Arc<Desk>,
-    secrets: Option<watch::Sender<Vec<bridge_api::Secret>>>,
+    /// What callbacks may be signed by, where they are signed.
+    secrets: Option<watch::Sender<Vec<Secret>>>,
+    /// They are the inbox's to tell.
+    asks_for_secret: bool,
     door: intake::Door,
     missed: Arc<Missed>,
     sweep_every: Duration,
@@ -118,6 +123,7 @@ impl Core {
             front,
             sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
             clients: inboxes.iter().map(|(name, parts)| (name.clone(), parts.client.clone())).collect(),
+            secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,
             clock,
             pump: Task::default(),
@@ -151,6 +157,10 @@ impl Core {
 
     pub(super) fn client(&self, inbox: &InboxName) -> Option<&Arc<Client>> {
         self.clients.get(inbox)
+    }
+
+    pub(super) fn secrets(&self, inbox: &InboxName) -> Option<&watch::Sender<Vec<Secret>>> {
+        self.secrets.get(inbox)
     }
 
     /// Sessions in memory.
@@ -219,8 +229,16 @@ impl Core {
         self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clocked, stop));
         for (name, parts) in inboxes {
             let board = self.front.board.clone();
-            self.upkeep.spawn(|stop| upkeep::watch_inbox(name, parts.client, parts.secrets, board, stop));
+            let secrets = parts.secrets.filter(|_| parts.asks_for_secret);
+            self.upkeep.spawn(|stop| upkeep::watch_inbox(name, parts.client, secrets, board, stop));
         }
+    }
+}
+
+impl InboxParts {
+    /// As long as it is the settings that tell them.
+    fn told_secrets(&self) -> Option<watch::Sender<Vec<Secret>>> {
+        self.secrets.clone().filter(|_| !self.asks_for_secret)
     }
 }
 
@@ -260,16 +278,11 @@ fn build_inbox(
         attachment_bytes_max: plan.attachment_bytes_max,
     }));
     board.inbox(plan.name.as_str(), BridgeState::Connecting);
-    let (proof, secrets) = match (&plan.callback_secret, &plan.callback_path_token) {
-        (Some(secret), _) => {
-            let secrets = [Some(secret), plan.callback_secret_before.as_ref()].into_iter().flatten().cloned();
-            (Proof::Signature(watch::channel(secrets.collect()).1), None)
-        }
-        (None, Some(token)) => (Proof::PathToken(token.clone()), None),
-        (None, None) => {
-            let (tell, told) = watch::channel(Vec::new());
-            (Proof::Signature(told), Some(tell))
-        }
+    let secrets = [&plan.callback_secret, &plan.callback_secret_before].into_iter().flatten().cloned().collect();
+    let (tell, told) = watch::channel(secrets);
+    let (proof, secrets) = match &plan.callback_path_token {
+        Some(token) if plan.callback_secret.is_none() => (Proof::PathToken(token.clone()), None),
+        Some(_) | None => (Proof::Signature(told), Some(tell)),
     };
     let door = intake::Door {
         inbox: plan.name.clone(),
@@ -287,6 +300,7 @@ fn build_inbox(
         sink,
         desk,
         secrets,
+        asks_for_secret: plan.callback_secret.is_none(),
         door: door.clone(),
         missed: missed.clone(),
         sweep_every: plan.sweep_every,

@@ -1,12 +1,15 @@
 //! New settings for a gateway at work: what can change while it works is changed, and what cannot is named.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bridge_api::BridgeName;
 use futures_util::future::join_all;
 
 use super::{BridgePlan, Core};
-use crate::{model::InboxName, settings::Settings};
+use crate::{
+    model::InboxName,
+    settings::{Inbox, Settings},
+};
 
 /// What new settings mean for a gateway that runs by old ones.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -17,37 +20,47 @@ pub struct Change {
     pub removed: Vec<BridgeName>,
     /// Inboxes that are spoken to with another token from now on.
     pub tokens: Vec<InboxName>,
+    /// Inboxes whose callbacks are signed by another secret from now on; the one before stays good.
+    pub secrets: Vec<InboxName>,
+    /// Another level of the log.
+    pub log_level: bool,
     /// Keys that the next start will see.
     pub at_next_start: Vec<String>,
 }
 
 impl Change {
-    /// From the old settings to the new ones.
-    pub fn between(old: &Settings, new: &Settings) -> Self {
+    /// From the old settings to the new ones, for a gateway that has these inboxes.
+    pub fn between(old: &Settings, new: &Settings, inboxes: &BTreeSet<String>) -> Self {
         let mut change = Self::default();
         for key in new.prints.differing(&old.prints) {
-            change.take(key, old, new);
+            change.take(key, (old, new), inboxes);
         }
         change
     }
 
-    fn take(&mut self, key: String, old: &Settings, new: &Settings) {
+    fn take(&mut self, key: String, (old, new): (&Settings, &Settings), inboxes: &BTreeSet<String>) {
+        let stays = |name: &str| inboxes.contains(name) && new.inboxes.contains_key(name);
+        let has_secret = |settings: &Settings, name| {
+            settings.inboxes.get(name).is_some_and(|inbox: &Inbox| inbox.callback_secret.is_some())
+        };
         let words: Vec<&str> = key.split('.').collect();
         match words[..] {
             ["bridges", name, ..] => {
                 let name = BridgeName::from(name);
                 match new.bridges.get(&name) {
                     // An inbox that came with the new settings is not there yet.
-                    Some(entry) if !old.inboxes.contains_key(&entry.inbox) => self.at_next_start.push(key),
+                    Some(entry) if !inboxes.contains(&entry.inbox) => self.at_next_start.push(key),
                     Some(_) => push_once(&mut self.started, name),
                     None => push_once(&mut self.removed, name),
                 }
             }
-            ["inboxes", name, "api_access_token"]
-                if old.inboxes.contains_key(name) && new.inboxes.contains_key(name) =>
+            ["inboxes", name, "api_access_token"] if stays(name) => self.tokens.push(InboxName::new(name)),
+            ["inboxes", name, "callback_secret" | "callback_secret_before"]
+                if stays(name) && has_secret(old, name) && has_secret(new, name) =>
             {
-                self.tokens.push(InboxName::new(name));
+                push_once(&mut self.secrets, InboxName::new(name));
             }
+            ["log", "level"] => self.log_level = true,
             _ => self.at_next_start.push(key),
         }
     }
@@ -57,7 +70,7 @@ impl Change {
     }
 }
 
-fn push_once(names: &mut Vec<BridgeName>, name: BridgeName) {
+fn push_once<N: PartialEq>(names: &mut Vec<N>, name: N) {
     if !names.contains(&name) {
         names.push(name);
     }
@@ -74,6 +87,9 @@ impl Core {
                 tracing::error!(inbox = inbox.as_str(), fault = fault.to_string(), "the new token is not used");
             }
         }
+        for inbox in &change.secrets {
+            self.sign_by(inbox, (&old.inboxes[inbox.as_str()], &new.inboxes[inbox.as_str()]));
+        }
         let plan = |settings: &Settings, name: &BridgeName| {
             settings.bridges.get(name).map(|entry| BridgePlan::of(name, entry))
         };
@@ -81,6 +97,17 @@ impl Core {
         let removed: Vec<_> = change.removed.iter().filter_map(|name| plan(old, name)).collect();
         join_all(removed.iter().map(|plan| self.seats().empty(plan, limit))).await;
         join_all(started.map(|plan| self.seats().replace(plan, limit))).await;
+    }
+}
+
+impl Core {
+    /// What was good before stays good until the next change: callbacks that were queued bear the old signature.
+    fn sign_by(&self, inbox: &InboxName, (old, new): (&Inbox, &Inbox)) {
+        let good = [&new.callback_secret, &new.callback_secret_before, &old.callback_secret];
+        if let Some(secrets) = self.secrets(inbox) {
+            // Nobody listens only when the callback door is gone, and then it makes no difference.
+            secrets.send_replace(good.into_iter().flatten().cloned().collect());
+        }
     }
 }
 
@@ -114,7 +141,7 @@ nick = "acme"
     }
 
     fn change(edit: impl Fn(String) -> String) -> Change {
-        Change::between(&read(OLD), &read(&edit(OLD.to_owned())))
+        Change::between(&read(OLD), &read(&edit(OLD.to_owned())), &BTreeSet::from(["support".to_owned()]))
     }
 
     #[test]
@@ -144,6 +171,17 @@ nick = "acme"
             ..Change::default()
         };
         assert_eq!(changed, expected);
+    }
+
+    #[test]
+    fn a_secret_is_changed_at_once_where_there_was_one_and_so_is_the_level_of_the_log() {
+        let with = |secret: &str| OLD.replace("\"old\"", &format!("\"old\"\ncallback_secret = \"{secret}\""));
+        let inboxes = BTreeSet::from(["support".to_owned()]);
+        let both = Change::between(&read(&with("one")), &read(&(with("two") + "[log]\nlevel = \"debug\"\n")), &inboxes);
+        let expected = Change { secrets: vec![InboxName::new("support")], log_level: true, ..Change::default() };
+        assert_eq!(both, expected);
+        let first = change(|_| with("one"));
+        assert_eq!(first.at_next_start, ["inboxes.support.callback_secret"]);
     }
 
     #[test]

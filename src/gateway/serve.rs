@@ -1,7 +1,7 @@
 //! A gateway from its start to its end: signals stop it softly, a second one at once, and one more has it read its
 //! settings again.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -10,6 +10,7 @@ use crate::{
     gateway::place_of,
     settings::{Faults, Settings},
     store::{SqliteStore, Store, StoreError},
+    telemetry::Logging,
 };
 
 /// Exit status after a second signal, as shells report an interrupted program.
@@ -36,16 +37,24 @@ impl From<StoreError> for ServeError {
 pub struct Book<'a> {
     pub settings: Settings,
     pub read: &'a (dyn Fn() -> Result<Settings, Faults> + Sync),
+    pub logging: &'a Logging,
+    /// Those that it was started with, whatever the settings say by now.
+    pub inboxes: BTreeSet<String>,
 }
 
 /// Runs what the settings say until a signal comes. `read` reads them again, for SIGHUP.
-pub async fn serve(settings: Settings, read: &(dyn Fn() -> Result<Settings, Faults> + Sync)) -> Result<(), ServeError> {
+pub async fn serve(
+    settings: Settings,
+    read: &(dyn Fn() -> Result<Settings, Faults> + Sync),
+    logging: &Logging,
+) -> Result<(), ServeError> {
     let place = place_of(&settings);
     let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
     let store: Arc<dyn Store> = Arc::new(opened.map_err(|error| ServeError::Failed(error.to_string()))??);
     let gateway = Gateway::start(Plan::of(&settings), store).await?;
     tracing::info!(address = gateway.address().to_string(), bridges = settings.bridges.len(), "deskbridge is ready");
-    until_told(gateway, Some(Book { settings, read })).await
+    let inboxes = settings.inboxes.keys().cloned().collect();
+    until_told(gateway, Some(Book { settings, read, logging, inboxes })).await
 }
 
 /// Waits for a signal, or for the gateway to fail, and stops it.
@@ -103,8 +112,11 @@ async fn reread(gateway: &Gateway, book: &mut Book<'_>) {
             return;
         }
     };
-    let change = Change::between(&book.settings, &new);
+    let change = Change::between(&book.settings, &new, &book.inboxes);
     tell(&change);
+    if change.log_level {
+        book.logging.set_level(&new.log);
+    }
     gateway.change(&change, (&book.settings, &new)).await;
     gateway.board().figures().reloaded(true);
     book.settings = new;
@@ -123,6 +135,12 @@ fn tell(change: &Change) {
     }
     for inbox in &change.tokens {
         tracing::info!(inbox = inbox.as_str(), "the settings changed: the inbox is asked with the new token");
+    }
+    for inbox in &change.secrets {
+        tracing::info!(inbox = inbox.as_str(), "the settings changed: callbacks may be signed by the new secret too");
+    }
+    if change.log_level {
+        tracing::info!("the settings changed: the log has its new level");
     }
     for key in &change.at_next_start {
         tracing::warn!(setting = key.as_str(), "the settings changed: this takes effect at the next start only");

@@ -4,7 +4,7 @@
 use std::io::{self, IsTerminal as _};
 
 use tracing::Subscriber;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, reload};
 
 #[cfg(feature = "otlp")]
 use super::otlp::{self, Collector};
@@ -14,8 +14,22 @@ use crate::settings::{Log, LogFormat};
 #[derive(Default)]
 #[must_use = "dropped, it sends no more spans"]
 pub struct Logging {
+    level: Option<SetLevel>,
     #[cfg(feature = "otlp")]
     _collector: Option<Collector>,
+}
+
+/// Gives the log another filter.
+type SetLevel = Box<dyn Fn(EnvFilter) + Send + Sync>;
+type Made = (Box<dyn Subscriber + Send + Sync>, SetLevel);
+
+impl Logging {
+    /// From now on this much is logged.
+    pub fn set_level(&self, log: &Log) {
+        if let Some(set) = &self.level {
+            set(filter(log));
+        }
+    }
 }
 
 /// From now on events are logged to standard error. The first call counts.
@@ -28,33 +42,55 @@ pub fn start_log(log: &Log) -> Logging {
     if let Some(url) = &log.otlp {
         match Collector::new(url) {
             Ok(collector) => {
-                start(traced(log, terminal, io::stderr, &collector));
-                return Logging { _collector: Some(collector) };
+                let level = start(traced(log, terminal, io::stderr, &collector));
+                return Logging { level, _collector: Some(collector) };
             }
             Err(error) => {
-                start(subscriber(log, terminal, io::stderr));
+                let level = start(subscriber(log, terminal, io::stderr));
                 tracing::warn!(error = error.to_string(), "no spans are sent to the collector");
-                return Logging::default();
+                return Logging { level, _collector: None };
             }
         }
     }
-    start(subscriber(log, terminal, io::stderr));
-    Logging::default()
+    let level = start(subscriber(log, terminal, io::stderr));
+    Logging {
+        level,
+        #[cfg(feature = "otlp")]
+        _collector: None,
+    }
 }
 
-fn start(subscriber: Box<dyn Subscriber + Send + Sync>) {
+fn start((subscriber, level): Made) -> Option<SetLevel> {
     // Refused when there is one already, as in tests; then that one stays.
-    drop(tracing::subscriber::set_global_default(subscriber));
+    tracing::subscriber::set_global_default(subscriber).ok().map(|()| level)
 }
 
-fn subscriber<W>(log: &Log, terminal: bool, writer: W) -> Box<dyn Subscriber + Send + Sync>
+fn filter(log: &Log) -> EnvFilter {
+    EnvFilter::builder().parse_lossy(log.level.as_str())
+}
+
+fn subscriber<W>(log: &Log, terminal: bool, writer: W) -> Made
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::builder().parse_lossy(log.level.as_str());
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(terminal);
-    let json = is_json(log.format, terminal);
-    if json { Box::new(lines.json().flatten_event(true).finish()) } else { Box::new(lines.finish()) }
+    let lines = tracing_subscriber::fmt().with_env_filter(filter(log)).with_writer(writer).with_ansi(terminal);
+    if is_json(log.format, terminal) {
+        let lines = lines.json().flatten_event(true).with_filter_reloading();
+        let level = setter(lines.reload_handle());
+        (Box::new(lines.finish()), level)
+    } else {
+        let lines = lines.with_filter_reloading();
+        let level = setter(lines.reload_handle());
+        (Box::new(lines.finish()), level)
+    }
+}
+
+fn setter<S: 'static>(handle: reload::Handle<EnvFilter, S>) -> SetLevel {
+    Box::new(move |filter| {
+        if let Err(error) = handle.reload(filter) {
+            tracing::warn!(error = error.to_string(), "the log keeps its level");
+        }
+    })
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {
@@ -67,7 +103,7 @@ fn is_json(format: LogFormat, terminal: bool) -> bool {
 
 /// The same, and the spans to the collector, which the log does not show: its lines stay as they are without one.
 #[cfg(feature = "otlp")]
-fn traced<W>(log: &Log, terminal: bool, writer: W, collector: &Collector) -> Box<dyn Subscriber + Send + Sync>
+fn traced<W>(log: &Log, terminal: bool, writer: W, collector: &Collector) -> Made
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
@@ -77,14 +113,14 @@ where
         layer::SubscriberExt as _,
     };
 
-    let filter = EnvFilter::builder().parse_lossy(log.level.as_str());
+    let (filter, handle) = reload::Layer::new(filter(log));
     let filter = filter.and(filter_fn(|metadata| !otlp::is_for_collector(metadata)));
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(terminal);
     let spans = Registry::default().with(collector.layer());
     if is_json(log.format, terminal) {
-        Box::new(spans.with(lines.json().flatten_event(true).with_filter(filter)))
+        (Box::new(spans.with(lines.json().flatten_event(true).with_filter(filter))), setter(handle))
     } else {
-        Box::new(spans.with(lines.with_filter(filter)))
+        (Box::new(spans.with(lines.with_filter(filter))), setter(handle))
     }
 }
 
@@ -98,7 +134,7 @@ mod tests {
     fn logged(level: &str, format: LogFormat) -> String {
         let file = Arc::new(tempfile::tempfile().unwrap());
         let log = Log { level: level.parse().unwrap(), format, ..Log::default() };
-        tracing::subscriber::with_default(subscriber(&log, false, file.clone()), || {
+        tracing::subscriber::with_default(subscriber(&log, false, file.clone()).0, || {
             tracing::debug!("unheard");
             tracing::info!(nick = "eve\nERROR forged \u{1b}[31m", peer = ?"a\nb", "somebody wrote");
         });
@@ -131,5 +167,21 @@ mod tests {
         assert_eq!(logged("off", LogFormat::Pretty), "");
         assert_eq!(logged("off,deskbridge=debug", LogFormat::Pretty).lines().count(), 2);
         assert_eq!(logged("warn,deskbridge::pump=debug", LogFormat::Pretty), "");
+    }
+
+    #[test]
+    fn the_level_may_be_set_while_it_logs() {
+        for format in [LogFormat::Pretty, LogFormat::Json] {
+            let file = Arc::new(tempfile::tempfile().unwrap());
+            let log = |level: &str| Log { level: level.parse().unwrap(), format, ..Log::default() };
+            let (lines, set) = subscriber(&log("warn"), false, file.clone());
+            tracing::subscriber::with_default(lines, || {
+                tracing::info!("before");
+                set(filter(&log("info")));
+                tracing::info!("after");
+            });
+            let lines = io::read_to_string(rewound(&file)).unwrap();
+            assert!(lines.lines().count() == 1 && lines.contains("after"), "{lines}");
+        }
     }
 }

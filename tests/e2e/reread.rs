@@ -108,3 +108,25 @@ fn settings_that_are_wrong_change_nothing_and_are_named() {
     world.sandbox.conversation("alice", "still there?");
     assert_eq!(gateway.bridge_state(), "up");
 }
+
+#[test]
+fn the_level_of_the_log_and_the_secret_of_callbacks_change_at_work() {
+    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let gateway = &world.gateway;
+    let first = fs::read_to_string(gateway.settings_file()).expect("a file is read");
+    let secret = first.lines().find(|line| line.starts_with("callback_secret = ")).expect("the inbox signs").to_owned();
+    let other = first.replace(&secret, "callback_secret = \"another-secret\"");
+    reread(gateway, &other.replace("level = \"info\"", "level = \"debug\""));
+    until("the change to be told", || {
+        let log = gateway.log();
+        let told = log.contains("may be signed by the new secret too") && log.contains("has its new level");
+        if told { Ok(()) } else { Err(log) }
+    });
+    // The inbox signs by the one before, as what it had queued would be.
+    let mut alice = world.person("alice");
+    alice.say(NICK, "hello");
+    let conversation = world.sandbox.conversation("alice", "hello").id;
+    world.sandbox.reply(conversation, "good morning");
+    alice.hears(NICK, "good morning");
+    assert!(gateway.log().contains("\"level\":\"DEBUG\""), "it says more now");
+}
