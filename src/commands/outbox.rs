@@ -1,23 +1,30 @@
 //! `deskbridge outbox`: what waits, what was given up, one message's whole history. Asks the running
 //! gateway through its control socket, or the store itself while no gateway runs.
 
-use std::{collections::BTreeSet, fmt::Write as _};
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    io::{self, IsTerminal as _, Write as _},
+};
 
 use bridge_api::Key;
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Failure;
 use crate::{
     clock,
-    gateway::{Live, place_of},
-    model::{InboxName, SinkName},
+    gateway::{Live, LiveError, place_of},
+    model::{EnvelopeId, InboxName, SinkName},
     settings::Settings,
-    store::{SqliteStore, Store, StoreError},
+    store::{RowMark, Rows, SqliteStore, Store, StoreError},
 };
 
 /// Rows of each list.
 const ROWS_MAX: usize = 10_000;
+/// Dead letters of one order.
+const BATCH: usize = 500;
 
 #[derive(Debug, Args)]
 pub struct OutboxArgs {
@@ -35,77 +42,223 @@ pub enum OutboxVerb {
     /// One message's whole history
     Show { key: String },
     /// Put dead letters back
-    Retry {
-        #[arg(required = true)]
-        keys: Vec<String>,
-    },
+    Retry(Chosen),
     /// Drop dead letters for good
-    Discard {
-        #[arg(required = true)]
-        keys: Vec<String>,
-    },
+    Discard(Chosen),
+}
+
+/// Some dead letters.
+#[derive(Debug, Args)]
+pub struct Chosen {
+    #[arg(required_unless_present = "all", conflicts_with = "all")]
+    pub keys: Vec<String>,
+    /// All of them; those that are given up meanwhile stay
+    #[arg(long)]
+    pub all: bool,
+    /// With --all: only those for this far side, such as bridge:libera
+    #[arg(long, requires = "all", value_name = "NAME")]
+    pub sink: Option<String>,
+}
+
+/// What is done with a dead letter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Retry,
+    Discard,
+}
+
+impl Fate {
+    /// The counted field of an answer.
+    fn field(self) -> &'static str {
+        match self {
+            Self::Retry => "revived",
+            Self::Discard => "discarded",
+        }
+    }
+    fn word(self) -> &'static str {
+        match self {
+            Self::Retry => "put back",
+            Self::Discard => "dropped",
+        }
+    }
 }
 
 /// What to print.
 pub async fn run(args: &OutboxArgs, settings: &Settings) -> Result<String, Failure> {
-    let live = Live::reach(&settings.gateway.data_dir).map_err(|error| Failure::new(error.to_string()))?;
-    let answer = match live {
-        Some(live) => ask_live(&live, &args.verb).await?,
-        None => ask_store(settings, &args.verb).await?,
-    };
+    if let OutboxVerb::Discard(Chosen { all: true, sink: None, .. }) = &args.verb {
+        return Err(Failure::usage("discard --all needs --sink NAME, since what is dropped is gone"));
+    }
+    let outbox = Outbox::reach(settings).await?;
+    let answer = outbox.ask(&args.verb).await;
+    outbox.close().await;
+    let answer = answer?;
     if args.json {
         return Ok(format!("{answer:#}\n"));
     }
+    let counted = |fate: Fate| format!("{} of {} {}\n", answer[fate.field()], answer["asked"], fate.word());
     Ok(match &args.verb {
         OutboxVerb::List => list_text(&answer, &sinks_of(settings)),
         OutboxVerb::Show { .. } => history_text(&answer),
-        OutboxVerb::Retry { .. } => format!("{} of {} put back\n", answer["revived"], answer["asked"]),
-        OutboxVerb::Discard { .. } => format!("{} of {} dropped\n", answer["discarded"], answer["asked"]),
+        OutboxVerb::Retry(_) => counted(Fate::Retry),
+        OutboxVerb::Discard(_) => counted(Fate::Discard),
     })
 }
 
-async fn ask_live(live: &Live, verb: &OutboxVerb) -> Result<Value, Failure> {
-    let answer = match verb {
-        OutboxVerb::List => live.get("/admin/outbox", &[]).await,
-        OutboxVerb::Show { key } => live.get("/admin/outbox/entry", &[("key", key)]).await,
-        OutboxVerb::Retry { keys } => live.post("/admin/outbox/retry", &json!({ "keys": keys })).await,
-        OutboxVerb::Discard { keys } => live.post("/admin/outbox/discard", &json!({ "keys": keys })).await,
-    };
-    answer.map_err(|error| Failure::new(error.to_string()))
+/// A gateway at work, or its store while there is none.
+enum Outbox {
+    Live(Live),
+    Store(Box<SqliteStore>),
 }
 
-async fn ask_store(settings: &Settings, verb: &OutboxVerb) -> Result<Value, Failure> {
-    let place = place_of(settings);
-    if !place.database.exists() {
-        return Err(Failure::new(format!("there is no outbox yet: {} does not exist", place.database.display())));
+impl Outbox {
+    async fn reach(settings: &Settings) -> Result<Self, Failure> {
+        if let Some(live) = Live::reach(&settings.gateway.data_dir).map_err(unanswered)? {
+            return Ok(Self::Live(live));
+        }
+        let place = place_of(settings);
+        if !place.database.exists() {
+            return Err(Failure::new(format!("there is no outbox yet: {} does not exist", place.database.display())));
+        }
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
+        let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
+        Ok(Self::Store(Box::new(store)))
     }
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
-    let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
-    let answer = look(&store, verb).await;
-    store.close().await;
-    answer
+
+    async fn close(&self) {
+        if let Self::Store(store) = self {
+            store.close().await;
+        }
+    }
+
+    async fn ask(&self, verb: &OutboxVerb) -> Result<Value, Failure> {
+        match verb {
+            OutboxVerb::List => self.list().await,
+            OutboxVerb::Show { key } => self.show(key).await,
+            OutboxVerb::Retry(chosen) => self.decide(Fate::Retry, chosen).await,
+            OutboxVerb::Discard(chosen) => self.decide(Fate::Discard, chosen).await,
+        }
+    }
+
+    async fn list(&self) -> Result<Value, Failure> {
+        match self {
+            Self::Live(live) => live.get("/admin/outbox", &[]).await.map_err(unanswered),
+            Self::Store(store) => {
+                let (depth, dead) = (store.depth().await.map_err(failed)?, store.dead(ROWS_MAX).await.map_err(failed)?);
+                Ok(json!({ "depth": depth, "dead": dead, "waiting": store.list(ROWS_MAX).await.map_err(failed)? }))
+            }
+        }
+    }
+
+    async fn show(&self, key: &str) -> Result<Value, Failure> {
+        match self {
+            Self::Live(live) => live.get("/admin/outbox/entry", &[("key", key)]).await.map_err(unanswered),
+            Self::Store(store) => match store.history(&Key::from(key)).await.map_err(failed)? {
+                Some(history) => Ok(json!(history)),
+                None => {
+                    Err(Failure::new(format!("no envelope has the key `{key}`; `outbox list` shows those that wait")))
+                }
+            },
+        }
+    }
+
+    /// In batches, so that a gateway at work is not held up, and whoever waits sees how far it is.
+    async fn decide(&self, fate: Fate, chosen: &Chosen) -> Result<Value, Failure> {
+        let mut progress = Progress::new(fate);
+        for keys in chosen.keys.chunks(BATCH) {
+            progress.add(self.decide_on(fate, keys).await?, keys.len());
+        }
+        if !chosen.all {
+            return Ok(progress.end());
+        }
+        let mut rows = Rows { sink: chosen.sink.clone(), ..Rows::first(BATCH) };
+        loop {
+            // From the newest back: what is given up again stands before that.
+            let letters = self.dead(&rows).await?;
+            let keys: Vec<_> = letters.iter().map(|letter| letter.key.clone()).collect();
+            progress.add(self.decide_on(fate, &keys).await?, keys.len());
+            rows.after = letters.last().map(|last| RowMark { at_millis: last.died_millis, id: EnvelopeId(last.id) });
+            if letters.len() < BATCH {
+                return Ok(progress.end());
+            }
+        }
+    }
+
+    async fn dead(&self, rows: &Rows) -> Result<Vec<Letter>, Failure> {
+        let dead = match self {
+            Self::Live(live) => {
+                let count = rows.count_max.to_string();
+                let after = rows.after.map(|after| format!("{}.{}", after.at_millis, after.id.0));
+                let mut words = vec![("state", "dead"), ("count", count.as_str())];
+                words.extend(rows.sink.as_deref().map(|sink| ("sink", sink)));
+                words.extend(after.as_deref().map(|after| ("after", after)));
+                live.get("/admin/outbox", &words).await.map_err(unanswered)?["dead"].take()
+            }
+            Self::Store(store) => json!(store.dead_rows(rows).await.map_err(failed)?),
+        };
+        serde_json::from_value(dead).map_err(|error| Failure::new(format!("the gateway answers oddly: {error}")))
+    }
+
+    /// Of how many it was true.
+    async fn decide_on(&self, fate: Fate, keys: &[String]) -> Result<u64, Failure> {
+        let now = clock::now_millis();
+        match (self, fate) {
+            (Self::Live(live), fate) => {
+                let path = if fate == Fate::Retry { "/admin/outbox/retry" } else { "/admin/outbox/discard" };
+                let answer = live.post(path, &json!({ "keys": keys })).await.map_err(unanswered)?;
+                Ok(answer[fate.field()].as_u64().unwrap_or_default())
+            }
+            (Self::Store(store), Fate::Retry) => {
+                Ok(store.revive(&keys_of(keys), now).await.map_err(failed)?.len() as u64)
+            }
+            (Self::Store(store), Fate::Discard) => Ok(store.discard(&keys_of(keys), now).await.map_err(failed)? as u64),
+        }
+    }
 }
 
-async fn look(store: &SqliteStore, verb: &OutboxVerb) -> Result<Value, Failure> {
-    let now = clock::now_millis();
-    match verb {
-        OutboxVerb::List => {
-            let (depth, dead) = (store.depth().await.map_err(failed)?, store.dead(ROWS_MAX).await.map_err(failed)?);
-            Ok(json!({ "depth": depth, "dead": dead, "waiting": store.list(ROWS_MAX).await.map_err(failed)? }))
-        }
-        OutboxVerb::Show { key } => match store.history(&Key::from(key.as_str())).await.map_err(failed)? {
-            Some(history) => Ok(json!(history)),
-            None => Err(Failure::new(format!("no envelope has the key `{key}`; `outbox list` shows those that wait"))),
-        },
-        OutboxVerb::Retry { keys } => {
-            let revived = store.revive(&keys_of(keys), now).await.map_err(failed)?;
-            Ok(json!({ "revived": revived.len(), "asked": keys.len() }))
-        }
-        OutboxVerb::Discard { keys } => {
-            let discarded = store.discard(&keys_of(keys), now).await.map_err(failed)?;
-            Ok(json!({ "discarded": discarded, "asked": keys.len() }))
+/// What of a dead letter is needed to decide about it.
+#[derive(Deserialize)]
+struct Letter {
+    id: i64,
+    key: String,
+    died_millis: i64,
+}
+
+/// How far it is, on a terminal in one line that is written again and again.
+struct Progress {
+    fate: Fate,
+    done: u64,
+    asked: usize,
+    shown: bool,
+}
+
+impl Progress {
+    fn new(fate: Fate) -> Self {
+        Self { fate, done: 0, asked: 0, shown: false }
+    }
+
+    fn add(&mut self, done: u64, asked: usize) {
+        self.done += done;
+        self.asked += asked;
+        if asked == BATCH && io::stderr().is_terminal() {
+            self.shown = true;
+            // Nobody is helped by a failure to say how far it is.
+            drop(write!(io::stderr(), "\r{} {} …", self.done, self.fate.word()));
         }
     }
+
+    fn end(self) -> Value {
+        if self.shown {
+            drop(write!(io::stderr(), "\r\u{1b}[K"));
+        }
+        let mut answer = json!({ "asked": self.asked });
+        answer[self.fate.field()] = json!(self.done);
+        answer
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it stands where a function of the error is wanted")]
+fn unanswered(error: LiveError) -> Failure {
+    Failure::new(error.to_string())
 }
 
 fn keys_of(keys: &[String]) -> Vec<Key> {

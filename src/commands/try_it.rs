@@ -133,6 +133,7 @@ fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Pat
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data_dir: data_dir.to_owned(),
         admin_token: None,
+        admin_hosts: Vec::new(),
         stop_limit: Duration::from_secs(20),
         retention: Duration::from_hours(30 * 24),
         inboxes: vec![inbox],

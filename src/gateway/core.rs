@@ -21,7 +21,7 @@ use super::{
 use crate::{
     chatwoot::Client,
     clock::Clock,
-    http::{Door, Front, Proof, Watches},
+    http::{Admin, Door, Front, Hosts, Proof, Watches},
     intake::{self, Horizon, Intake, Missed},
     model::{InboxName, SinkName},
     pump::{self, Pump},
@@ -111,9 +111,10 @@ impl Core {
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
         let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
-        let admin_token = plan.admin_token;
+        let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
+        let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
         let watches = Watches::default();
-        let front = Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin_token, watches };
+        let front = Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin, watches };
         let front = Arc::new(front);
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();

@@ -23,6 +23,8 @@ pub struct Plan {
     /// Holds the control socket; the store has its files there too.
     pub data_dir: PathBuf,
     pub admin_token: Option<Secret>,
+    /// Names under which the status page answers, beside its address.
+    pub admin_hosts: Vec<String>,
     /// Attempts under way may finish within this time after a stop.
     pub stop_limit: Duration,
     /// Finished work is forgotten after this time.
@@ -70,6 +72,7 @@ impl Plan {
             listen: gateway.listen,
             data_dir: gateway.data_dir.clone(),
             admin_token: gateway.admin_token.clone(),
+            admin_hosts: admin_hosts(gateway),
             stop_limit: Duration::from_secs(gateway.stop_seconds),
             retention: Duration::from_secs(gateway.retention_days * 24 * 3600),
             inboxes: settings.inboxes.iter().map(|(name, inbox)| InboxPlan::of(name, inbox)).collect(),
@@ -119,6 +122,12 @@ pub fn client_of(inbox: &settings::Inbox) -> ClientSettings {
     let (account, id) = (AccountId(inbox.account_id as i64), InboxId(inbox.inbox_id as i64));
     let client = ClientSettings::new(inbox.url.url().clone(), account, id, inbox.api_access_token.clone());
     ClientSettings { concurrency: inbox.concurrency, ..client }
+}
+
+/// Whoever reaches us by the name that Chatwoot knows means us.
+fn admin_hosts(gateway: &settings::Gateway) -> Vec<String> {
+    let public = gateway.public_url.as_ref().and_then(|url| url.url().host_str()).map(str::to_owned);
+    gateway.admin_hosts.iter().map(|host| host.as_str().to_owned()).chain(public).collect()
 }
 
 fn late(then: settings::LateReply, after_seconds: u64) -> Late {

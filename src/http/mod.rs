@@ -1,4 +1,4 @@
-//! The gateway's own listener: the callback door, health, and what operators ask. It sends nothing to
+//! The gateway's own listener: the callback door, health, and what operators see and ask. It sends nothing to
 //! either side.
 
 mod admin;
@@ -17,10 +17,10 @@ use axum::{
     Router,
     routing::{get, post},
 };
-use bridge_api::Secret;
 
 use crate::{clock::Clock, intake::Intake, store::Store, telemetry::StateBoard};
 
+pub use admin::{Admin, Hosts};
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
 pub use trial::{Trial, trial};
 pub use watches::{Heard, Watches};
@@ -33,8 +33,8 @@ pub struct Front {
     pub clock: Clock,
     /// By the inbox's configured name.
     pub doors: HashMap<String, Door>,
-    /// Without one, `/admin` answers nobody.
-    pub admin_token: Option<Secret>,
+    /// Who may ask what stands on the status page and in `/admin`.
+    pub admin: Admin,
     /// Messages that a look at the wiring waits for.
     pub watches: Watches,
 }
@@ -47,7 +47,8 @@ pub fn public(front: Arc<Front>) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(metrics::metrics))
-        .nest("/admin", admin::router().layer(axum::middleware::from_fn_with_state(front.clone(), admin::guard)))
+        .nest("/admin", admin::api(&front))
+        .merge(admin::pages(&front))
         .with_state(front)
 }
 
@@ -56,6 +57,6 @@ pub fn control(front: Arc<Front>) -> Router {
     Router::new()
         .route("/readyz", get(health::ready))
         .route("/admin/forget", post(forget::forget))
-        .nest("/admin", admin::router().merge(watches::router()))
+        .nest("/admin", admin::unguarded().merge(watches::router()))
         .with_state(front)
 }

@@ -1,5 +1,6 @@
 //! The words of the gateway as types. No I/O, no async, no clock.
 
+mod about;
 mod envelope;
 mod feed;
 mod ids;
@@ -12,6 +13,7 @@ mod session;
 mod witness;
 mod words;
 
+pub use about::About;
 pub use envelope::{
     Carries, Envelope, Group, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, OpenAttempt, Order, Waiting,
 };

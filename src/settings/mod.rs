@@ -36,7 +36,7 @@ pub use load::{load, load_text};
 pub use prints::Prints;
 pub use schema::{file_schema, inlined};
 pub use typed::read_table;
-pub use values::{HttpUrl, LogFilter, StoreUrl};
+pub use values::{HostName, HttpUrl, LogFilter, StoreUrl};
 
 /// Every key with its default and one comment. A test holds it against the schema, so it stays true.
 pub const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -81,6 +81,8 @@ pub struct Gateway {
     pub data_dir: PathBuf,
     /// For the status page and /admin; without one they are off.
     pub admin_token: Option<Secret>,
+    /// Names under which the status page answers, beside its address, `localhost` and the host of `public_url`.
+    pub admin_hosts: Vec<HostName>,
     /// How long a soft stop may take before it becomes a hard one.
     #[schemars(range(min = 1, max = 600))]
     pub stop_seconds: u64,
@@ -96,6 +98,7 @@ impl Default for Gateway {
             public_url: None,
             data_dir: "data".into(),
             admin_token: None,
+            admin_hosts: Vec::new(),
             stop_seconds: 20,
             retention_days: 30,
         }

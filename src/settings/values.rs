@@ -64,6 +64,39 @@ impl JsonSchema for HttpUrl {
     }
 }
 
+/// The name of a host, without a port: `status.acme.example`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(String);
+
+impl HostName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<'de> Deserialize<'de> for HostName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        // As a browser reads it, so that what is written here can ever be what one sends.
+        let read = Url::parse(&format!("http://{text}")).ok();
+        let host = read.as_ref().and_then(Url::host_str).map(str::to_owned);
+        let whole = host.filter(|host| host.eq_ignore_ascii_case(&text));
+        whole.map(Self).ok_or_else(|| D::Error::custom("is no host name, such as status.acme.example; leave ports out"))
+    }
+}
+
+impl JsonSchema for HostName {
+    fn schema_name() -> Cow<'static, str> {
+        "HostName".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "string", "format": "hostname" })
+    }
+}
+
 /// Which database holds the envelopes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoreUrl {

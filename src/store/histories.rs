@@ -5,8 +5,8 @@ use bridge_api::{Cursor, Key};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
-    Accepted, Batch, Begin, DeadLetter, Depth, Held, History, Lease, Listed, MemoryStore, Place, Settle, Settled,
-    SqliteStore, Store, StoreError, Turn, Turned,
+    Accepted, Batch, Begin, DeadLetter, Depth, Found, Held, History, Lease, Listed, MemoryStore, Place, RowMark, Rows,
+    Settle, Settled, SqliteStore, Store, StoreError, Turn, Turned, Wanted,
     suite::{NOW, key, new, sink},
 };
 use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
@@ -46,6 +46,8 @@ struct View {
     list: Vec<Listed>,
     dead: Vec<DeadLetter>,
     depth: Depth,
+    pages: (Vec<DeadLetter>, Vec<Listed>),
+    found: Vec<Found>,
     histories: Vec<Option<History>>,
     cursors: Vec<Cursor>,
 }
@@ -95,7 +97,7 @@ fn keys() -> impl Strategy<Value = Vec<Key>> {
 fn outcomes() -> impl Strategy<Value = Settled> {
     prop_oneof![
         (any::<Option<u8>>(), vec(groups(), 0..2))
-            .prop_map(|(result, follow)| Settled::Done { result: result.map(|one| one.to_string()), follow }),
+            .prop_map(|(result, follow)| Settled::Done { result: result.map(|one| format!("3/{}", one % 9)), follow }),
         (0_i64..100, any::<bool>()).prop_map(|(later, spent)| Settled::Again {
             due_millis: NOW + later,
             spent,
@@ -163,9 +165,59 @@ async fn look(store: &dyn Store, lease: &Lease) -> Result<View, StoreError> {
         list: store.list(100).await?,
         dead: store.dead(100).await?,
         depth: store.depth().await?,
+        pages: pages(store).await?,
+        found: found(store).await?,
         histories,
         cursors: store.cursors("a", "a").await?,
     })
+}
+
+/// The lists again, by sink and in pieces.
+async fn pages(store: &dyn Store) -> Result<(Vec<DeadLetter>, Vec<Listed>), StoreError> {
+    let (mut dead, mut list) = (Vec::new(), Vec::new());
+    for name in ["inbox:support", "inbox:billing", "inbox:nobody"] {
+        let mut rows = Rows { sink: Some(name.to_owned()), ..Rows::first(2) };
+        loop {
+            let piece = store.dead_rows(&rows).await?;
+            rows.after = piece.last().map(|last| RowMark { at_millis: last.died_millis, id: last.id });
+            dead.extend(piece);
+            if rows.after.is_none() {
+                break;
+            }
+        }
+        loop {
+            let piece = store.list_rows(&rows).await?;
+            rows.after = piece.last().map(|last| RowMark { at_millis: 0, id: last.id });
+            list.extend(piece);
+            if rows.after.is_none() {
+                break;
+            }
+        }
+    }
+    Ok((dead, list))
+}
+
+/// Walks to the end, in stretches so short that there are several.
+async fn found(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
+    let lane = new("any", "lane 1", 0).lane.id;
+    let wanted = |wanted: Wanted| Wanted { stretch: 3, count_max: 2, ..wanted };
+    let mut stretches = Vec::new();
+    for wanted in [
+        wanted(Wanted { key: Some("0/1".into()), ..Wanted::default() }),
+        wanted(Wanted { lanes: vec![lane], ..Wanted::default() }),
+        wanted(Wanted { message: Some(7), key: Some("1/".into()), ..Wanted::default() }),
+    ] {
+        let mut before = None;
+        loop {
+            let found = store.find(&wanted, before).await?;
+            before = found.before;
+            stretches.push(found);
+            if before.is_none() {
+                break;
+            }
+        }
+    }
+    Ok(stretches)
 }
 
 async fn compare(history: Vec<(Step, i64)>) -> Result<(), TestCaseError> {

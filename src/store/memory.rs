@@ -2,6 +2,7 @@
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
 mod forget;
+mod looks;
 mod row;
 
 use std::{
@@ -15,9 +16,9 @@ use bytes::Bytes;
 
 use self::row::Row;
 use super::{
-    Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, Forgotten,
-    HOUR_MILLIS, Held, History, Lease, Listed, Settle, Settled, Space, Store, StoreError, Turn, Turned, Whom,
-    message_ranks,
+    Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, Forgotten, Found,
+    HOUR_MILLIS, Held, History, Lease, Listed, Rows, Settle, Settled, Space, Store, StoreError, Turn, Turned, Wanted,
+    Whom, message_ranks,
 };
 use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
 
@@ -139,11 +140,8 @@ impl Store for MemoryStore {
         Ok(self.read()?.blobs.get(&id.0).map(|(bytes, _)| bytes.clone()))
     }
 
-    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        let model = self.read()?;
-        let mut dead: Vec<_> = model.unfinished().filter_map(|row| Some((row, row.death()?))).collect();
-        dead.sort_by_key(|(row, (died_millis, _))| std::cmp::Reverse((*died_millis, row.id)));
-        Ok(dead.into_iter().take(count_max).map(|(row, (at, reason))| row.dead_letter(at, reason)).collect())
+    async fn dead_rows(&self, rows: &Rows) -> Result<Vec<DeadLetter>, StoreError> {
+        Ok(self.read()?.dead_rows(rows))
     }
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
         let mut model = self.write()?;
@@ -162,18 +160,23 @@ impl Store for MemoryStore {
         let model = self.read()?;
         Ok(model.by_key.get(key).and_then(|id| model.rows.get(id)).map(Row::history))
     }
-    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
-        let model = self.read()?;
-        Ok(model.unfinished().filter_map(Row::listed).take(count_max).collect())
+    async fn history_of(&self, id: EnvelopeId) -> Result<Option<History>, StoreError> {
+        Ok(self.read()?.rows.get(&id).map(Row::history))
+    }
+    async fn list_rows(&self, rows: &Rows) -> Result<Vec<Listed>, StoreError> {
+        Ok(self.read()?.list_rows(rows))
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
-        let model = self.read()?;
-        let mut sinks = BTreeMap::<String, u64>::new();
-        for row in model.unfinished().filter(|row| row.lives()) {
-            *sinks.entry(row.new.lane.sink.to_string()).or_default() += 1;
-        }
-        let dead = model.unfinished().filter(|row| row.death().is_some()).count() as u64;
-        Ok(Depth { waiting: sinks.values().sum(), dead, sinks: sinks.into_iter().collect() })
+        Ok(self.read()?.depth())
+    }
+    async fn find(&self, wanted: &Wanted, before: Option<EnvelopeId>) -> Result<Found, StoreError> {
+        Ok(self.read()?.find(wanted, before))
+    }
+    async fn sessions_like(&self, text: &str, count_max: usize) -> Result<Vec<Session>, StoreError> {
+        Ok(self.read()?.sessions_like(text, count_max))
+    }
+    fn describe(&self) -> String {
+        "in memory, for as long as the process lives".to_owned()
     }
     async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
         let model = self.read()?;

@@ -2,6 +2,7 @@
 //! nor the inbox.
 
 mod forget;
+mod looking;
 mod memory;
 mod sqlite;
 #[cfg(test)]
@@ -15,11 +16,12 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
 pub use forget::{By, Forgotten, Whom};
+pub use looking::{Attempt, DeadLetter, Depth, EnvelopeState, Found, History, Listed, RowMark, Rows, Wanted};
 pub use memory::MemoryStore;
 pub use sqlite::{Place, SqliteStore};
 
 use crate::{
-    model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, SinkName, Waiting},
+    model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, Waiting},
     telemetry::Histogram,
 };
 
@@ -59,8 +61,12 @@ pub trait Store: Send + Sync + 'static {
     async fn fill(&self, id: &BlobId) -> Result<Box<dyn Fill>, StoreError>;
     async fn blob(&self, id: &BlobId) -> Result<Option<bytes::Bytes>, StoreError>;
 
+    /// The newest dead letters.
+    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+        self.dead_rows(&Rows::first(count_max)).await
+    }
     /// Dead letters, newest first.
-    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError>;
+    async fn dead_rows(&self, rows: &Rows) -> Result<Vec<DeadLetter>, StoreError>;
     /// Puts dead letters back, due now, with fresh attempts, under their old ids: so they go before
     /// what came later in their lanes. Unknown and living keys are skipped.
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError>;
@@ -68,9 +74,22 @@ pub trait Store: Send + Sync + 'static {
     async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError>;
     /// Everything known of one key; the newest envelope, should several have borne it.
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError>;
-    /// What waits, oldest first, for people to look at.
-    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError>;
+    /// The same of the envelope with this number, at once, however many there are.
+    async fn history_of(&self, id: EnvelopeId) -> Result<Option<History>, StoreError>;
+    /// What has waited longest, for people to look at.
+    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
+        self.list_rows(&Rows::first(count_max)).await
+    }
+    /// What waits, oldest first.
+    async fn list_rows(&self, rows: &Rows) -> Result<Vec<Listed>, StoreError>;
+    /// How much there is. Counted as it comes and goes, so asking costs nothing that grows.
     async fn depth(&self) -> Result<Depth, StoreError>;
+    /// Looks through one stretch of envelopes in whatever state, newest first, from below `before` or from the newest.
+    async fn find(&self, wanted: &Wanted, before: Option<EnvelopeId>) -> Result<Found, StoreError>;
+    /// Sessions whose thread or `source_id` holds this text; those that are just it go first, then by bridge and thread.
+    async fn sessions_like(&self, text: &str, count_max: usize) -> Result<Vec<Session>, StoreError>;
+    /// What it is, in words for people.
+    fn describe(&self) -> String;
     /// When each of these that still wait was accepted.
     async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError>;
     /// What it takes of its disk, and what is left there.
@@ -239,69 +258,6 @@ impl BlobNames {
     }
 }
 
-/// An envelope that was given up in public.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct DeadLetter {
-    pub key: Key,
-    pub sink: String,
-    pub died_millis: i64,
-    pub attempts: u32,
-    pub reason: String,
-}
-
-/// An envelope that waits.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Listed {
-    pub key: Key,
-    pub sink: String,
-    pub accepted_millis: i64,
-    pub due_millis: i64,
-    pub attempts: u32,
-    /// An attempt is under way or its outcome is unknown.
-    pub open: bool,
-    /// Of the last attempt that has one.
-    pub reason: Option<String>,
-}
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct History {
-    pub key: Key,
-    pub sink: String,
-    pub accepted_millis: i64,
-    pub state: EnvelopeState,
-    pub attempts: Vec<Attempt>,
-}
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-#[serde(tag = "state", rename_all = "snake_case")]
-pub enum EnvelopeState {
-    Waiting { due_millis: i64 },
-    Done { at_millis: i64, result: Option<String> },
-    Dead { at_millis: i64, reason: String },
-    Discarded { at_millis: i64 },
-}
-
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
-pub struct Attempt {
-    /// Counts on over attempts that were not spent and over revivals.
-    pub number: u32,
-    pub started_millis: i64,
-    pub mark: i64,
-    /// `None` while it is open.
-    pub ended_millis: Option<i64>,
-    /// `done`, `again`, `doubt`, `dead`.
-    pub outcome: Option<String>,
-    pub reason: Option<String>,
-}
-
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
-pub struct Depth {
-    pub waiting: u64,
-    pub dead: u64,
-    /// Waiting by sink, those with any, by name.
-    pub sinks: Vec<(String, u64)>,
-}
-
 /// Bytes on the store's disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Space {
@@ -309,12 +265,6 @@ pub struct Space {
     pub used_bytes: u64,
     /// `u64::MAX` where it cannot be asked.
     pub free_bytes: u64,
-}
-
-impl Depth {
-    pub fn of(&self, sink: &SinkName) -> u64 {
-        self.sinks.iter().find(|(name, _)| name == sink.as_str()).map_or(0, |(_, count)| *count)
-    }
 }
 
 /// Why the store did not do it. Nothing of the verb happened, unless said otherwise.

@@ -2,7 +2,7 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [matrix] [mail] [store] [footprint] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [matrix] [mail] [store] [footprint] [page] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
@@ -16,6 +16,7 @@ mod intake;
 mod load;
 mod mail;
 mod matrix;
+mod page;
 mod plan;
 mod slices;
 mod stand_in;
@@ -26,7 +27,7 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 7] = ["store", "intake", "inbound", "floods", "matrix", "mail", "footprint"];
+const ALL: [&str; 8] = ["store", "intake", "inbound", "floods", "matrix", "mail", "footprint", "page"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -44,7 +45,8 @@ fn main() {
         return runtime.block_on(store::restart(folder));
     }
     let waiting = value("--waiting").map_or("10000,100000,1000000", String::as_str);
-    let waiting = waiting.split(',').map(|count| count.parse().expect("a number")).collect();
+    let waiting: Vec<usize> = waiting.split(',').map(|count| count.parse().expect("a number")).collect();
+    let most = waiting.iter().copied().max().unwrap_or_default();
     let large = has("--large");
     let effort = if large { Effort::large() } else { Effort::small() };
     let wanted = |name: &str| has(name) || !ALL.iter().any(|any| has(any));
@@ -66,6 +68,10 @@ fn main() {
     }
     if wanted("mail") {
         mail::run(&folder, effort);
+    }
+    if wanted("page") {
+        let sizes = if large { page::Sizes::large(most as i64) } else { page::Sizes::small() };
+        runtime.block_on(page::run(&folder, &sizes));
     }
     if wanted("footprint") {
         footprint::run(&folder, &if large { footprint::Load::large() } else { footprint::Load::small() });

@@ -19,6 +19,7 @@ use deskbridge::{
 
 use crate::load::SECRET;
 
+pub(crate) const ADMIN_TOKEN: &str = "operator";
 pub(crate) const CONCURRENCY: usize = 32;
 
 /// An address at which nobody listens.
@@ -68,7 +69,8 @@ pub(crate) async fn paced_gateway(
     let plan = Plan {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         data_dir: folder.to_owned(),
-        admin_token: None,
+        admin_token: Some(Secret::new(ADMIN_TOKEN)),
+        admin_hosts: Vec::new(),
         stop_limit: Duration::from_secs(20),
         retention: Duration::from_hours(24),
         inboxes: vec![inbox],

@@ -72,6 +72,10 @@ pub(crate) struct Page {
 impl Page {
     /// One DevTools call.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
+        self.try_call(method, params).unwrap_or_else(|error| panic!("{method}: {error}"))
+    }
+
+    fn try_call(&mut self, method: &str, params: &Value) -> Result<Value, Value> {
         self.last_id += 1;
         let call = json!({"id": self.last_id, "method": method, "params": params});
         self.socket.send(Message::text(call.to_string())).expect("the browser listens");
@@ -80,8 +84,7 @@ impl Page {
             let Message::Text(text) = message else { continue };
             let frame: Value = serde_json::from_str(&text).expect("DevTools speak JSON");
             if frame["id"] == json!(self.last_id) {
-                assert!(frame.get("error").is_none(), "{method}: {frame}");
-                return frame["result"].clone();
+                return frame.get("error").map_or_else(|| Ok(frame["result"].clone()), |error| Err(error.clone()));
             }
             self.note(&frame);
         }
@@ -100,22 +103,35 @@ impl Page {
         assert!(self.complaints.is_empty(), "{:#?}", self.complaints);
     }
 
+    /// What the page complained of so far is as it should be, if it is just this.
+    pub(crate) fn excuse(&mut self, complaint: &str) {
+        self.evaluate("0");
+        let wrong: Vec<_> = self.complaints.drain(..).filter(|one| !one.contains(complaint)).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    }
+
     /// The value of an expression; a promise is waited for.
     pub(crate) fn evaluate(&mut self, expression: &str) -> Value {
+        self.try_evaluate(expression).unwrap_or_else(|error| panic!("{expression}: {error}"))
+    }
+
+    fn try_evaluate(&mut self, expression: &str) -> Result<Value, Value> {
         let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
-        let result = self.call("Runtime.evaluate", &params);
+        let result = self.try_call("Runtime.evaluate", &params)?;
         assert!(result.get("exceptionDetails").is_none(), "{expression}: {result}");
-        result["result"]["value"].clone()
+        Ok(result["result"]["value"].clone())
     }
 
     /// Looks until the expression is true.
     pub(crate) fn until(&mut self, what: &str, expression: &str) {
         until(what, || {
-            let found = self.evaluate(expression);
+            // Between two pages there is none to ask.
+            let found = self.try_evaluate(expression).map_err(|error| error.to_string())?;
             if found == json!(true) {
                 return Ok(());
             }
-            let shown = self.evaluate("document.body ? document.body.innerText.slice(0, 2000) : ''");
+            let shown = self.try_evaluate("document.body ? document.body.innerText.slice(0, 2000) : ''");
+            let shown = shown.map_err(|error| error.to_string())?;
             Err(format!("{expression} is {found}; shown: {shown}"))
         });
     }

@@ -31,5 +31,6 @@ mod peers_themselves;
 mod process_life;
 mod repeats;
 mod reread;
+mod status_page;
 mod try_mail;
 mod try_out;

@@ -20,6 +20,7 @@ mod post;
 mod sandbox;
 mod settings;
 mod signs;
+mod status_page;
 mod sweep;
 mod typing;
 mod watching;

@@ -351,6 +351,7 @@ async fn adjusted_gateway(
         listen: SocketAddr::from(([127, 0, 0, 1], 0)),
         data_dir: data_dir.to_owned(),
         admin_token: Some(Secret::new("admin")),
+        admin_hosts: Vec::new(),
         stop_limit: Duration::from_secs(5),
         retention: Duration::from_hours(1),
         inboxes: vec![InboxPlan {

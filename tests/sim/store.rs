@@ -14,8 +14,8 @@ use bytes::Bytes;
 use deskbridge::{
     model::{EnvelopeId, Session, Waiting},
     store::{
-        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, History, Lease, Listed, MemoryStore, Space, Store,
-        StoreError, Turn, Turned, Whom,
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, MemoryStore, Rows,
+        Space, Store, StoreError, Turn, Turned, Wanted, Whom,
     },
 };
 
@@ -165,9 +165,9 @@ impl Store for Handle {
         self.inner.blob(id).await
     }
 
-    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
+    async fn dead_rows(&self, rows: &Rows) -> Result<Vec<DeadLetter>, StoreError> {
         self.before(false).await?;
-        self.inner.dead(count_max).await
+        self.inner.dead_rows(rows).await
     }
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
         self.before(true).await?;
@@ -184,13 +184,28 @@ impl Store for Handle {
         self.before(false).await?;
         self.inner.history(key).await
     }
-    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
+    async fn history_of(&self, id: EnvelopeId) -> Result<Option<History>, StoreError> {
         self.before(false).await?;
-        self.inner.list(count_max).await
+        self.inner.history_of(id).await
+    }
+    async fn list_rows(&self, rows: &Rows) -> Result<Vec<Listed>, StoreError> {
+        self.before(false).await?;
+        self.inner.list_rows(rows).await
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.before(false).await?;
         self.inner.depth().await
+    }
+    async fn find(&self, wanted: &Wanted, before: Option<EnvelopeId>) -> Result<Found, StoreError> {
+        self.before(false).await?;
+        self.inner.find(wanted, before).await
+    }
+    async fn sessions_like(&self, text: &str, count_max: usize) -> Result<Vec<Session>, StoreError> {
+        self.before(false).await?;
+        self.inner.sessions_like(text, count_max).await
+    }
+    fn describe(&self) -> String {
+        self.inner.describe()
     }
     async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
         self.before(false).await?;

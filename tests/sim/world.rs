@@ -123,6 +123,7 @@ impl World {
             listen: ([127, 0, 0, 1], 0).into(),
             data_dir: ".".into(),
             admin_token: None,
+            admin_hosts: Vec::new(),
             stop_limit: Duration::from_secs(20),
             retention: Duration::from_hours(30 * 24),
             bridges: self.networks.iter().map(bridge).collect(),

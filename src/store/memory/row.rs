@@ -1,8 +1,8 @@
 //! One envelope of the model, in whatever state.
 
 use crate::{
-    model::{EnvelopeId, NewEnvelope, OpenAttempt, Waiting},
-    store::{Attempt, DeadLetter, EnvelopeState, History, Listed},
+    model::{About, EnvelopeId, NewEnvelope, OpenAttempt, Waiting},
+    store::{Attempt, DeadLetter, EnvelopeState, History, Listed, Wanted},
 };
 
 #[derive(Debug)]
@@ -73,17 +73,31 @@ impl Row {
             due_millis: self.due_millis().unwrap_or_default(),
         }
     }
-    pub(super) fn dead_letter(&self, died_millis: i64, reason: &str) -> DeadLetter {
-        DeadLetter {
+    pub(super) fn is_for(&self, sink: Option<&str>) -> bool {
+        sink.is_none_or(|sink| self.new.lane.sink.as_str() == sink)
+    }
+    pub(super) fn fits(&self, wanted: &Wanted) -> bool {
+        let result = match &self.state {
+            EnvelopeState::Done { result, .. } => result.as_deref(),
+            EnvelopeState::Waiting { .. } | EnvelopeState::Dead { .. } | EnvelopeState::Discarded { .. } => None,
+        };
+        wanted.fits(self.new.key.as_str(), self.new.lane.id, result)
+    }
+    pub(super) fn dead_letter(&self) -> Option<DeadLetter> {
+        let (died_millis, reason) = self.death()?;
+        Some(DeadLetter {
+            id: self.id,
             key: self.new.key.clone(),
             sink: self.new.lane.sink.to_string(),
             died_millis,
             attempts: self.attempts,
             reason: reason.to_owned(),
-        }
+            about: Some(About::of(&self.new.order)),
+        })
     }
     pub(super) fn listed(&self) -> Option<Listed> {
         Some(Listed {
+            id: self.id,
             key: self.new.key.clone(),
             sink: self.new.lane.sink.to_string(),
             accepted_millis: self.accepted_millis,
@@ -91,14 +105,17 @@ impl Row {
             attempts: self.attempts,
             open: self.open().is_some(),
             reason: self.tried.iter().rev().find_map(|attempt| attempt.reason.clone()),
+            about: Some(About::of(&self.new.order)),
         })
     }
     pub(super) fn history(&self) -> History {
         History {
+            id: self.id,
             key: self.new.key.clone(),
             sink: self.new.lane.sink.to_string(),
             accepted_millis: self.accepted_millis,
             state: self.state.clone(),
+            about: self.finished().is_none().then(|| About::of(&self.new.order)),
             attempts: self.tried.clone(),
         }
     }

@@ -46,7 +46,11 @@ pub(super) fn rows(work: &mut Work, whom: &Whom, files: &Blobs) -> rusqlite::Res
         work.count(sink, -1);
         work.execute("DELETE FROM body WHERE id = ?1", [id])?;
     }
-    dead.iter().try_for_each(|id| work.execute("DELETE FROM dead WHERE id = ?1", [id]))?;
+    for id in &dead {
+        let sql = "DELETE FROM dead WHERE id = ?1 RETURNING sink";
+        let sink = work.connection().prepare_cached(sql)?.query_row([id], |row| row.get(0))?;
+        work.count_dead(sink, -1);
+    }
     let finished = finished(work, &trail)?;
     finished.iter().try_for_each(|id| work.execute("DELETE FROM done WHERE id = ?1", [id]))?;
     for id in waiting.iter().chain(&dead).chain(&finished) {

@@ -43,6 +43,7 @@ pub(super) fn bury(work: &mut Work, id: EnvelopeId, reason: &str, now_millis: i6
     let Some((sink, tried)) = gone.optional()? else { return Ok(false) };
     work.execute("DELETE FROM body WHERE id = ?1", [id.0])?;
     work.count(sink, -1);
+    work.count_dead(sink, 1);
     if let Some(tried) = tried {
         record(work, id, &tried, &Ended { outcome: "dead", reason, at_millis: Some(now_millis) })?;
     }
@@ -60,6 +61,7 @@ pub(super) fn revive(work: &mut Work, id: EnvelopeId, now_millis: i64) -> rusqli
     let letter = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
     let (sink, lane, rank) = work.connection().prepare_cached(sql)?.query_row([id.0], letter)?;
     work.count(sink, 1);
+    work.count_dead(sink, -1);
     let lane = Lane { id: LaneId(lane), sink: work.sink_name(sink) };
     Ok(Waiting { id, lane, rank, due_millis: now_millis })
 }
@@ -74,13 +76,20 @@ pub(super) fn revive_keys(work: &mut Work, keys: &[Key], now_millis: i64) -> rus
     Ok(revived)
 }
 
-pub(super) fn discard_keys(work: &Work, keys: &[Key], now_millis: i64) -> rusqlite::Result<usize> {
+pub(super) fn discard_keys(work: &mut Work, keys: &[Key], now_millis: i64) -> rusqlite::Result<usize> {
     let mut count = 0;
     for key in keys {
-        let sql = "INSERT INTO done SELECT id, key, sink, accepted, ?2, TRUE, NULL, NULL, NULL, NULL
+        let sql = "INSERT INTO done SELECT id, key, sink, accepted, ?2, TRUE, NULL, NULL, NULL, NULL, lane
             FROM dead WHERE key = ?1";
         work.execute(sql, params![key.as_str(), now_millis])?;
-        count += work.connection().prepare_cached("DELETE FROM dead WHERE key = ?1")?.execute([key.as_str()])?;
+        let sinks: Vec<i64> = {
+            let mut gone = work.connection().prepare_cached("DELETE FROM dead WHERE key = ?1 RETURNING sink")?;
+            gone.query_map([key.as_str()], |row| row.get(0))?.collect::<Result<_, _>>()?
+        };
+        count += sinks.len();
+        for sink in sinks {
+            work.count_dead(sink, -1);
+        }
     }
     Ok(count)
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::{accept::hash, fault::Failure};
+use super::fault::Failure;
 use crate::{
-    model::{EnvelopeId, Lane, LaneId, Session, SinkName, Waiting},
-    store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, StoreError},
+    model::{About, EnvelopeId, Lane, LaneId, Order, Session, SinkName, Waiting},
+    store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, Rows, StoreError},
 };
 
 pub(super) fn waiting(
@@ -79,49 +79,86 @@ pub(super) fn cursors(connection: &Connection, scope: &str, prefix: &str) -> Res
     Ok(found)
 }
 
-pub(super) fn dead(connection: &Connection, count_max: usize) -> Result<Vec<DeadLetter>, Failure> {
-    let sql = "SELECT key, name, died, attempts, reason FROM dead JOIN sink ON sink.id = dead.sink
-        ORDER BY died DESC, dead.id DESC LIMIT ?1";
-    let mut dead = connection.prepare_cached(sql)?;
-    let dead = dead.query_map([limit(count_max)], |row| {
+pub(super) fn dead(connection: &Connection, rows: &Rows) -> Result<Vec<DeadLetter>, Failure> {
+    let of_sink = match &rows.sink {
+        Some(name) => match sink_number(connection, name)? {
+            Some(sink) => format!("dead.sink = {sink}"),
+            None => return Ok(Vec::new()),
+        },
+        None => "TRUE".to_owned(),
+    };
+    let sql = format!(
+        "SELECT dead.id, key, name, died, attempts, reason, order_json FROM dead JOIN sink ON sink.id = dead.sink
+        WHERE {of_sink} AND (died, dead.id) < (?1, ?2) ORDER BY died DESC, dead.id DESC LIMIT ?3"
+    );
+    let before = rows.after.map_or((i64::MAX, i64::MAX), |mark| (mark.at_millis, mark.id.0));
+    let mut dead = connection.prepare_cached(&sql)?;
+    let dead = dead.query_map([before.0, before.1, limit(rows.count_max)], |row| {
         Ok(DeadLetter {
-            key: key(row, 0)?,
-            sink: row.get(1)?,
-            died_millis: row.get(2)?,
-            attempts: row.get(3)?,
-            reason: row.get(4)?,
+            id: EnvelopeId(row.get(0)?),
+            key: key(row, 1)?,
+            sink: row.get(2)?,
+            died_millis: row.get(3)?,
+            attempts: row.get(4)?,
+            reason: row.get(5)?,
+            about: about(row, 6)?,
         })
     })?;
     Ok(dead.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn list(connection: &Connection, count_max: usize) -> Result<Vec<Listed>, Failure> {
-    let sql = "SELECT key, name, accepted, due, attempts, started IS NOT NULL,
-            (SELECT reason FROM attempt WHERE attempt.id = ev.id AND reason IS NOT NULL ORDER BY attempt.number DESC LIMIT 1)
-        FROM ev JOIN body USING (id) JOIN sink ON sink.id = ev.sink ORDER BY ev.id LIMIT ?1";
+pub(super) fn list(connection: &Connection, rows: &Rows) -> Result<Vec<Listed>, Failure> {
+    let sink = match &rows.sink {
+        Some(name) => match sink_number(connection, name)? {
+            Some(sink) => Some(sink),
+            None => return Ok(Vec::new()),
+        },
+        None => None,
+    };
+    let sql = "SELECT ev.id, key, name, accepted, due, attempts, started IS NOT NULL,
+            (SELECT reason FROM attempt WHERE attempt.id = ev.id AND reason IS NOT NULL ORDER BY attempt.number DESC LIMIT 1),
+            order_json
+        FROM ev JOIN body USING (id) CROSS JOIN sink ON sink.id = ev.sink
+        WHERE ev.id > ?1 AND (?2 IS NULL OR ev.sink = ?2) ORDER BY ev.id LIMIT ?3";
     let mut list = connection.prepare_cached(sql)?;
-    let list = list.query_map([limit(count_max)], |row| {
+    let after = rows.after.map_or(0, |mark| mark.id.0);
+    let list = list.query_map(rusqlite::params![after, sink, limit(rows.count_max)], |row| {
         Ok(Listed {
-            key: key(row, 0)?,
-            sink: row.get(1)?,
-            accepted_millis: row.get(2)?,
-            due_millis: row.get(3)?,
-            attempts: row.get(4)?,
-            open: row.get(5)?,
-            reason: row.get(6)?,
+            id: EnvelopeId(row.get(0)?),
+            key: key(row, 1)?,
+            sink: row.get(2)?,
+            accepted_millis: row.get(3)?,
+            due_millis: row.get(4)?,
+            attempts: row.get(5)?,
+            open: row.get(6)?,
+            reason: row.get(7)?,
+            about: about(row, 8)?,
         })
     })?;
     Ok(list.collect::<Result<_, _>>()?)
 }
 
+fn sink_number(connection: &Connection, name: &str) -> rusqlite::Result<Option<i64>> {
+    let mut number = connection.prepare_cached("SELECT id FROM sink WHERE name = ?1")?;
+    number.query_row([name], |row| row.get(0)).optional()
+}
+
 pub(super) fn depth(connection: &Connection) -> Result<Depth, Failure> {
-    let sql = "SELECT name, waiting FROM sink WHERE waiting > 0 ORDER BY name";
-    let mut sinks = connection.prepare_cached(sql)?;
-    let sinks: Vec<(String, i64)> =
-        sinks.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<Result<_, _>>()?;
-    let sinks: Vec<_> = sinks.into_iter().map(|(name, waiting)| (name, waiting as u64)).collect();
-    let dead: i64 = connection.prepare_cached("SELECT count(*) FROM dead")?.query_row([], |row| row.get(0))?;
-    Ok(Depth { waiting: sinks.iter().map(|(_, waiting)| waiting).sum(), dead: dead as u64, sinks })
+    let mut sinks = connection.prepare_cached("SELECT name, waiting, dead FROM sink ORDER BY name")?;
+    let sinks: Vec<(String, i64, i64)> =
+        sinks.query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?.collect::<Result<_, _>>()?;
+    let mut depth = Depth::default();
+    for (name, waiting, dead) in sinks {
+        depth.waiting += waiting as u64;
+        depth.dead += dead as u64;
+        if waiting > 0 {
+            depth.sinks.push((name.clone(), waiting as u64));
+        }
+        if dead > 0 {
+            depth.dead_sinks.push((name, dead as u64));
+        }
+    }
+    Ok(depth)
 }
 
 pub(super) fn accepted_millis(connection: &Connection, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, Failure> {
@@ -130,51 +167,47 @@ pub(super) fn accepted_millis(connection: &Connection, ids: &[EnvelopeId]) -> Re
     ids.iter().map(&mut of).collect()
 }
 
-/// Walks over all known keys, which are in order of time and not of hash: a question that people ask,
-/// some millions of keys a second.
-pub(super) fn history(connection: &Connection, key: &Key) -> Result<Option<History>, Failure> {
-    let sql = "SELECT max(id) FROM known WHERE hash = ?1";
-    let id: Option<i64> = connection.prepare_cached(sql)?.query_row([hash(key)], |row| row.get(0))?;
-    let Some(id) = id else { return Ok(None) };
-    let Some((mut history, last)) = state(connection, id)? else { return Ok(None) };
-    history.attempts = attempts(connection, id, last)?;
+/// Everything known of one envelope.
+pub(super) fn history(connection: &Connection, id: EnvelopeId) -> rusqlite::Result<Option<History>> {
+    let Some((mut history, last)) = state(connection, id.0)? else { return Ok(None) };
+    history.attempts = attempts(connection, id.0, last)?;
     Ok(Some(history))
 }
 
 type StateOf = fn(&Row<'_>) -> rusqlite::Result<EnvelopeState>;
 
 /// Where the envelope is now, and its last attempt where that stands there too.
-fn state(connection: &Connection, id: i64) -> rusqlite::Result<Option<(History, Option<Attempt>)>> {
+pub(super) fn state(connection: &Connection, id: i64) -> rusqlite::Result<Option<(History, Option<Attempt>)>> {
     let tables: [(&str, StateOf); 3] = [
         (
-            "SELECT key, name, accepted, started, number, mark, NULL, due
+            "SELECT key, name, accepted, started, number, mark, NULL, order_json, due
                 FROM ev JOIN body USING (id) JOIN sink ON sink.id = ev.sink WHERE ev.id = ?1",
-            |row| Ok(EnvelopeState::Waiting { due_millis: row.get(7)? }),
+            |row| Ok(EnvelopeState::Waiting { due_millis: row.get(8)? }),
         ),
         (
-            "SELECT key, name, accepted, started, number, mark, ended, result, discarded
+            "SELECT key, name, accepted, started, number, mark, ended, NULL, result, discarded
                 FROM done JOIN sink ON sink.id = done.sink WHERE done.id = ?1",
             |row| {
                 let at_millis = row.get(6)?;
-                let discarded: bool = row.get(8)?;
+                let discarded: bool = row.get(9)?;
                 Ok(if discarded {
                     EnvelopeState::Discarded { at_millis }
                 } else {
-                    EnvelopeState::Done { at_millis, result: row.get(7)? }
+                    EnvelopeState::Done { at_millis, result: row.get(8)? }
                 })
             },
         ),
         (
-            "SELECT key, name, accepted, NULL, NULL, NULL, NULL, died, reason
+            "SELECT key, name, accepted, NULL, NULL, NULL, NULL, order_json, died, reason
                 FROM dead JOIN sink ON sink.id = dead.sink WHERE dead.id = ?1",
-            |row| Ok(EnvelopeState::Dead { at_millis: row.get(7)?, reason: row.get(8)? }),
+            |row| Ok(EnvelopeState::Dead { at_millis: row.get(8)?, reason: row.get(9)? }),
         ),
     ];
     for (sql, state) in tables {
         let found = connection.prepare_cached(sql)?.query_row([id], |row| {
-            let (key, state) = (key(row, 0)?, state(row)?);
-            let attempts = Vec::new();
-            let history = History { key, sink: row.get(1)?, accepted_millis: row.get(2)?, state, attempts };
+            let (key, state, about) = (key(row, 0)?, state(row)?, about(row, 7)?);
+            let (sink, accepted_millis, attempts) = (row.get(1)?, row.get(2)?, Vec::new());
+            let history = History { id: EnvelopeId(id), key, sink, accepted_millis, state, about, attempts };
             Ok((history, last_attempt(row)?))
         });
         if let Some(found) = found.optional()? {
@@ -217,8 +250,14 @@ fn attempts(connection: &Connection, id: i64, last: Option<Attempt>) -> rusqlite
     Ok(attempts.into_values().collect())
 }
 
-fn limit(count_max: usize) -> i64 {
+pub(super) fn limit(count_max: usize) -> i64 {
     i64::try_from(count_max).unwrap_or(i64::MAX)
+}
+
+/// `None` where there is no order, or none that can be read.
+fn about(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<About>> {
+    let order = row.get_ref(column)?.as_str_or_null()?;
+    Ok(order.and_then(|order| serde_json::from_str(order).ok()).map(|order: Order| About::of(&order)))
 }
 
 fn key(row: &Row<'_>, column: usize) -> rusqlite::Result<Key> {

@@ -6,6 +6,7 @@ mod blobs;
 mod checkpoint;
 mod fault;
 mod filling;
+mod find;
 mod forget;
 #[cfg(test)]
 mod killed;
@@ -49,8 +50,8 @@ use self::{
     writer::Writer,
 };
 use super::{
-    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, History, Lease, Listed, Space, Store,
-    StoreError, Turn, Turned, Whom,
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, Rows, Space,
+    Store, StoreError, Turn, Turned, Wanted, Whom,
 };
 use crate::{
     model::{EnvelopeId, Session, Waiting},
@@ -69,8 +70,10 @@ pub struct SqliteStore {
     writer: Arc<Writer>,
     /// For work: sessions, cursors, what waits.
     lookups: Reader,
-    /// For people: what may read much.
+    /// For people: lists and single messages.
     looks: Reader,
+    /// For people who search, which may read much.
+    searches: Reader,
     soundness: Soundness,
     database: PathBuf,
     commits: Histogram,
@@ -111,10 +114,11 @@ impl SqliteStore {
             Reader::start(name, connection, soundness.clone())
         };
         let (lookups, looks) = (reader("store lookups")?, reader("store looks")?);
+        let searches = reader("store searches")?;
         let commits = telemetry::commit_seconds();
-        let writer = Writer::start((work, commits.clone()), owners, soundness.clone())?;
+        let writer = Arc::new(Writer::start((work, commits.clone()), owners, soundness.clone())?);
         let (names, database) = (BlobNames::default(), place.database.clone());
-        Ok(Self { blobs, names, writer: Arc::new(writer), lookups, looks, soundness, database, commits })
+        Ok(Self { blobs, names, writer, lookups, looks, searches, soundness, database, commits })
     }
 
     /// Who works on the store in this folder now, if anybody.
@@ -289,8 +293,9 @@ impl Store for SqliteStore {
         }
     }
 
-    async fn dead(&self, count_max: usize) -> Result<Vec<DeadLetter>, StoreError> {
-        self.looks.call(move |connection| looks::dead(connection, count_max)).await
+    async fn dead_rows(&self, rows: &Rows) -> Result<Vec<DeadLetter>, StoreError> {
+        let rows = rows.clone();
+        self.looks.call(move |connection| looks::dead(connection, &rows)).await
     }
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
         let keys = keys.to_vec();
@@ -302,13 +307,28 @@ impl Store for SqliteStore {
     }
     async fn history(&self, key: &Key) -> Result<Option<History>, StoreError> {
         let key = key.clone();
-        self.looks.call(move |connection| looks::history(connection, &key)).await
+        self.searches.call(move |connection| find::history(connection, &key)).await
     }
-    async fn list(&self, count_max: usize) -> Result<Vec<Listed>, StoreError> {
-        self.looks.call(move |connection| looks::list(connection, count_max)).await
+    async fn history_of(&self, id: EnvelopeId) -> Result<Option<History>, StoreError> {
+        self.looks.call(move |connection| Ok(looks::history(connection, id)?)).await
+    }
+    async fn list_rows(&self, rows: &Rows) -> Result<Vec<Listed>, StoreError> {
+        let rows = rows.clone();
+        self.looks.call(move |connection| looks::list(connection, &rows)).await
     }
     async fn depth(&self) -> Result<Depth, StoreError> {
         self.looks.call(looks::depth).await
+    }
+    async fn find(&self, wanted: &Wanted, before: Option<EnvelopeId>) -> Result<Found, StoreError> {
+        let wanted = wanted.clone();
+        self.searches.call(move |connection| Ok(find::stretch(connection, &wanted, before)?)).await
+    }
+    async fn sessions_like(&self, text: &str, count_max: usize) -> Result<Vec<Session>, StoreError> {
+        let text = text.to_owned();
+        self.searches.call(move |connection| Ok(find::sessions(connection, &text, count_max)?)).await
+    }
+    fn describe(&self) -> String {
+        format!("SQLite {} in {}", rusqlite::version(), self.database.display())
     }
     async fn accepted_millis(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<i64>>, StoreError> {
         let ids = ids.to_vec();
@@ -360,6 +380,7 @@ impl Store for SqliteStore {
     async fn close(&self) {
         self.lookups.stop().await;
         self.looks.stop().await;
+        self.searches.stop().await;
         self.writer.stop().await;
     }
 }

@@ -8,10 +8,11 @@ use super::fault::Soundness;
 use crate::store::StoreError;
 
 /// In order; a file is never changed once it was released.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/sqlite/0001_outbox.sql"),
     include_str!("../migrations/sqlite/0002_kept.sql"),
     include_str!("../migrations/sqlite/0003_home.sql"),
+    include_str!("../migrations/sqlite/0004_looks.sql"),
 ];
 
 /// Before it a checkpoint at the wrong moment could damage the file.

@@ -153,19 +153,19 @@ fn open(work: &Work, id: EnvelopeId) -> rusqlite::Result<Option<Tried>> {
 /// Plain statements of one row each: `RETURNING` and `INSERT … SELECT` copy every page that they touch,
 /// in case half of them must be undone.
 fn done(work: &mut Work, id: EnvelopeId, result: Option<&str>, now_millis: i64) -> rusqlite::Result<bool> {
-    let sql = "SELECT sink, number, started, mark, key, accepted
+    let sql = "SELECT sink, number, started, mark, key, accepted, lane
         FROM ev JOIN body USING (id) WHERE ev.id = ?1 AND started IS NOT NULL";
     let mut load = work.connection().prepare_cached(sql)?;
     let mut rows = load.query([id.0])?;
     let Some(row) = rows.next()? else { return Ok(false) };
     let sink: i64 = row.get(0)?;
     let last: (i64, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
-    let (key, accepted_millis): (String, i64) = (row.get(4)?, row.get(5)?);
+    let (key, accepted_millis, lane): (String, i64, i64) = (row.get(4)?, row.get(5)?, row.get(6)?);
     drop(rows);
     drop(load);
     work.execute(
-        "INSERT INTO done VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9)",
-        params![id.0, key, sink, accepted_millis, now_millis, result, last.0, last.1, last.2],
+        "INSERT INTO done VALUES (?1, ?2, ?3, ?4, ?5, FALSE, ?6, ?7, ?8, ?9, ?10)",
+        params![id.0, key, sink, accepted_millis, now_millis, result, last.0, last.1, last.2, lane],
     )?;
     work.execute("DELETE FROM ev WHERE id = ?1", [id.0])?;
     work.execute("DELETE FROM body WHERE id = ?1", [id.0])?;

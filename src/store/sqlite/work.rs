@@ -30,6 +30,7 @@ struct Numbers {
 struct Sink {
     name: SinkName,
     waiting: i64,
+    dead: i64,
     changed: bool,
 }
 
@@ -118,7 +119,7 @@ impl Work {
             return Ok(place as i64 + 1);
         }
         let id = sinks.len() as i64 + 1;
-        sinks.push(Sink { name: name.clone(), waiting: 0, changed: false });
+        sinks.push(Sink { name: name.clone(), waiting: 0, dead: 0, changed: false });
         self.execute("INSERT INTO sink (id, name) VALUES (?1, ?2)", params![id, name.as_str()])?;
         Ok(id)
     }
@@ -131,11 +132,17 @@ impl Work {
         sink.waiting += change;
         sink.changed = true;
     }
+    /// The same for dead letters.
+    pub(super) fn count_dead(&mut self, sink: i64, change: i64) {
+        let sink = &mut self.numbers.sinks[sink as usize - 1];
+        sink.dead += change;
+        sink.changed = true;
+    }
 
     fn save_numbers(&mut self) -> rusqlite::Result<()> {
         for (place, sink) in self.numbers.sinks.iter_mut().enumerate().filter(|(_, sink)| sink.changed) {
-            let mut update = self.connection.prepare_cached("UPDATE sink SET waiting = ?2 WHERE id = ?1")?;
-            update.execute([place as i64 + 1, sink.waiting])?;
+            let mut update = self.connection.prepare_cached("UPDATE sink SET waiting = ?2, dead = ?3 WHERE id = ?1")?;
+            update.execute([place as i64 + 1, sink.waiting, sink.dead])?;
             sink.changed = false;
         }
         Ok(())
@@ -149,10 +156,10 @@ impl Numbers {
         let newest_id = connection.query_row(newest, [], |row| row.get(0))?;
         let lease = "SELECT epoch, owner IS NOT NULL FROM lease";
         let (epoch, leased) = connection.query_row(lease, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let mut sinks = connection.prepare("SELECT name, waiting FROM sink ORDER BY id")?;
+        let mut sinks = connection.prepare("SELECT name, waiting, dead FROM sink ORDER BY id")?;
         let sinks = sinks.query_map([], |row| {
             let name = SinkName::from_stored(row.get::<_, String>(0)?);
-            Ok(Sink { name, waiting: row.get(1)?, changed: false })
+            Ok(Sink { name, waiting: row.get(1)?, dead: row.get(2)?, changed: false })
         })?;
         Ok(Self { newest_id, epoch, leased, sinks: sinks.collect::<Result<_, _>>()? })
     }

@@ -117,7 +117,7 @@ async fn what_is_kept_of_a_person_goes_and_what_is_of_others_stays(store: &dyn S
     }
     let names = store.cursors("libera", "").await.unwrap().into_iter().map(|cursor| cursor.name);
     assert_eq!(names.collect::<Vec<_>>(), ["held/8", "peer/a:adam"]);
-    assert_eq!(store.dead(9).await.unwrap().len(), 2);
+    assert_eq!((store.dead(9).await.unwrap().len(), store.depth().await.unwrap().dead), (2, 2));
     assert_eq!(store.forget(&whom(ada(), false)).await, Ok(Forgotten::default()), "there is nothing left");
 }
 

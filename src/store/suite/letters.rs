@@ -12,6 +12,7 @@ on_each_store! {
     a_discarded_letter_leaves_its_history
     what_is_held_is_a_dead_letter_from_the_beginning_and_causes_its_orders_once
     dead_letters_are_listed_newest_first
+    dead_letters_are_counted_by_their_sink
 }
 
 async fn a_dead_letter_takes_the_later_parts_with_it(store: &dyn Store) {
@@ -93,4 +94,20 @@ async fn what_is_held_is_a_dead_letter_from_the_beginning_and_causes_its_orders_
     let revived = store.revive(&[key("a/0"), key("a/1")], NOW + 2).await.unwrap();
     assert_eq!(revived.len(), 2);
     assert_eq!(begin(store, &lease, revived[0].id, NOW + 2).await.begun[0].key, key("a/0"));
+}
+
+async fn dead_letters_are_counted_by_their_sink(store: &dyn Store) {
+    let lease = lease(store).await;
+    for name in ["a", "b", "c"] {
+        let id = accept_one(store, name).await;
+        begin(store, &lease, id, NOW).await;
+        settle(store, &lease, id, dead(&[]), NOW).await;
+    }
+    let counts = async || store.depth().await.map(|depth| (depth.waiting, depth.dead, depth.dead_sinks)).unwrap();
+    let of = |count: u64| vec![("inbox:support".to_owned(), count)];
+    assert_eq!(counts().await, (0, 3, of(3)));
+    store.revive(&[key("a")], NOW).await.unwrap();
+    assert_eq!(counts().await, (1, 2, of(2)));
+    store.discard(&[key("b"), key("c")], NOW).await.unwrap();
+    assert_eq!(counts().await, (1, 0, Vec::new()));
 }

@@ -25,6 +25,7 @@ mod attempts;
 mod forgetting;
 mod keeping;
 mod letters;
+mod looking;
 
 use bridge_api::{Key, Part};
 
