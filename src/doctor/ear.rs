@@ -78,13 +78,8 @@ impl Ear {
         if let Self::Own(own) = self
             && let Some(secrets) = own.secrets.get(inbox)
         {
-            secrets.send_if_modified(|known| {
-                let is_news = known.is_empty();
-                if is_news {
-                    known.push(secret.clone());
-                }
-                is_news
-            });
+            // The one before stays good, as with the gateway.
+            secrets.send_modify(|known| known.insert(0, secret.clone()));
         }
     }
 }
@@ -93,8 +88,11 @@ impl Own {
     fn of(settings: &Settings) -> Self {
         let mut secrets = HashMap::new();
         let proofs = settings.inboxes.iter().map(|(name, inbox)| {
-            let (tell, told) = watch::channel(inbox.callback_secret.iter().cloned().collect());
-            secrets.insert(name.clone(), tell);
+            let known = [&inbox.callback_secret, &inbox.callback_secret_before];
+            let (tell, told) = watch::channel(known.into_iter().flatten().cloned().collect());
+            if inbox.callback_secret.is_none() {
+                secrets.insert(name.clone(), tell);
+            }
             (name.clone(), proof(inbox, told))
         });
         let proofs = proofs.collect();

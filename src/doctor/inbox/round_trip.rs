@@ -240,7 +240,7 @@ fn words(ending: &Ending, (name, by_gateway): (&str, bool), known: &Known) -> (V
 const REFUSED: [(&str, &str); 5] = [
     (
         "does not match",
-        "run `deskbridge provision` with `callback_secret_file`, or copy the inbox's secret into `callback_secret`, and restart the gateway",
+        "run `deskbridge provision` with `callback_secret_file`, or copy the inbox's secret into `callback_secret`, and have the gateway read it (SIGHUP)",
     ),
     ("no signature", "update Chatwoot to 4.13 or later, or set `callback_path_token` and run `deskbridge provision`"),
     ("seconds off", "set the clocks of this machine and of Chatwoot's by NTP"),

@@ -99,9 +99,17 @@ impl Look<'_> {
         if let Some(secret) = &inbox.secret {
             self.ear.learn(self.name, secret);
         }
+        let before = self.inbox.callback_secret_before.as_ref();
         match (&self.inbox.callback_secret, &inbox.secret) {
             (Some(ours), Some(theirs)) if ours.expose() == theirs.expose() => {
                 self.findings.fine(tried, "ours is the inbox's");
+            }
+            (Some(_), Some(theirs)) if before.is_some_and(|before| before.expose() == theirs.expose()) => {
+                self.findings.warning(
+                    tried,
+                    "the inbox signs with `callback_secret_before` still",
+                    "run `deskbridge provision` with `callback_secret_file`, which takes the inbox's secret as it is",
+                );
             }
             (Some(_), Some(_)) => self.findings.failed(
                 tried,

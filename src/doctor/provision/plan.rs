@@ -141,7 +141,7 @@ impl Plan {
             return Err(Trouble::Failed(reason.to_owned()));
         };
         file::keep(file, secret).map_err(|error| Trouble::Failed(format!("{shown} cannot be written: {error}")))?;
-        say(&format!("its secret is in {shown} now; a gateway that runs reads it when it is started again"));
+        say(&format!("its secret is in {shown} now; a gateway that runs reads it at SIGHUP"));
         Ok(())
     }
 

@@ -48,6 +48,16 @@ async fn a_secret_that_the_settings_leave_out_is_read_from_the_inbox() {
 }
 
 #[tokio::test]
+async fn the_secret_before_the_present_one_is_believed_and_told() {
+    let scene = Scene::new().await;
+    let both = "callback_secret = \"new\"\ncallback_secret_before = \"demo-callback-secret\"";
+    let reported = scene.examine(&[("callback_secret = \"demo-callback-secret\"", both)]).await;
+    let compared = "compare the callback secret";
+    assert_found(&reported, compared, Verdict::Warning, ("`callback_secret_before` still", "provision"));
+    assert_found(&reported, ROUND, Verdict::Fine, ("back after", ""));
+}
+
+#[tokio::test]
 async fn each_way_to_be_denied_is_told_apart() {
     let denied = |why| RouteFault::Denied { why };
     let token = "use the token";

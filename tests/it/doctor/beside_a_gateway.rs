@@ -47,7 +47,7 @@ async fn what_the_gateway_refuses_is_told_in_its_words() {
         &reported,
         ROUND,
         Verdict::Failed,
-        ("refused with 401: the callback's signature does not match", "restart"),
+        ("refused with 401: the callback's signature does not match", "SIGHUP"),
     );
     gateway.stop().await;
 }
