@@ -46,7 +46,7 @@ impl Seen {
 fn look(lines: &str, at_work: bool) -> Seen {
     let mut table: Table = lines.parse().unwrap_or_else(|error| panic!("{error}: {lines}"));
     let kind = table.remove("kind").expect("a kind");
-    for of_the_gateway in ["inbox", "when_in_doubt"] {
+    for of_the_gateway in ["inbox", "when_in_doubt", "peer_burst", "peer_pause_millis"] {
         table.remove(of_the_gateway);
     }
     let kind = kind.as_str().expect("a word");
