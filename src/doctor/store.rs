@@ -246,6 +246,7 @@ mod tests {
     use bridge_api::{Finding, Verdict};
 
     use super::*;
+    use crate::store::Store as _;
 
     fn look(data_dir: &Path) -> Vec<Finding> {
         let findings = Findings::default();
@@ -276,6 +277,7 @@ mod tests {
         let owner = one(&found, "ask who works");
         let here = format!("process {}", std::process::id());
         assert!(owner.verdict == Verdict::Failed && owner.found.starts_with(&here), "{owner:?}");
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(store.close());
         drop(store);
         assert_eq!(one(&look(&data), "ask who works").found, "nobody now");
     }

@@ -106,13 +106,22 @@ fn works(state: &BridgeState) -> bool {
     }
 }
 
-/// The moment stays when only the wording is repeated.
+/// The moment stays while it is the same in other words, and while one try after another fails.
 fn set(board: &mut BTreeMap<String, Stated>, name: &str, state: BridgeState, clock: Clock) {
-    match board.get(name) {
-        Some(stated) if stated.state == state => {}
+    match board.get_mut(name) {
+        Some(stated) if condition(&stated.state) == condition(&state) => stated.state = state,
         Some(_) | None => {
             board.insert(name.to_owned(), Stated { state, since_millis: clock.of_day() });
         }
+    }
+}
+
+/// What an operator would call a change.
+fn condition(state: &BridgeState) -> u8 {
+    match state {
+        BridgeState::Up => 0,
+        BridgeState::Degraded { .. } => 1,
+        BridgeState::Connecting | BridgeState::Down { .. } => 2,
     }
 }
 
@@ -146,6 +155,24 @@ mod tests {
             board.bridge("net", state.clone());
             assert_eq!(reconnects(), expected, "{state:?}");
         }
+    }
+
+    #[test]
+    fn a_bridge_is_down_since_it_was_lost_however_often_it_tries() {
+        let figures = Arc::new(Figures::new([("net", "support")], ["support"], None));
+        let board = StateBoard::new(Clock::system(), figures);
+        let since = || board.bridges()["net"].since_millis;
+        let begun = [BridgeState::Up, BridgeState::Down { reason: "gone".into() }].map(|state| {
+            board.bridge("net", state);
+            lock(&board.bridges).stated.get_mut("net").expect("it was told").since_millis -= 1_000_000;
+            since()
+        });
+        for state in [BridgeState::Connecting, BridgeState::Down { reason: "still gone".into() }] {
+            board.bridge("net", state.clone());
+            assert_eq!((since(), board.bridges()["net"].state.clone()), (begun[1], state));
+        }
+        board.bridge("net", BridgeState::Up);
+        assert!(since() > begun[1], "that is news");
     }
 
     #[test]
