@@ -98,15 +98,14 @@ impl Core {
         join_all(removed.iter().map(|plan| self.seats().empty(plan, limit))).await;
         join_all(started.map(|plan| self.seats().replace(plan, limit))).await;
     }
-}
 
-impl Core {
     /// What was good before stays good until the next change: callbacks that were queued bear the old signature.
     fn sign_by(&self, inbox: &InboxName, (old, new): (&Inbox, &Inbox)) {
         let good = [&new.callback_secret, &new.callback_secret_before, &old.callback_secret];
-        if let Some(secrets) = self.secrets(inbox) {
-            // Nobody listens only when the callback door is gone, and then it makes no difference.
-            secrets.send_replace(good.into_iter().flatten().cloned().collect());
+        match self.secrets(inbox) {
+            Some(secrets) => drop(secrets.send_replace(good.into_iter().flatten().cloned().collect())),
+            // It was started without one in the settings, and has it from the inbox.
+            None => tracing::warn!(inbox = inbox.as_str(), "the secret of the settings is used from the next start on"),
         }
     }
 }

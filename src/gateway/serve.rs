@@ -61,7 +61,6 @@ pub async fn serve(
 pub async fn until_told(mut gateway: Gateway, mut book: Option<Book<'_>>) -> Result<(), ServeError> {
     let catch = |kind| signal(kind).map_err(ServeError::Signals);
     let (mut term, mut int) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
-    // A gateway without a settings file has nothing to read again, and does not end for being asked to.
     let mut hup = catch(SignalKind::hangup())?;
     let failed = loop {
         tokio::select! {
@@ -70,7 +69,8 @@ pub async fn until_told(mut gateway: Gateway, mut book: Option<Book<'_>>) -> Res
             reason = gateway.failed() => break Some(reason),
             _ = hup.recv() => {}
         }
-        let Some(book) = &mut book else { continue };
+        // Nothing to read again: it is the terminal that hung up, and nobody looks any more.
+        let Some(book) = &mut book else { break None };
         if interrupted(&mut term, &mut int, reread(&gateway, book)).await {
             break None;
         }
