@@ -102,10 +102,11 @@ impl Core {
     /// What was good before stays good until the next change: callbacks that were queued bear the old signature.
     fn sign_by(&self, inbox: &InboxName, (old, new): (&Inbox, &Inbox)) {
         let good = [&new.callback_secret, &new.callback_secret_before, &old.callback_secret];
-        match self.secrets(inbox) {
-            Some(secrets) => drop(secrets.send_replace(good.into_iter().flatten().cloned().collect())),
+        if let Some(secrets) = self.secrets(inbox) {
+            secrets.send_replace(good.into_iter().flatten().cloned().collect());
+        } else {
             // It was started without one in the settings, and has it from the inbox.
-            None => tracing::warn!(inbox = inbox.as_str(), "the secret of the settings is used from the next start on"),
+            tracing::warn!(inbox = inbox.as_str(), "the secret of the settings is used from the next start on");
         }
     }
 }
