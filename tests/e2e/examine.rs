@@ -1,7 +1,10 @@
 //! A bridge's look at its wiring, against real servers: those that let it in, those that do not, and beside a gateway
 //! that is running. The bridges are asked through the library, for which `deskbridge doctor` is another caller.
 
-use bridge_api::{BridgeName, Finding, Verdict, kit::look};
+use bridge_api::{
+    BridgeName, Verdict,
+    kit::look::{self, Seen},
+};
 use deskbridge::{bridges::Registry, settings::Kinds};
 use toml::Table;
 
@@ -20,27 +23,6 @@ use crate::{
     process::free_port,
     world::World,
 };
-
-struct Seen(Vec<Finding>);
-
-impl Seen {
-    fn holds(&self, tried: &str, verdict: Verdict, words: &[&str]) {
-        let found = self.0.iter().find(|finding| finding.tried.starts_with(tried));
-        let finding = found.unwrap_or_else(|| panic!("no finding on {tried:?}: {:#?}", self.0));
-        let whole = format!("{} {}", finding.found, finding.change.as_deref().unwrap_or_default());
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        assert!(words.iter().all(|word| whole.contains(word)), "{words:?} in {finding:?}");
-    }
-
-    /// All but what begins with one of these.
-    fn is_fine_but(&self, others: &[&str]) {
-        let bad = |finding: &&Finding| {
-            finding.verdict != Verdict::Fine && !others.iter().any(|tried| finding.tried.starts_with(tried))
-        };
-        let bad: Vec<_> = self.0.iter().filter(bad).collect();
-        assert!(bad.is_empty() && !self.0.is_empty(), "{bad:#?}");
-    }
-}
 
 /// `lines` are those of a bridge's table.
 fn look(lines: &str, at_work: bool) -> Seen {

@@ -25,6 +25,35 @@ pub async fn taken(bridge: &dyn Bridge, at_work: bool) -> Vec<Finding> {
     found
 }
 
+/// What a look found, for tests that want single findings of it.
+#[derive(Debug)]
+pub struct Seen(pub Vec<Finding>);
+
+impl Seen {
+    /// The first whose trial begins with these words.
+    pub fn of(&self, tried: &str) -> &Finding {
+        let found = self.0.iter().find(|finding| finding.tried.starts_with(tried));
+        found.unwrap_or_else(|| panic!("no finding on {tried:?}: {:#?}", self.0))
+    }
+
+    /// All but what begins with one of these.
+    pub fn is_fine_but(&self, others: &[&str]) {
+        let bad = |finding: &&Finding| {
+            finding.verdict != Verdict::Fine && !others.iter().any(|tried| finding.tried.starts_with(tried))
+        };
+        let bad: Vec<_> = self.0.iter().filter(bad).collect();
+        assert!(bad.is_empty() && !self.0.is_empty(), "{bad:#?}");
+    }
+
+    /// It has this verdict, and what came back and what to change hold these words.
+    pub fn holds(&self, tried: &str, verdict: Verdict, words: &[&str]) {
+        let finding = self.of(tried);
+        let whole = format!("{} {}", finding.found, finding.change.as_deref().unwrap_or_default());
+        assert_eq!(finding.verdict, verdict, "{finding:?}");
+        assert!(words.iter().all(|word| whole.contains(word)), "{words:?} in {finding:?}");
+    }
+}
+
 /// Each of its texts is one line that says something, and where something is to be changed it says what.
 pub fn well_formed(finding: &Finding) {
     for line in [&finding.tried, &finding.found].into_iter().chain(&finding.change) {

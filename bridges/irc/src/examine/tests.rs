@@ -2,7 +2,7 @@
 
 use std::{net::Ipv4Addr, time::Duration};
 
-use bridge_api::{BridgeName, Examination, Finding, Findings, Kind, Verdict, kit::look};
+use bridge_api::{BridgeName, Examination, Findings, Kind, Verdict, kit::look};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -58,21 +58,14 @@ async fn serve(stream: TcpStream, rules: Rules<'_>) -> Vec<String> {
 }
 
 struct Seen {
-    findings: Vec<Finding>,
+    seen: look::Seen,
     told: Vec<String>,
 }
 
-impl Seen {
-    fn of(&self, tried: &str) -> &Finding {
-        let found = self.findings.iter().find(|finding| finding.tried.starts_with(tried));
-        found.unwrap_or_else(|| panic!("no finding on {tried:?}: {:#?}", self.findings))
-    }
-
-    fn holds(&self, tried: &str, verdict: Verdict, words: &[&str]) {
-        let finding = self.of(tried);
-        let whole = format!("{} {}", finding.found, finding.change.as_deref().unwrap_or_default());
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        assert!(words.iter().all(|word| whole.contains(word)), "{words:?} in {finding:?}");
+impl std::ops::Deref for Seen {
+    type Target = look::Seen;
+    fn deref(&self) -> &look::Seen {
+        &self.seen
     }
 }
 
@@ -96,7 +89,7 @@ async fn visit(more: Value, at_work: bool, rules: Rules<'_>) -> Seen {
     let (told, ()) = both.unwrap_or_else(|_| panic!("no end: {:#?}", findings.take()));
     let findings = findings.take();
     findings.iter().for_each(look::well_formed);
-    Seen { findings, told }
+    Seen { seen: look::Seen(findings), told }
 }
 
 fn sasl() -> Value {
@@ -121,7 +114,7 @@ async fn where_all_is_well_each_check_is_fine_and_nobody_is_spoken_to() {
         ],
     )
     .await;
-    assert!(seen.findings.iter().all(|finding| finding.verdict == Verdict::Fine), "{:#?}", seen.findings);
+    assert!(seen.seen.0.iter().all(|finding| finding.verdict == Verdict::Fine), "{:#?}", seen.seen.0);
     seen.holds("log in to the account \"help\"", Verdict::Fine, &["logged in"]);
     seen.holds("take the nick help", Verdict::Fine, &["free"]);
     seen.holds("see whether #help", Verdict::Fine, &["+nt"]);
@@ -148,7 +141,7 @@ async fn a_log_in_that_is_refused_names_the_account_and_shows_no_password() {
     let words = ["904", "\\u{202e}", "`sasl.password`", "no account \"help\"", "`sasl.account`"];
     seen.holds("log in to the account \"help\"", Verdict::Failed, &words);
     seen.holds("register", Verdict::Fine, &["\"Test\""]);
-    assert!(!format!("{:?}", seen.findings).contains("sesame"));
+    assert!(!format!("{:?}", seen.seen.0).contains("sesame"));
 }
 
 #[tokio::test]
@@ -301,9 +294,9 @@ async fn what_does_not_resolve_and_where_nobody_listens_are_told_apart() {
     for (server, tried, word) in [("127.0.0.1", "connect to", "refused"), ("irc.invalid", "find the address", "DNS")] {
         let (settings, findings) = (settings(port, &json!({ "server": server })), Findings::default());
         examine(&settings, Examination::new(false), PATIENT, &findings).await;
-        let seen = Seen { findings: findings.take(), told: Vec::new() };
+        let seen = Seen { seen: look::Seen(findings.take()), told: Vec::new() };
         seen.holds(tried, Verdict::Failed, &[word]);
-        assert_eq!(seen.findings.last().map(|finding| finding.verdict), Some(Verdict::Failed));
+        assert_eq!(seen.seen.0.last().map(|finding| finding.verdict), Some(Verdict::Failed));
     }
 }
 

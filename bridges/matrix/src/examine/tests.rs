@@ -9,8 +9,8 @@ use axum::{
     response::IntoResponse,
 };
 use bridge_api::{
-    BridgeName, Finding, Kind, Verdict,
-    kit::look::{self, free_address},
+    BridgeName, Kind, Verdict,
+    kit::look::{self, Seen, free_address},
 };
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::timeout};
@@ -62,22 +62,6 @@ async fn answer(State(script): State<Script>, method: Method, uri: Uri, asked: H
     let found = script.rules.iter().find(|(words, ..)| call.contains(words));
     let (status, body) = found.map_or((404, "<html>"), |(_, status, body)| (*status, *body));
     (StatusCode::from_u16(status).unwrap(), headers, body.to_owned())
-}
-
-struct Seen(Vec<Finding>);
-
-impl Seen {
-    fn of(&self, tried: &str) -> &Finding {
-        let found = self.0.iter().find(|finding| finding.tried.starts_with(tried));
-        found.unwrap_or_else(|| panic!("no finding on {tried:?}: {:#?}", self.0))
-    }
-
-    fn holds(&self, tried: &str, verdict: Verdict, words: &[&str]) {
-        let finding = self.of(tried);
-        let whole = format!("{} {}", finding.found, finding.change.as_deref().unwrap_or_default());
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        assert!(words.iter().all(|word| whole.contains(word)), "{words:?} in {finding:?}");
-    }
 }
 
 fn appservice(listen: SocketAddr) -> Value {

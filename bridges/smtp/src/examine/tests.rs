@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bridge_api::{
-    BridgeName, Examination, Finding, Findings, Kind, Verdict,
-    kit::look::{self, free_address},
+    BridgeName, Examination, Findings, Kind, Verdict,
+    kit::look::{self, Seen, free_address},
 };
 use serde_json::{Value, json};
 
@@ -27,22 +27,6 @@ const PATIENT: Limits = Limits {
     goodbye: Duration::from_millis(200),
     parts: Parts { listeners: PATIENCE, relay: PATIENCE, records: PATIENCE },
 };
-
-struct Seen(Vec<Finding>);
-
-impl Seen {
-    fn of(&self, tried: &str) -> &Finding {
-        let found = self.0.iter().find(|finding| finding.tried.starts_with(tried));
-        found.unwrap_or_else(|| panic!("no finding on {tried:?}: {:#?}", self.0))
-    }
-
-    fn holds(&self, tried: &str, verdict: Verdict, words: &[&str]) {
-        let finding = self.of(tried);
-        let whole = format!("{} {}", finding.found, finding.change.as_deref().unwrap_or_default());
-        assert_eq!(finding.verdict, verdict, "{finding:?}");
-        assert!(words.iter().all(|word| whole.contains(word)), "{words:?} in {finding:?}");
-    }
-}
 
 fn table(more: &Value) -> Value {
     let mut table = json!({

@@ -48,7 +48,7 @@ impl Tls {
         };
         let looking = examine(&settings, Examination::new(false), PATIENT, &findings);
         timeout(PATIENCE, async { tokio::join!(serving, looking) }).await.expect("it returns");
-        Seen { findings: findings.take(), told: Vec::new() }
+        Seen { seen: look::Seen(findings.take()), told: Vec::new() }
     }
 }
 
@@ -81,7 +81,7 @@ async fn a_port_without_tls_is_told_as_such() {
     };
     let looking = examine(&settings, Examination::new(false), PATIENT, &findings);
     timeout(PATIENCE, async { tokio::join!(serving, looking) }).await.expect("it returns");
-    let seen = Seen { findings: findings.take(), told: Vec::new() };
+    let seen = Seen { seen: look::Seen(findings.take()), told: Vec::new() };
     seen.holds(TRIED, Verdict::Failed, &["no TLS", "6697"]);
 }
 
@@ -101,7 +101,7 @@ async fn a_server_that_asks_for_tls_is_met_again_there() {
     };
     let looking = examine(&settings, Examination::new(false), PATIENT, &findings);
     let (told, ()) = timeout(PATIENCE, async { tokio::join!(serving, looking) }).await.expect("it returns");
-    let seen = Seen { findings: findings.take(), told };
+    let seen = Seen { seen: look::Seen(findings.take()), told };
     seen.holds("register at", Verdict::Warning, &["without TLS", "`tls = true`", &secure_port.to_string()]);
     seen.holds(TRIED, Verdict::Failed, &["broke off"]);
 }
