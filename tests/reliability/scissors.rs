@@ -42,6 +42,13 @@ struct Shared {
     state: Mutex<State>,
 }
 
+#[derive(Clone, Copy, Debug)]
+enum Aim {
+    /// After so many bytes.
+    Cut(usize),
+    Pass,
+}
+
 #[derive(Debug, Default)]
 struct State {
     /// After how many bytes, by a text that the request holds.
@@ -88,8 +95,8 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// After how many bytes to cut, if this request is one of those.
-    fn aim(&self, request: &[u8]) -> Option<usize> {
+    /// What to do to this request or to its answer, if it is one of those that are meant.
+    fn aim(&self, request: &[u8]) -> Option<Aim> {
         let text = String::from_utf8_lossy(request);
         let first = text.lines().next().unwrap_or_default();
         if !first.starts_with(self.method) || !first.contains(self.path) {
@@ -106,7 +113,7 @@ impl Shared {
         if cut.is_none() && self.side == Side::Request {
             state.longest = state.longest.max(request.len());
         }
-        Some(cut.unwrap_or(usize::MAX))
+        Some(cut.map_or(Aim::Pass, Aim::Cut))
     }
 }
 
@@ -118,16 +125,15 @@ fn carry(near: &TcpStream, shared: &Shared) -> io::Result<()> {
     let ended = loop {
         let Ok(request) = message(&mut asks) else { break Ok(()) };
         let aim = shared.aim(&request);
-        let cut = aim.unwrap_or(usize::MAX);
-        if shared.side == Side::Request && cut <= request.len() {
+        if let (Side::Request, Some(Aim::Cut(after))) = (shared.side, aim) {
             shared.lock().struck += 1;
-            break to_far.write_all(&request[..cut]);
+            break to_far.write_all(begin(&request, after));
         }
         to_far.write_all(&request)?;
         let Ok(answer) = message(&mut answers) else { break Ok(()) };
-        if shared.side == Side::Answer && cut <= answer.len() {
+        if let (Side::Answer, Some(Aim::Cut(after))) = (shared.side, aim) {
             shared.lock().struck += 1;
-            break to_near.write_all(&answer[..cut]);
+            break to_near.write_all(begin(&answer, after));
         }
         if shared.side == Side::Answer && aim.is_some() {
             let mut state = shared.lock();
@@ -139,6 +145,12 @@ fn carry(near: &TcpStream, shared: &Shared) -> io::Result<()> {
     drop(far.shutdown(Shutdown::Both));
     drop(near.shutdown(Shutdown::Both));
     ended
+}
+
+/// Lengths differ by a few bytes, such as the digits of a number, so the last cuts may lie behind the end of a short one:
+/// those come after all of it.
+fn begin(bytes: &[u8], length: usize) -> &[u8] {
+    &bytes[..length.min(bytes.len())]
 }
 
 /// Head and body of one request or answer, as they came.

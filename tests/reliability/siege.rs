@@ -39,6 +39,10 @@ const CALLS: [&str; 6] = ["fsync", "pwrite64", "sendto", "recvfrom", "writev", "
 const CALLS_MAX: u64 = 200;
 /// What the log says once nothing of the store may be believed any more.
 const BROKEN: &str = "the store is broken";
+/// What the log says where the store's file could not be made safe, so that nothing was ever opened.
+const NOT_MADE: &str = "deskbridge: the store cannot be written: ";
+/// What it says once the store is open and read.
+const OPENED: &str = "the outbox is loaded";
 
 pub(crate) fn irc(effort: &Effort) -> Option<Outcome> {
     besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(10, 250), effort.seed)
@@ -114,8 +118,8 @@ struct Siege {
     disk: Option<Disk>,
     /// Messages that were missing from a store whose log never reached the disk, to show that a cut can be told.
     missed_without_log: usize,
-    /// The last life ended since nothing of the store could be believed.
-    is_broken: bool,
+    /// The last life ended for a failed sync, and said so.
+    says_why: bool,
 }
 
 impl Siege {
@@ -128,7 +132,7 @@ impl Siege {
         };
         field.open();
         field.sandbox.faults(&trouble());
-        Some(Self { field, death, disk, missed_without_log: 0, is_broken: false })
+        Some(Self { field, death, disk, missed_without_log: 0, says_why: false })
     }
 
     fn round(&mut self, outcome: &mut Outcome) {
@@ -156,7 +160,7 @@ impl Siege {
             }
             Death::SyncFails => {
                 match self.live_under("fsync", "error=EIO") {
-                    Some(status) if status.code().is_some_and(|code| code != 0) && self.is_broken => {
+                    Some(status) if status.code().is_some_and(|code| code != 0) && self.says_why => {
                         outcome.struck += 1;
                     }
                     Some(status) => outcome.complaints.push(format!("after a sync that failed: {status}")),
@@ -203,10 +207,12 @@ impl Siege {
             self.field.until_up_or_gone();
         }
         self.field.talk(LIFE_UNDER_TRACE);
-        let is_broken = |gateway: &Gateway| gateway.log().get(logged..).is_some_and(|text| text.contains(BROKEN));
-        if is_broken(&self.field.gateway) || !self.field.gateway.is_running() {
+        let said =
+            |gateway: &Gateway, words: &str| gateway.log().get(logged..).is_some_and(|text| text.contains(words));
+        if said(&self.field.gateway, BROKEN) || !self.field.gateway.is_running() {
             let status = self.field.gateway.wait();
-            self.is_broken = is_broken(&self.field.gateway);
+            let gateway = &self.field.gateway;
+            self.says_why = said(gateway, BROKEN) || said(gateway, NOT_MADE) && !said(gateway, OPENED);
             return Some(status);
         }
         self.field.gateway.kill();
