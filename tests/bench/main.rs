@@ -2,7 +2,7 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [matrix] [mail] [store] [footprint] [page] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [troubles] [matrix] [mail] [store] [footprint] [page] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
@@ -16,18 +16,20 @@ mod intake;
 mod load;
 mod mail;
 mod matrix;
+mod others;
 mod page;
 mod plan;
 mod slices;
 mod stand_in;
 mod store;
+mod troubles;
 mod wait;
 
 use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 8] = ["store", "intake", "inbound", "floods", "matrix", "mail", "footprint", "page"];
+const ALL: [&str; 9] = ["store", "intake", "inbound", "floods", "troubles", "matrix", "mail", "footprint", "page"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -62,6 +64,9 @@ fn main() {
     }
     if wanted("floods") {
         runtime.block_on(floods::run(&folder, effort));
+    }
+    if wanted("troubles") {
+        runtime.block_on(troubles::run(&folder, effort));
     }
     if wanted("matrix") {
         runtime.block_on(matrix::run(&folder, effort));

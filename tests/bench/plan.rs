@@ -50,13 +50,13 @@ pub(crate) fn client(inbox: SocketAddr) -> Client {
 }
 
 pub(crate) async fn gateway(folder: &Path, inbox: SocketAddr, bridge: Arc<dyn Bridge>) -> (Gateway, Arc<dyn Store>) {
-    paced_gateway(folder, inbox, bridge, None).await
+    gateway_of(folder, inbox, vec![("net", bridge)], None).await
 }
 
-pub(crate) async fn paced_gateway(
+pub(crate) async fn gateway_of(
     folder: &Path,
     inbox: SocketAddr,
-    bridge: Arc<dyn Bridge>,
+    bridges: Vec<(&str, Arc<dyn Bridge>)>,
     peer_pace: Option<Pace>,
 ) -> (Gateway, Arc<dyn Store>) {
     let store: Arc<dyn Store> = Arc::new(SqliteStore::open(&Place::in_dir(folder)).expect("the folder can be written"));
@@ -64,8 +64,10 @@ pub(crate) async fn paced_gateway(
         callback_secret: Some(Secret::new(SECRET)),
         ..InboxPlan::new(InboxName::new("support"), client_settings(inbox))
     };
-    let name = InboxName::new("support");
-    let bridge = BridgePlan { name: "net".into(), inbox: name, when_in_doubt: WhenInDoubt::Repeat, peer_pace, bridge };
+    let bridges = bridges.into_iter().map(|(name, bridge)| {
+        let (inbox, when_in_doubt) = (InboxName::new("support"), WhenInDoubt::Repeat);
+        BridgePlan { name: name.into(), inbox, when_in_doubt, peer_pace, bridge }
+    });
     let plan = Plan {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),
         data_dir: folder.to_owned(),
@@ -74,7 +76,7 @@ pub(crate) async fn paced_gateway(
         stop_limit: Duration::from_secs(20),
         retention: Duration::from_hours(24),
         inboxes: vec![inbox],
-        bridges: vec![bridge],
+        bridges: bridges.collect(),
     };
     (Gateway::start(plan, store.clone()).await.expect("the gateway starts"), store)
 }

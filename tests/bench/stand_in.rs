@@ -64,11 +64,16 @@ struct NewContact {
 
 impl StandIn {
     pub(crate) fn start() -> Self {
+        Self::thinking(Duration::ZERO)
+    }
+
+    /// Lets so much time pass before each answer.
+    pub(crate) fn thinking(thinks: Duration) -> Self {
         let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let seen = Arc::new(Seen::default());
         let (theirs, begun) = (seen.clone(), Instant::now());
-        std::thread::spawn(move || serve(listener, theirs, begun));
+        std::thread::spawn(move || serve(listener, theirs, begun, thinks));
         Self { address, begun, seen }
     }
 
@@ -93,7 +98,7 @@ impl StandIn {
     }
 }
 
-fn serve(listener: std::net::TcpListener, seen: Arc<Seen>, begun: Instant) {
+fn serve(listener: std::net::TcpListener, seen: Arc<Seen>, begun: Instant, thinks: Duration) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let made = Rc::new(RefCell::new(Made::default()));
     let tasks = tokio::task::LocalSet::new();
@@ -104,7 +109,15 @@ fn serve(listener: std::net::TcpListener, seen: Arc<Seen>, begun: Instant) {
             stream.set_nodelay(true).expect("a socket");
             let (made, seen) = (made.clone(), seen.clone());
             tokio::task::spawn_local(async move {
-                let service = service_fn(move |request| answer(request, made.clone(), seen.clone(), begun));
+                let service = service_fn(move |request| {
+                    let (made, seen) = (made.clone(), seen.clone());
+                    async move {
+                        if !thinks.is_zero() {
+                            tokio::time::sleep(thinks).await;
+                        }
+                        answer(request, made, seen, begun).await
+                    }
+                });
                 // A client that hangs up has had what it wanted.
                 hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await.ok();
             });
@@ -125,6 +138,7 @@ async fn answer(
         ["conversations", number, "messages"] => {
             (StatusCode::OK, message(number.parse().expect("a number"), &body, &made, &seen, begun))
         }
+        ["conversations", _, "messages", _] => (StatusCode::OK, "{}".to_owned()),
         ["inboxes", _] => (StatusCode::OK, r#"{"id":7,"channel_type":"Channel::Api"}"#.to_owned()),
         ["contact_inboxes", "filter"] => return Ok(respond(StatusCode::NOT_FOUND, String::new())),
         ["contacts"] => (StatusCode::OK, contact(&body, &mut made.borrow_mut())),
