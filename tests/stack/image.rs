@@ -39,7 +39,7 @@ fn a_container_can_write_to_its_data_and_nowhere_else() {
     if !wanted() {
         return;
     }
-    let stack = Stack::up();
+    let stack = Stack::up(&DEFAULT);
     let gateway = stack.inspect("gateway");
     let host = &gateway["HostConfig"];
     assert_eq!(host["ReadonlyRootfs"], true);

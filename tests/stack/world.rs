@@ -54,7 +54,8 @@ impl Compose {
         let words = std::env::var(VARIABLE).expect("it was looked for before");
         let words: Vec<String> = words.split_whitespace().map(ToOwned::to_owned).collect();
         assert!(!words.is_empty(), "{VARIABLE} names the compose command");
-        let ports = ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT"].map(|name| (name, free_port().to_string()));
+        let ports =
+            ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT", "BALANCER_PORT"].map(|name| (name, free_port().to_string()));
         Self { words, project: format!("deskbridge-stack-{}", std::process::id()), environment: ports.to_vec() }
     }
 
@@ -75,19 +76,29 @@ impl Compose {
     }
 }
 
-/// The default stack, up.
+/// What is started: a profile and, in the order in which they are waited for, its services.
+pub(crate) struct Choice {
+    profile: Option<&'static str>,
+    services: &'static [&'static str],
+}
+
+pub(crate) const DEFAULT: Choice = Choice { profile: None, services: &["sandbox", "gateway"] };
+pub(crate) const REPLICAS: Choice =
+    Choice { profile: Some("replicas"), services: &["postgres", "sandbox", "gateway", "gateway2", "balancer"] };
+
+/// A stack that is up.
 pub(crate) struct Stack {
     compose: Compose,
     pub(crate) sandbox: Sandbox,
 }
 
 impl Stack {
-    pub(crate) fn up() -> Self {
-        let compose = Compose::new();
+    pub(crate) fn up(choice: &Choice) -> Self {
+        let compose = choice.profile.into_iter().fold(Compose::new(), Compose::with_profile);
         let sandbox = Sandbox::at(&format!("http://127.0.0.1:{}", compose.port("SANDBOX_PORT")));
         let stack = Self { compose, sandbox };
         said(stack.compose.run(&["up", "-d"]));
-        for service in ["sandbox", "gateway"] {
+        for service in choice.services {
             stack.until_healthy(service);
         }
         stack
