@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::world::{IMAGE, Stack, docker, files_of_image, said, wanted};
+use crate::world::{DEFAULT, IMAGE, Stack, docker, files_of_image, said, wanted};
 
 /// The executable, the C library and the certificates come to about half of it.
 const IMAGE_BYTES_MAX: u64 = 64 * 1024 * 1024;
