@@ -30,6 +30,7 @@ use crate::{
     store::Store,
     sweep::{self, Sweep, SweepParts},
     telemetry::{Figures, StateBoard},
+    tenure::{Keeper, Tenure},
 };
 
 /// All of a gateway but its listener and its control socket. A simulation runs it as it is.
@@ -41,6 +42,8 @@ pub struct Core {
     secrets: HashMap<InboxName, watch::Sender<Vec<Secret>>>,
     stop_limit: Duration,
     clock: Clock,
+    /// Keeps the lease, where there may be others.
+    keeper: Task,
     pump: Task,
     seats: Seats,
     /// What inboxes are told beside their messages.
@@ -85,7 +88,7 @@ impl Core {
     ) -> Result<Self, StartError> {
         let figures = Arc::new(figures(&plan, &*store));
         let board = Arc::new(StateBoard::new(clock, figures.clone()));
-        let lease = store.lease(owner, clock.now()).await?;
+        let (tenure, keeper) = tenure(&store, owner, clock).await?;
         let born = upkeep::born_millis(&*store, clock.now()).await?;
         let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
@@ -110,7 +113,7 @@ impl Core {
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
-        let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
+        let pump = Pump::new(store.clone(), tenure, rosters.sinks, incoming, clock, (rng, figures));
         let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
         let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
         let watches = Watches::default();
@@ -127,6 +130,7 @@ impl Core {
             secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,
             clock,
+            keeper: Task::default(),
             pump: Task::default(),
             seats,
             side,
@@ -135,6 +139,9 @@ impl Core {
             failed,
         };
         core.sweep(&inboxes, &intake).await;
+        if let Some(keeper) = keeper {
+            core.keeper.spawn(|stop| keeper.run(stop));
+        }
         core.run_pump(pump, fail);
         for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
             core.seats.seat(bridge, typing);
@@ -185,6 +192,8 @@ impl Core {
             tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
         }
         self.seats.end().await;
+        // Nothing is under way any more, so that others can take over at once.
+        self.keeper.end().await;
         self.side.end().await;
         self.upkeep.end().await;
         close_doors.await;
@@ -309,6 +318,17 @@ fn build_inbox(
     };
     let figures = board.figures().inbox(plan.name.as_str()).expect("the figures know each inbox of the plan").clone();
     Ok((parts, Door { door, proof, missed, figures }))
+}
+
+/// Takes a share of the store, or all of it where there can be no others.
+async fn tenure(store: &Arc<dyn Store>, owner: &str, clock: Clock) -> Result<(Tenure, Option<Keeper>), StartError> {
+    let asked_millis = clock.now();
+    let lease = store.lease(owner, asked_millis).await?;
+    if !store.is_shared() {
+        return Ok((Tenure::sole(lease, clock), None));
+    }
+    let (keeper, tenure) = Keeper::new(store.clone(), lease, asked_millis, clock);
+    Ok((tenure, Some(keeper)))
 }
 
 fn figures(plan: &Plan, store: &dyn Store) -> Figures {

@@ -1,7 +1,7 @@
 //! An operator says that an inbox is right as it is, although it is not the one that was posted to before.
 
 use crate::{
-    model::{Envelope, EnvelopeId, InboxName, Order, SinkName},
+    model::{Envelope, EnvelopeId, InboxName, Order, Partitions, SinkName},
     store::{Begin, Settle, Settled, Store, StoreError, Turn},
 };
 
@@ -25,7 +25,7 @@ pub async fn adopt(store: &dyn Store, inbox: &InboxName, now_millis: i64) -> Res
     let lease = store.lease("adopt", now_millis).await?;
     let (sink, mut after, mut adopted) = (SinkName::inbox(inbox), EnvelopeId(0), Adopted::default());
     loop {
-        let rows = store.waiting(&lease, after, ROWS_MAX).await?;
+        let rows = store.waiting(&lease, &Partitions::ALL, after, ROWS_MAX).await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         let ours = rows.iter().filter(|row| row.lane.sink == sink);

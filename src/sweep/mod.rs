@@ -25,6 +25,7 @@ use crate::{
     chatwoot::{CallFault, Client, Conversation, ConversationId, MessageId},
     clock::Clock,
     intake::{Door, Intake, Missed},
+    model::CATCH_UP_LIMIT_MILLIS,
     sessions::Sessions,
     store::{Store, StoreError},
     telemetry::{Stage, StateBoard},
@@ -33,9 +34,6 @@ use crate::{
 pub use adopt::{Adopted, adopt};
 pub use position::{Place, era, newest, save_marks, witnesses};
 
-/// Nothing is sent to the inbox's networks before its first sweep has ended, for at most so long: an elder reply may
-/// have been missed while nobody listened.
-const CATCH_UP_LIMIT_MILLIS: i64 = 60_000;
 /// Between two sweeps, however often one is asked for.
 const REST_MIN: Duration = Duration::from_secs(2);
 /// Before a sweep that failed is tried again: the first time, and at most.

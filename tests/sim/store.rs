@@ -12,10 +12,10 @@ use std::{
 use bridge_api::{BridgeName, Cursor, Key, ThreadId, async_trait};
 use bytes::Bytes;
 use deskbridge::{
-    model::{EnvelopeId, Session, Waiting},
+    model::{EnvelopeId, Partitions, Session, Waiting},
     store::{
-        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, MemoryStore, Rows,
-        Space, Store, StoreError, Turn, Turned, Wanted, Whom,
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, MemoryStore, News,
+        Renewed, Rows, Space, Store, StoreError, Turn, Turned, Wanted, Watermark, Whom,
     },
 };
 
@@ -107,11 +107,38 @@ impl Store for Handle {
         self.before(true).await?;
         self.inner.release(lease).await
     }
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+    async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
+        self.before(true).await?;
+        let renewed = self.inner.renew(lease, now_millis).await?;
+        self.after().await;
+        Ok(renewed)
+    }
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
+        self.before(true).await?;
+        let lease = self.inner.give_back(lease, partitions).await?;
+        self.after().await;
+        Ok(lease)
+    }
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         self.before(false).await?;
-        let waiting = self.inner.waiting(lease, after, count_max).await?;
+        let waiting = self.inner.waiting(lease, partitions, after, count_max).await?;
         self.witness.known_to(self.process.number, &waiting.iter().map(|row| row.id).collect::<Vec<_>>());
         Ok(waiting)
+    }
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
+        self.before(false).await?;
+        let news = self.inner.news(lease, since, count_max).await?;
+        self.witness.known_to(self.process.number, &news.waiting.iter().map(|row| row.id).collect::<Vec<_>>());
+        Ok(news)
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let chosen: Vec<_> = turn.begin.iter().map(|begin| begin.id).collect();

@@ -36,7 +36,8 @@ pub(in crate::store) use keeping::put;
 
 use crate::{
     model::{
-        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, SinkName, Waiting, rank_of,
+        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, Partitions, SinkName, Waiting,
+        rank_of,
     },
     store::{Accepted, Batch, Begin, Lease, Settle, Settled, Store, Turn, Turned},
 };
@@ -78,7 +79,7 @@ pub(super) async fn lease(store: &dyn Store) -> Lease {
     store.lease("tests", NOW).await.unwrap()
 }
 pub(super) async fn waiting(store: &dyn Store, lease: &Lease) -> Vec<Waiting> {
-    store.waiting(lease, EnvelopeId(0), 1000).await.unwrap()
+    store.waiting(lease, &Partitions::ALL, EnvelopeId(0), 1000).await.unwrap()
 }
 pub(super) async fn begin(store: &dyn Store, lease: &Lease, id: EnvelopeId, at: i64) -> Turned {
     let turn = Turn { begin: vec![Begin { id, mark: 40 }], ..Turn::default() };
