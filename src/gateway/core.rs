@@ -42,10 +42,13 @@ pub struct Core {
     secrets: HashMap<InboxName, watch::Sender<Vec<Secret>>>,
     stop_limit: Duration,
     clock: Clock,
+    tenure: Tenure,
     /// Keeps the lease, where there may be others.
     keeper: Task,
     pump: Task,
-    seats: Seats,
+    seats: Arc<Seats>,
+    /// Starts and stops bridges as partitions come and go.
+    arranging: Task,
     /// What inboxes are told beside their messages.
     side: Task,
     upkeep: Task,
@@ -99,7 +102,7 @@ impl Core {
         for inbox in &plan.inboxes {
             let era = sweep::era(&*store, &inbox.name).await?;
             let count = plan.inboxes.len();
-            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), clock)?;
+            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), (clock, &tenure))?;
             let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
             parts.sink.saw(sweep::newest(&*store, place).await?);
             parts.sink.knew(sweep::witnesses(&*store, place).await?);
@@ -110,10 +113,11 @@ impl Core {
         check_inboxes(&plan)?;
         let books = Books { rosters: rosters.clone(), store: store.clone(), clock, figures: figures.clone() };
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
+        let plans = plan.bridges.iter().map(|bridge| (bridge.name.clone(), bridge.clone())).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
-        let pump = Pump::new(store.clone(), tenure, rosters.sinks, incoming, clock, (rng, figures));
+        let pump = Pump::new(store.clone(), tenure.clone(), rosters.sinks, incoming, clock, (rng, figures));
         let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
         let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
         let watches = Watches::default();
@@ -122,7 +126,17 @@ impl Core {
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
         let data_dir = plan.data_dir.as_path().into();
-        let seats = Seats { books, intake: intake.clone(), board, data_dir, counters, taken: Mutex::default() };
+        let seats = Arc::new(Seats {
+            books,
+            intake: intake.clone(),
+            board,
+            data_dir,
+            counters,
+            tenure: tenure.clone(),
+            plans: Mutex::new(plans),
+            taken: Mutex::default(),
+            arranging: tokio::sync::Mutex::default(),
+        });
         let core = Self {
             front,
             sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
@@ -130,9 +144,11 @@ impl Core {
             secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,
             clock,
+            tenure,
             keeper: Task::default(),
             pump: Task::default(),
             seats,
+            arranging: Task::default(),
             side,
             upkeep: Task::default(),
             accepts,
@@ -144,7 +160,11 @@ impl Core {
         }
         core.run_pump(pump, fail);
         for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
-            core.seats.seat(bridge, typing);
+            core.seats.open(bridge, typing);
+        }
+        if core.tenure.is_shared() {
+            let seats = core.seats.clone();
+            core.arranging.spawn(|stop| seats.arrange_all(stop));
         }
         core.keep_up(inboxes, plan.retention);
         Ok(core)
@@ -191,6 +211,7 @@ impl Core {
         if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
             tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
         }
+        self.arranging.end().await;
         self.seats.end().await;
         // Nothing is under way any more, so that others can take over at once.
         self.keeper.end().await;
@@ -214,6 +235,7 @@ impl Core {
                     board: self.front.board.clone(),
                     door: parts.door.clone(),
                     clock: self.clock,
+                    tenure: self.tenure.clone(),
                     every: parts.sweep_every,
                     requests_per_minute: parts.sweep_requests_per_minute,
                 },
@@ -235,8 +257,9 @@ impl Core {
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
         let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
-        let (store, clocked) = (self.front.store.clone(), (self.clock, self.board().figures().clone()));
-        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clocked, stop));
+        let store = self.front.store.clone();
+        let about = (self.clock, self.board().figures().clone(), self.tenure.clone());
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, about, stop));
         for (name, parts) in inboxes {
             let board = self.front.board.clone();
             let secrets = parts.secrets.filter(|_| parts.asks_for_secret);
@@ -269,11 +292,12 @@ fn build_inbox(
     (count, era): (usize, i64),
     store: &Arc<dyn Store>,
     (board, rosters): (&Arc<StateBoard>, &Rosters),
-    clock: Clock,
+    (clock, tenure): (Clock, &Tenure),
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
-    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, (SESSIONS_MAX / count.max(1), era)));
+    let sizes = (SESSIONS_MAX / count.max(1), era);
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), (clock, tenure.clone()), sizes));
     let sink = Arc::new(InboxSink::new(InboxSinkParts {
         name: plan.name.clone(),
         client: client.clone(),

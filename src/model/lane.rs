@@ -12,6 +12,19 @@ pub const PARTS_MAX: usize = 1 << 12;
 pub struct LaneId(pub i64);
 
 impl LaneId {
+    /// Of the lane that [`Lane::new`] makes of the same words.
+    pub fn new(purpose: &str, scope: &str, thread: &str) -> Self {
+        let mut hash = Sha256::new();
+        for word in [purpose, scope, thread] {
+            hash.update((word.len() as u64).to_le_bytes());
+            hash.update(word);
+        }
+        let digest = hash.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(i64::from_le_bytes(first))
+    }
+
     /// Its share, where the lanes of one sink are spread.
     pub fn partition(self) -> Partition {
         self.0.to_le_bytes()[0]
@@ -28,15 +41,7 @@ pub struct Lane {
 impl Lane {
     /// The lane of one `thread` (or conversation) within one `purpose` (`in`, `out`, `status`) of a sink.
     pub fn new(sink: SinkName, purpose: &str, scope: &str, thread: &str) -> Self {
-        let mut hash = Sha256::new();
-        for word in [purpose, scope, thread] {
-            hash.update((word.len() as u64).to_le_bytes());
-            hash.update(word);
-        }
-        let digest = hash.finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        Self { id: LaneId(i64::from_le_bytes(first)), sink }
+        Self { id: LaneId::new(purpose, scope, thread), sink }
     }
 
     /// Lanes towards an inbox are spread. Those towards a network stay together, and with its bridge: there may be only

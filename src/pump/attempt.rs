@@ -14,25 +14,17 @@ use crate::{
     tenure::{Tenure, Term},
 };
 
-use super::share::Share;
-
-/// By what right it is done.
+/// By what right it is done, where there are others who may have it.
 #[derive(Clone, Copy)]
 pub(super) struct Right {
     pub(super) partition: Partition,
     pub(super) term: Term,
 }
 
-impl Right {
-    pub(super) fn new(share: &Share, partition: Partition) -> Self {
-        Self { partition, term: share.held.term(partition) }
-    }
-}
-
 /// How it ended. `Ok(None)` is a probe that found nothing.
 pub(super) struct Finished {
     pub(super) taken: Taken,
-    pub(super) right: Right,
+    pub(super) right: Option<Right>,
     pub(super) envelope: Envelope,
     pub(super) outcome: Result<Option<Done>, Fault>,
     pub(super) panicked: bool,
@@ -40,20 +32,19 @@ pub(super) struct Finished {
 
 pub(super) async fn run(
     sink: Arc<dyn Sink>,
-    (tenure, right): (Tenure, Right),
+    right: Option<(Tenure, Right)>,
     taken: Taken,
     envelope: Envelope,
 ) -> Finished {
     let limit = sink.attempt_limit();
     let (key, name) = (envelope.key.as_str(), envelope.lane.sink.as_str());
     let span = spans::attempt(key, name, envelope.attempts, envelope.doubt.is_some());
-    let trying = tokio::time::timeout(limit, tenure.guard((right.partition, right.term), try_once(&*sink, &envelope)));
+    let trying = tokio::time::timeout(limit, try_with(right.as_ref(), &*sink, &envelope));
     let trying = trying.instrument(span.clone());
     let tried = AssertUnwindSafe(trying).catch_unwind().await;
     let panicked = tried.is_err();
     let outcome = match tried {
-        Ok(Ok(Some(outcome))) => outcome,
-        Ok(Ok(None)) => Err(Fault::unknown("the right to work on it ended during the attempt")),
+        Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Fault::unknown(format!("no answer within {} s", limit.as_secs()))),
         Err(_) => Err(Fault::unknown("the attempt panicked; the log has the details")),
     };
@@ -62,7 +53,17 @@ pub(super) async fn run(
         Ok(None) => spans::ended(&span, "absent", true),
         Err(fault) => spans::ended(&span, Outcome::from(fault.kind).word(), false),
     }
-    Finished { taken, right, envelope, outcome, panicked }
+    Finished { taken, right: right.map(|(_, right)| right), envelope, outcome, panicked }
+}
+
+async fn try_with(
+    right: Option<&(Tenure, Right)>,
+    sink: &dyn Sink,
+    envelope: &Envelope,
+) -> Result<Option<Done>, Fault> {
+    let Some((tenure, Right { partition, term })) = right else { return try_once(sink, envelope).await };
+    let tried = tenure.guard((*partition, *term), try_once(sink, envelope)).await;
+    tried.unwrap_or_else(|| Err(Fault::unknown("the right to work on it ended during the attempt")))
 }
 
 async fn try_once(sink: &dyn Sink, envelope: &Envelope) -> Result<Option<Done>, Fault> {

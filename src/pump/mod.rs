@@ -6,7 +6,11 @@ mod counted;
 mod share;
 mod verdict;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -56,7 +60,7 @@ pub struct Pump {
     feed: mpsc::Receiver<Feed>,
     attempts: JoinSet<Finished>,
     /// Ended attempts that the store has not been told of yet.
-    settle: Vec<Settle>,
+    settle: Vec<(Option<Right>, Settle)>,
     rng: fastrand::Rng,
     /// What is in doubt because of an attempt that we made, or asked about in vain: other open attempts belong to a
     /// process that is gone.
@@ -200,9 +204,10 @@ impl Pump {
 
     /// What has ended and could not be written down yet is in the store as something that waits.
     fn push_all(&mut self, rows: &[Waiting]) {
-        let ended = |row: &&Waiting| self.settle.iter().any(|settle| settle.id == row.id);
-        let rows: Vec<_> = rows.iter().filter(|row| !ended(row)).collect();
-        rows.into_iter().for_each(|row| self.push(row));
+        let ended: HashSet<_> = self.settle.iter().map(|(_, settle)| settle.id).collect();
+        for row in rows.iter().filter(|row| !ended.contains(&row.id)) {
+            self.push(row);
+        }
     }
 
     fn drain(&mut self) {
@@ -272,14 +277,15 @@ impl Pump {
 
     async fn turn_once(&mut self, begins: Begins) -> Result<(), StoreError> {
         let begins = begins == Begins::Yes && self.may_begin().await?;
+        self.drop_what_is_not_ours();
         let now = self.clock.now();
         let taken = if begins { self.lanes.take(now) } else { Vec::new() };
         if taken.is_empty() && self.settle.is_empty() {
             return Ok(());
         }
         let begin = taken.iter().map(|t| Begin { id: t.id, mark: self.slot(t.sink).sink.mark() }).collect();
-        let turn = Turn { settle: std::mem::take(&mut self.settle), begin };
-        let settle = turn.settle.clone();
+        let settle = std::mem::take(&mut self.settle);
+        let turn = Turn { settle: settle.iter().map(|(_, settle)| settle.clone()).collect(), begin };
         match self.store.turn(&self.share.held.lease, turn, now).await {
             Ok(turned) => {
                 turned.accepted.iter().for_each(|waiting| self.push(waiting));
@@ -324,21 +330,24 @@ impl Pump {
     fn start(&mut self, taken: Taken, envelope: Envelope) {
         let sink = self.slot(taken.sink).sink.clone();
         self.counts_what_was_left_open(&envelope);
-        let right = Right::new(&self.share, self.lanes.partition(taken.sink, taken.lane));
+        let partition = self.lanes.partition(taken.sink, taken.lane);
+        let right = self.share.right(partition);
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
-        let since_millis = self.share.since_millis[usize::from(right.partition)];
-        let safe_millis = since_millis + sink.rules().settle_millis;
         let is_ours = envelope.doubt.is_none() || self.doubted.contains_key(&envelope.id);
+        let safe_millis = self.share.since_millis[usize::from(partition)] + sink.rules().settle_millis;
         if !is_ours && self.clock.now() < safe_millis {
             self.lanes.ask(taken, safe_millis);
             let reason = "the process ended during the attempt".to_owned();
-            self.settle.push(Settle { id: envelope.id, outcome: Settled::Doubt { due_millis: safe_millis, reason } });
+            let outcome = Settled::Doubt { due_millis: safe_millis, reason };
+            self.settle.push((right, Settle { id: envelope.id, outcome }));
             return;
         }
-        self.share.under_way[usize::from(right.partition)] += 1;
-        let tenure = self.share.tenure.clone();
-        self.attempts.spawn(attempt::run(sink, (tenure, right), taken, envelope));
+        if right.is_some() {
+            self.share.under_way[usize::from(partition)] += 1;
+        }
+        let right = right.map(|right| (self.share.tenure.clone(), right));
+        self.attempts.spawn(attempt::run(sink, right, taken, envelope));
     }
 
     fn slot(&self, index: usize) -> &SinkSlot {

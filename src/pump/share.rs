@@ -1,6 +1,6 @@
 //! What the pump works on, where others have a share too: what comes is loaded, what goes is let come to its end.
 
-use super::{Pump, SCAN_ROWS};
+use super::{Pump, SCAN_ROWS, attempt::Right};
 use crate::{
     clock::Clock,
     model::{CATCH_UP_LIMIT_MILLIS, EnvelopeId, PARTITIONS, Partition, Partitions},
@@ -33,6 +33,16 @@ impl Share {
         let since_millis = [clock.now(); PARTITIONS];
         let Held { plan, orphans, .. } = held;
         Self { tenure, held, plan, orphans, works, since_millis, under_way: [0; PARTITIONS], seen: Watermark::START }
+    }
+
+    /// By which something there is done now; nobody asks for it where there are no others.
+    pub(super) fn right(&self, partition: Partition) -> Option<Right> {
+        self.tenure.is_shared().then(|| Right { partition, term: self.held.term(partition) })
+    }
+
+    /// Whether what was begun by this right may still be gone on with.
+    pub(super) fn is_good(&self, right: Option<Right>) -> bool {
+        right.is_none_or(|right| self.tenure.term(right.partition) == right.term)
     }
 
     /// Nothing can be anybody else's.
@@ -123,6 +133,14 @@ impl Pump {
         for name in networks {
             self.know(&name);
             self.lanes.pause(&name, until_millis);
+        }
+    }
+
+    /// Of what ended in an earlier term nothing is written down: somebody else may have an attempt open there.
+    pub(super) fn drop_what_is_not_ours(&mut self) {
+        let share = &self.share;
+        if !share.works_on_all() {
+            self.settle.retain(|(right, _)| share.is_good(*right));
         }
     }
 

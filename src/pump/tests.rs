@@ -2,6 +2,7 @@
 
 mod counted;
 mod doubt;
+mod shared;
 
 use std::{
     collections::VecDeque,

@@ -35,8 +35,10 @@ impl Pump {
         self.counts_an_end(&finished);
         let Finished { taken, right, envelope, outcome, panicked: _ } = finished;
         let id = envelope.id;
-        self.share.under_way[usize::from(right.partition)] -= 1;
-        if self.share.tenure.term(right.partition) != right.term {
+        if let Some(right) = right {
+            self.share.under_way[usize::from(right.partition)] -= 1;
+        }
+        if !self.share.is_good(right) {
             // Whoever has it now asks what became of it.
             self.doubted.remove(&id);
             self.lanes.finish(taken);
@@ -51,14 +53,14 @@ impl Pump {
             }
         };
         if matches!(outcome, Settled::Doubt { .. }) {
-            self.doubted.insert(id, right.partition);
+            self.doubted.insert(id, self.lanes.partition(taken.sink, taken.lane));
         } else if envelope.doubt.is_some() {
             self.doubted.remove(&id);
         }
-        if !self.share.works_on(right.partition) {
+        if right.is_some_and(|right| !self.share.works_on(right.partition)) {
             self.lanes.leave_lane(taken.sink, taken.lane);
         }
-        self.settle.push(Settle { id, outcome });
+        self.settle.push((right, Settle { id, outcome }));
     }
 
     fn done(&mut self, taken: Taken, envelope: &Envelope, done: Done) -> Settled {

@@ -3,7 +3,7 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{Held, Tenure, Term, Vacant};
@@ -53,19 +53,17 @@ impl Keeper {
     /// Keeps it until `stop`, and gives everything back.
     pub async fn run(mut self, stop: CancellationToken) {
         let vacant = self.vacant.clone();
-        let mut pause = RENEW_EVERY;
+        let mut next = Instant::now() + RENEW_EVERY;
         loop {
-            let next = tokio::time::sleep(pause);
             tokio::select! {
-                // In this order, so that a simulation can be played again.
+                // In this order, so that nothing puts a renewal off, and a simulation can be played again.
                 biased;
                 () = stop.cancelled() => break,
-                () = vacant.told.notified() => {
-                    self.give_back().await;
-                    // Told often or never, this puts no renewal off for long.
-                    pause = pause.min(AGAIN);
+                () = tokio::time::sleep_until(next) => {
+                    let pause = if self.renew().await { RENEW_EVERY } else { AGAIN };
+                    next = Instant::now() + pause;
                 }
-                () = next => pause = if self.renew().await { RENEW_EVERY } else { AGAIN },
+                () = vacant.told.notified() => self.give_back().await,
             }
         }
         let lease = self.lease.clone();
@@ -78,7 +76,7 @@ impl Keeper {
     /// Whether it went well.
     async fn renew(&mut self) -> bool {
         let asked_millis = self.clock.now();
-        let left_millis = self.tell.borrow().begin_until_millis - asked_millis;
+        let left_millis = self.tell.borrow().begin_until_millis.saturating_sub(asked_millis);
         let limit = if left_millis > 0 { ASK_LIMIT.min(Duration::from_millis(left_millis as u64)) } else { ASK_LIMIT };
         let lease = self.lease.clone();
         match within(limit, self.store.renew(&lease, asked_millis)).await {

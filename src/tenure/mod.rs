@@ -3,6 +3,8 @@
 
 mod guard;
 mod keeper;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError};
 

@@ -50,6 +50,10 @@ impl Handle {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
+        if !self.process.reaches_store().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            return Err(StoreError::Unwritable("the store cannot be reached".into()));
+        }
         if self.weather.strikes(Strike::StoreSlow) {
             tokio::time::sleep(self.weather.between(1, 400)).await;
         } else if writes {
@@ -111,14 +115,23 @@ impl Store for Handle {
         self.inner.is_shared()
     }
     async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
-        self.before(true).await?;
+        if let Err(error) = self.before(true).await {
+            let none = Partitions::NONE;
+            let as_before = Renewed { lease: lease.clone(), orphaned: none, surplus: none, owners: 1 };
+            return if self.broken == Broken::HoldsOn { Ok(as_before) } else { Err(error) };
+        }
         let renewed = self.inner.renew(lease, now_millis).await?;
+        if !renewed.orphaned.is_empty() {
+            self.weather.met(Strike::PartitionsOrphaned);
+        }
+        self.weather.say(&format!("process {} holds {:?}", self.process.number, renewed.lease));
         self.after().await;
         Ok(renewed)
     }
     async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
         self.before(true).await?;
         let lease = self.inner.give_back(lease, partitions).await?;
+        self.weather.met(Strike::PartitionsGivenBack);
         self.after().await;
         Ok(lease)
     }
@@ -136,7 +149,10 @@ impl Store for Handle {
     }
     async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
         self.before(false).await?;
-        let news = self.inner.news(lease, since, count_max).await?;
+        let mut news = self.inner.news(lease, since, count_max).await?;
+        if self.broken == Broken::HearsNothing && since > Watermark::START {
+            news.waiting.clear();
+        }
         self.witness.known_to(self.process.number, &news.waiting.iter().map(|row| row.id).collect::<Vec<_>>());
         Ok(news)
     }
@@ -149,8 +165,12 @@ impl Store for Handle {
         if self.broken == Broken::ForgetsDoubt {
             turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
         }
-        for fault in unheard {
+        // What is another's by now did not begin.
+        for (_, fault) in unheard.into_iter().filter(|(id, _)| !turned.lost.contains(id)) {
             self.weather.violation(fault);
+        }
+        if !turned.lost.is_empty() {
+            self.weather.met(Strike::RowsLost);
         }
         let new = self.witness.turned(&settled, &turned);
         self.after().await;

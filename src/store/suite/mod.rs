@@ -20,12 +20,25 @@ macro_rules! on_each_store {
     };
 }
 
+/// The same for stores that several processes may work on at once.
+macro_rules! on_each_shared_store {
+    ($($sentence:ident)*) => {
+        mod memory_shared {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(&crate::store::MemoryStore::shared()).await;
+            })*
+        }
+    };
+}
+
 mod accepting;
 mod attempts;
 mod forgetting;
 mod keeping;
 mod letters;
 mod looking;
+mod sharing;
 
 use bridge_api::{Key, Part};
 
