@@ -1,11 +1,7 @@
 //! A gateway without its sockets: the store's lease, the pump, the bridges, what is done now and then, and the front
 //! that answers requests, whoever brings them. Owns every task of these.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bridge_api::{BridgeState, Secret};
 use tokio::sync::{mpsc, watch};
@@ -15,7 +11,7 @@ use super::{
     BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
     desk::Desk,
     seats::{Books, Counter, Rosters, Seats},
-    typing,
+    typing::{self, AgentsTyping},
     upkeep::{self, Marked},
 };
 use crate::{
@@ -97,23 +93,10 @@ impl Core {
         let (fail, failed) = mpsc::channel(1);
 
         let rosters = Rosters::default();
-        let mut doors = HashMap::new();
-        let mut inboxes = Vec::new();
-        for inbox in &plan.inboxes {
-            let era = sweep::era(&*store, &inbox.name).await?;
-            let count = plan.inboxes.len();
-            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), (clock, &tenure))?;
-            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
-            parts.sink.saw(sweep::newest(&*store, place).await?);
-            parts.sink.knew(sweep::witnesses(&*store, place).await?);
-            rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
-            doors.insert(inbox.name.to_string(), door);
-            inboxes.push((inbox.name.clone(), parts));
-        }
+        let (inboxes, doors) = build_inboxes(&plan, &store, (&board, &rosters), (clock, &tenure)).await?;
         check_inboxes(&plan)?;
         let books = Books { rosters: rosters.clone(), store: store.clone(), clock, figures: figures.clone() };
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
-        let plans = plan.bridges.iter().map(|bridge| (bridge.name.clone(), bridge.clone())).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
@@ -125,18 +108,8 @@ impl Core {
         let front = Arc::new(front);
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
-        let data_dir = plan.data_dir.as_path().into();
-        let seats = Arc::new(Seats {
-            books,
-            intake: intake.clone(),
-            board,
-            data_dir,
-            counters,
-            tenure: tenure.clone(),
-            plans: Mutex::new(plans),
-            taken: Mutex::default(),
-            arranging: tokio::sync::Mutex::default(),
-        });
+        let place = (plan.data_dir.as_path().into(), counters);
+        let seats = Arc::new(Seats::new(books, (intake.clone(), board), place, (tenure.clone(), &plan.bridges)));
         let core = Self {
             front,
             sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
@@ -159,15 +132,19 @@ impl Core {
             core.keeper.spawn(|stop| keeper.run(stop));
         }
         core.run_pump(pump, fail);
-        for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
-            core.seats.open(bridge, typing);
-        }
-        if core.tenure.is_shared() {
-            let seats = core.seats.clone();
-            core.arranging.spawn(|stop| seats.arrange_all(stop));
-        }
+        core.seat(plan.bridges.into_iter().zip(agents_typing));
         core.keep_up(inboxes, plan.retention);
         Ok(core)
+    }
+
+    fn seat(&self, bridges: impl Iterator<Item = (BridgePlan, AgentsTyping)>) {
+        for (bridge, typing) in bridges {
+            self.seats.open(bridge, typing);
+        }
+        if self.tenure.is_shared() {
+            let seats = self.seats.clone();
+            self.arranging.spawn(|stop| seats.arrange_all(stop));
+        }
     }
 
     /// What answers requests, for [`http::public`](crate::http::public) and [`http::control`](crate::http::control).
@@ -285,6 +262,29 @@ impl Task {
         self.tracker.close();
         self.tracker.wait().await;
     }
+}
+
+type Built = (Vec<(InboxName, InboxParts)>, HashMap<String, Door>);
+
+/// With what the store knows of them.
+async fn build_inboxes(
+    plan: &Plan,
+    store: &Arc<dyn Store>,
+    (board, rosters): (&Arc<StateBoard>, &Rosters),
+    about: (Clock, &Tenure),
+) -> Result<Built, StartError> {
+    let (mut inboxes, mut doors) = (Vec::new(), HashMap::new());
+    for inbox in &plan.inboxes {
+        let sizes = (plan.inboxes.len(), sweep::era(&**store, &inbox.name).await?);
+        let (parts, door) = build_inbox(inbox, sizes, store, (board, rosters), about)?;
+        let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+        parts.sink.saw(sweep::newest(&**store, place).await?);
+        parts.sink.knew(sweep::witnesses(&**store, place).await?);
+        rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
+        doors.insert(inbox.name.to_string(), door);
+        inboxes.push((inbox.name.clone(), parts));
+    }
+    Ok((inboxes, doors))
 }
 
 fn build_inbox(

@@ -57,17 +57,17 @@ pub(super) struct Counter {
 }
 
 pub(super) struct Seats {
-    pub(super) books: Books,
-    pub(super) intake: Arc<Intake>,
-    pub(super) board: Arc<StateBoard>,
-    pub(super) data_dir: Arc<Path>,
-    pub(super) counters: HashMap<InboxName, Counter>,
-    pub(super) tenure: Tenure,
+    books: Books,
+    intake: Arc<Intake>,
+    board: Arc<StateBoard>,
+    data_dir: Arc<Path>,
+    counters: HashMap<InboxName, Counter>,
+    tenure: Tenure,
     /// As the settings have them now, wherever they run.
-    pub(super) plans: Mutex<HashMap<BridgeName, BridgePlan>>,
-    pub(super) taken: Mutex<HashMap<BridgeName, Seat>>,
+    plans: Mutex<HashMap<BridgeName, BridgePlan>>,
+    taken: Mutex<HashMap<BridgeName, Seat>>,
     /// One change at a time.
-    pub(super) arranging: tokio::sync::Mutex<()>,
+    arranging: tokio::sync::Mutex<()>,
 }
 
 impl Books {
@@ -92,13 +92,24 @@ impl Books {
 }
 
 /// A bridge that runs here.
-pub(super) struct Seat {
+struct Seat {
     task: Task,
     /// Of its home, where it may be another's; else 0.
     term: Term,
 }
 
 impl Seats {
+    pub(super) fn new(
+        books: Books,
+        (intake, board): (Arc<Intake>, Arc<StateBoard>),
+        (data_dir, counters): (Arc<Path>, HashMap<InboxName, Counter>),
+        (tenure, plans): (Tenure, &[BridgePlan]),
+    ) -> Self {
+        let plans = plans.iter().map(|plan| (plan.name.clone(), plan.clone())).collect();
+        let (plans, taken, arranging) = (Mutex::new(plans), Mutex::default(), tokio::sync::Mutex::default());
+        Self { books, intake, board, data_dir, counters, tenure, plans, taken, arranging }
+    }
+
     /// Starts a bridge that was [entered](Books::enter), if it is to run here.
     pub(super) fn open(&self, plan: BridgePlan, typing: AgentsTyping) {
         let host = Host::new(plan.name.clone(), Arc::new(self.host_of(&plan)));

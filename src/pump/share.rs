@@ -3,7 +3,7 @@
 use super::{Pump, SCAN_ROWS, attempt::Right};
 use crate::{
     clock::Clock,
-    model::{CATCH_UP_LIMIT_MILLIS, EnvelopeId, PARTITIONS, Partition, Partitions},
+    model::{CATCH_UP_LIMIT_MILLIS, EnvelopeId, PARTITIONS, Partition, Partitions, SinkName},
     store::{StoreError, Watermark},
     tenure::{Held, Tenant, Tenure, Term},
 };
@@ -127,7 +127,7 @@ impl Pump {
     fn hold_networks_back(&mut self) {
         let until_millis = self.clock.now() + CATCH_UP_LIMIT_MILLIS;
         let mut networks = self.sinks.names_of(|_| true);
-        networks.retain(|name| name.is_network());
+        networks.retain(SinkName::is_network);
         // Always in one order, so that a simulation can be played again.
         networks.sort_unstable();
         for name in networks {

@@ -71,7 +71,7 @@ pub trait Store: Send + Sync + 'static {
     async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError>;
     /// Returns when there may be [news](Self::news): earlier than one would look anyway, or never. May be dropped.
     async fn hint(&self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
     /// Ends attempts and begins others, together. See [`Turn`].
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError>;

@@ -23,6 +23,12 @@ pub struct Adopted {
 /// messages. What people wrote waits on. No gateway may run on this store.
 pub async fn adopt(store: &dyn Store, inbox: &InboxName, now_millis: i64) -> Result<Adopted, StoreError> {
     let lease = store.lease("adopt", now_millis).await?;
+    if !lease.partitions().is_all() {
+        store.release(&lease).await?;
+        return Err(StoreError::Unwritable(
+            "a gateway works on it, or did so a moment ago: stop all of them".to_owned(),
+        ));
+    }
     let (sink, mut after, mut adopted) = (SinkName::inbox(inbox), EnvelopeId(0), Adopted::default());
     loop {
         let rows = store.waiting(&lease, &Partitions::ALL, after, ROWS_MAX).await?;

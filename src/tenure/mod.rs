@@ -118,7 +118,7 @@ impl Tenure {
     /// Returns when something may be otherwise than at the last time.
     pub async fn changed(&mut self) {
         if !self.shared || self.held.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
     /// Nothing of this tenant is under way in these of the partitions that are leaving by that plan.

@@ -2,7 +2,10 @@
 //! their lease lasts and go on, are stopped softly, and are cut off from the store or from the inbox. Nobody notices but
 //! by their leases.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::sync::mpsc;
 
@@ -51,26 +54,40 @@ async fn live(seed: u64, broken: Broken) -> Ended {
 pub(crate) async fn suffers(world: &Arc<World>, place: usize, orders: &mpsc::Sender<Order>) {
     let weather = &world.weather;
     let Some(process) = world.process(place).filter(|process| !process.is_dead()) else { return };
-    let (met, what) = match weather.below(12) {
-        0..=2 => (Strike::Crashed, "dies soon"),
-        3 | 4 => (Strike::Hung, "hangs"),
-        5 | 6 => (Strike::CutFromStore, "does not reach the store"),
-        7 => (Strike::UnansweredByStore, "is not answered by the store"),
-        8 | 9 => (Strike::CutFromInbox, "does not reach the inbox"),
-        _ => (Strike::StoppedSoftly, "is told to stop"),
+    let met = |strike, what: &str| {
+        weather.met(strike);
+        weather.say(&format!("process {} {what}", process.number));
     };
-    weather.met(met);
-    weather.say(&format!("process {} {what}", process.number));
     // As long as a lease, and some less and some more.
     let pause = weather.between(500, 25_000);
-    match met {
-        Strike::Crashed => process.crash_after(weather.below(150)),
-        Strike::Hung => process.hang(pause),
-        Strike::CutFromStore => process.cut_from_store(pause, Cut::Refused),
-        Strike::UnansweredByStore => process.cut_from_store(pause, Cut::Silent),
-        Strike::CutFromInbox => process.cut_from_inbox(pause),
-        // Between two lives nobody takes orders.
-        _ => drop(orders.send_timeout(Order::Restart, std::time::Duration::from_secs(5)).await),
+    match weather.below(12) {
+        0..=2 => {
+            met(Strike::Crashed, "dies soon");
+            process.crash_after(weather.below(150));
+        }
+        3 | 4 => {
+            met(Strike::Hung, "hangs");
+            process.hang(pause);
+        }
+        5 | 6 => {
+            met(Strike::CutFromStore, "does not reach the store");
+            process.cut_from_store(pause, Cut::Refused);
+        }
+        7 => {
+            met(Strike::UnansweredByStore, "is not answered by the store");
+            process.cut_from_store(pause, Cut::Silent);
+        }
+        8 | 9 => {
+            met(Strike::CutFromInbox, "does not reach the inbox");
+            process.cut_from_inbox(pause);
+        }
+        _ => {
+            met(Strike::StoppedSoftly, "is told to stop");
+            // Between two lives nobody takes orders.
+            if orders.send_timeout(Order::Restart, Duration::from_secs(5)).await.is_err() {
+                weather.say("nobody takes orders now");
+            }
+        }
     }
 }
 

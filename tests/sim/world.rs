@@ -153,9 +153,9 @@ impl World {
         let router = http::public(core.front().clone());
         let door = CallbackDoor { process: process.clone(), router };
         if self.is_shared() {
-            self.inbox.open_another(door)
+            self.inbox.open_another(door);
         } else {
-            self.inbox.open_door(door)
+            self.inbox.open_door(door);
         }
         Ok(core)
     }

@@ -139,7 +139,7 @@ async fn who_is_not_heard_of_loses_its_share_and_what_it_writes(store: &dyn Stor
 /// One envelope in one of these partitions.
 async fn accept_in(store: &dyn Store, partitions: &Partitions) -> EnvelopeId {
     let fits = |lane: &Lane| partitions.has(lane.partition());
-    let name = (0..).map(|n| format!("lane {n}")).find(|name| fits(&lane(name))).unwrap();
+    let name = (0..10_000).map(|n| format!("lane {n}")).find(|name| fits(&lane(name))).unwrap();
     let group = Group::one(new(&format!("of {name}"), &name, 0));
     accept(store, vec![group]).await.remove(0).into_waiting()[0].id
 }
