@@ -313,7 +313,12 @@ impl Pump {
         if !self.share.tenure.is_shared() || self.lanes.next_due().is_none_or(|due| due > self.clock.now()) {
             return Ok(true);
         }
-        Ok(self.share.tenure.may_begin() && self.look().await? && self.share.tenure.may_begin())
+        let may = self.share.tenure.may_begin() && self.look().await? && self.share.tenure.may_begin();
+        if !may {
+            // What is due stays due, and must not be asked about without a rest.
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        Ok(may)
     }
 
     /// Starts the attempts that were written down; what the store no longer has, or is not ours any more, is dropped.

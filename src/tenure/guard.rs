@@ -25,18 +25,15 @@ impl Tenure {
     }
 
     async fn ended(&self, partition: Partition, term: Term) {
-        let mut held = self.held.clone();
         loop {
-            let now = held.borrow_and_update().clone();
-            if now.term(partition) != term || self.clock.now() >= now.act_until_millis {
+            let held = self.told.held();
+            if held.term(partition) != term || self.clock.now() >= held.act_until_millis {
                 return;
             }
             tokio::select! {
                 biased;
-                changed = held.changed() => if changed.is_err() {
-                    tokio::time::sleep_until(self.clock.instant(now.act_until_millis)).await;
-                },
-                () = tokio::time::sleep_until(self.clock.instant(now.act_until_millis)) => {}
+                _ = self.told.after(held.number) => {}
+                () = tokio::time::sleep_until(self.clock.instant(held.act_until_millis)) => {}
             }
         }
     }

@@ -3,10 +3,10 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::{Held, Tenure, Term, Vacant};
+use super::{Held, Tenure, Term, Told, Vacant};
 use crate::{
     clock::Clock,
     model::{PARTITIONS, Partition, Partitions},
@@ -30,7 +30,7 @@ pub struct Keeper {
     lease: Lease,
     /// What others should have.
     surplus: Partitions,
-    tell: watch::Sender<Held>,
+    told: Arc<Told>,
     vacant: Arc<Vacant>,
     newest_term: Term,
     /// The store was asked and nobody knows what it did: what comes next may be something that nobody gave back.
@@ -40,14 +40,23 @@ pub struct Keeper {
 impl Keeper {
     /// For a lease that was taken when the store was asked at that moment.
     pub fn new(store: Arc<dyn Store>, lease: Lease, asked_millis: i64, clock: Clock) -> (Self, Tenure) {
-        let (tell, held) = watch::channel(Held::none(lease.owner()));
+        let told = Told::new(Held::none(lease.owner()));
         let vacant = Arc::<Vacant>::default();
         let none = Lease::none(lease.owner());
         let (newest_term, unsure) = (0, false);
         let surplus = Partitions::NONE;
-        let mut keeper = Self { store, clock, lease: none, surplus, tell, vacant: vacant.clone(), newest_term, unsure };
+        let mut keeper = Self {
+            store,
+            clock,
+            lease: none,
+            surplus,
+            told: told.clone(),
+            vacant: vacant.clone(),
+            newest_term,
+            unsure,
+        };
         keeper.take(asked_millis, Renewed { lease, orphaned: surplus, surplus, owners: 1 });
-        (keeper, Tenure { clock, held, vacant, shared: true })
+        (keeper, Tenure { clock, told, seen: 0, vacant, shared: true })
     }
 
     /// Keeps it until `stop`, and gives everything back.
@@ -76,7 +85,7 @@ impl Keeper {
     /// Whether it went well.
     async fn renew(&mut self) -> bool {
         let asked_millis = self.clock.now();
-        let left_millis = self.tell.borrow().begin_until_millis.saturating_sub(asked_millis);
+        let left_millis = self.told.read(|held| held.begin_until_millis).saturating_sub(asked_millis);
         let limit = if left_millis > 0 { ASK_LIMIT.min(Duration::from_millis(left_millis as u64)) } else { ASK_LIMIT };
         let lease = self.lease.clone();
         match within(limit, self.store.renew(&lease, asked_millis)).await {
@@ -94,7 +103,7 @@ impl Keeper {
     }
 
     async fn give_back(&mut self) {
-        let Held { plan, leaving, .. } = *self.tell.borrow();
+        let Held { plan, leaving, .. } = self.told.held();
         let free = leaving.and(&self.surplus).and(&self.vacant.by(plan));
         if free.is_empty() {
             return;
@@ -104,13 +113,13 @@ impl Keeper {
             Ok(lease) => {
                 tracing::info!(count = free.len(), "partitions are given to others");
                 self.lease = lease;
-                self.tell.send_modify(|held| {
-                    held.lease = self.lease.clone();
-                    held.leaving = held.leaving.without(&free);
-                    let terms = Arc::make_mut(&mut held.terms);
-                    free.iter().for_each(|one| terms[usize::from(one)] = 0);
-                    held.plan += 1;
-                });
+                let mut held = self.told.held();
+                held.lease = self.lease.clone();
+                held.leaving = held.leaving.without(&free);
+                let terms = Arc::make_mut(&mut held.terms);
+                free.iter().for_each(|one| terms[usize::from(one)] = 0);
+                held.plan += 1;
+                self.told.tell(held);
             }
             // With the next renewal they are named again.
             Err(error) => tracing::info!(error = error.to_string(), "partitions could not be given to others"),
@@ -119,10 +128,10 @@ impl Keeper {
 
     fn take(&mut self, asked_millis: i64, renewed: Renewed) {
         // Too late for what was under way: that has ended by the clock, so what is held now is held anew.
-        if self.clock.now() >= self.tell.borrow().act_until_millis {
+        if self.clock.now() >= self.told.read(|held| held.act_until_millis) {
             self.suspend();
         }
-        let before = self.tell.borrow().clone();
+        let before = self.told.held();
         let next_term = self.newest_term + 1;
         let (mut terms, mut gained) = ([0; PARTITIONS], 0);
         for partition in 0..=Partition::MAX {
@@ -151,7 +160,8 @@ impl Keeper {
         self.lease = renewed.lease.clone();
         self.surplus = renewed.surplus;
         let is_other = gained > 0 || *before.terms != terms || before.leaving != renewed.surplus;
-        self.tell.send_replace(Held {
+        self.told.tell(Held {
+            number: before.number,
             lease: renewed.lease,
             terms: Arc::new(terms),
             leaving: renewed.surplus,
@@ -164,26 +174,26 @@ impl Keeper {
 
     /// The lease is about to end, or has ended. First everything is to come to its end politely, then it is over.
     fn withdraw(&mut self) {
-        let (now, held) = (self.clock.now(), self.tell.borrow().clone());
+        let (now, held) = (self.clock.now(), self.told.held());
         if now >= held.act_until_millis {
             self.suspend();
         } else if now >= held.begin_until_millis && held.leaving != held.lease.partitions() {
             tracing::warn!("the right to work is about to end; nothing is begun until it is there again");
             let leaving = held.lease.partitions();
-            self.tell.send_replace(Held { leaving, plan: held.plan + 1, ..held });
+            self.told.tell(Held { leaving, plan: held.plan + 1, ..held });
         }
     }
 
     /// Nothing is held any more, as far as we may say.
     fn suspend(&mut self) {
-        let before = self.tell.borrow().clone();
+        let before = self.told.held();
         if *before.terms == [0; PARTITIONS] {
             return;
         }
         self.unsure = true;
         tracing::warn!("the right to work has ended; nothing is done until it is there again");
         let none = Held::none(self.lease.owner());
-        self.tell.send_replace(Held { orphans: before.orphans, plan: before.plan + 1, ..none });
+        self.told.tell(Held { orphans: before.orphans, plan: before.plan + 1, ..none });
     }
 }
 

@@ -6,9 +6,9 @@ mod keeper;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use crate::{
     clock::Clock,
@@ -34,6 +34,8 @@ pub struct Held {
     pub orphans: u64,
     /// Another number than before when the terms or what is leaving are others.
     pub plan: u64,
+    /// Grows with every word of the keeper's.
+    number: u64,
     /// From then on nothing is begun, and from then on nothing goes on. By the clock that nobody sets.
     begin_until_millis: i64,
     act_until_millis: i64,
@@ -50,9 +52,19 @@ pub enum Tenant {
 #[derive(Clone, Debug)]
 pub struct Tenure {
     clock: Clock,
-    held: watch::Receiver<Held>,
+    told: Arc<Told>,
+    /// The keeper's last word that this reader went by.
+    seen: u64,
     vacant: Arc<Vacant>,
     shared: bool,
+}
+
+/// What the keeper says. Readers are woken in the order in which they began to wait, so that a simulation can be played
+/// again.
+#[derive(Debug)]
+struct Told {
+    held: RwLock<Held>,
+    news: Notify,
 }
 
 /// In which of the partitions that are leaving nothing is under way, by plan and as each tenant says.
@@ -71,6 +83,7 @@ impl Held {
             leaving: Partitions::NONE,
             orphans: 0,
             plan: 0,
+            number: 0,
             begin_until_millis: i64::MIN,
             act_until_millis: i64::MIN,
         }
@@ -86,13 +99,43 @@ impl Held {
     }
 }
 
+impl Told {
+    fn new(held: Held) -> Arc<Self> {
+        Arc::new(Self { held: RwLock::new(held), news: Notify::new() })
+    }
+    fn held(&self) -> Held {
+        self.read(Held::clone)
+    }
+    fn read<T>(&self, look: impl FnOnce(&Held) -> T) -> T {
+        look(&self.held.read().unwrap_or_else(PoisonError::into_inner))
+    }
+    fn tell(&self, held: Held) {
+        {
+            let mut told = self.held.write().unwrap_or_else(PoisonError::into_inner);
+            *told = Held { number: told.number + 1, ..held };
+        }
+        self.news.notify_waiters();
+    }
+    /// Returns when there is another word than this one.
+    async fn after(&self, seen: u64) -> u64 {
+        loop {
+            let news = self.news.notified();
+            let number = self.read(|held| held.number);
+            if number != seen {
+                return number;
+            }
+            news.await;
+        }
+    }
+}
+
 impl Tenure {
     /// Of a process that has everything, until it is told otherwise by the store.
     pub fn sole(lease: Lease, clock: Clock) -> Self {
         let terms = Arc::new([1; PARTITIONS]);
         let until = i64::MAX;
         let held = Held { lease, terms, begin_until_millis: until, act_until_millis: until, ..Held::none("") };
-        Self { clock, held: watch::channel(held).1, vacant: Arc::default(), shared: false }
+        Self { clock, told: Told::new(held), seen: 0, vacant: Arc::default(), shared: false }
     }
 
     /// Whether there may be others, so that anything can be taken away.
@@ -100,26 +143,27 @@ impl Tenure {
         self.shared
     }
     pub fn held(&self) -> Held {
-        self.held.borrow().clone()
+        self.told.held()
     }
     /// The term in which it is held now, by the clock too; 0 when it is not.
     pub fn term(&self, partition: Partition) -> Term {
-        let held = self.held.borrow();
-        if !self.shared || self.clock.now() < held.act_until_millis { held.term(partition) } else { 0 }
+        let now = self.clock.now();
+        self.told.read(|held| if !self.shared || now < held.act_until_millis { held.term(partition) } else { 0 })
     }
     /// The same, as long as it is not leaving.
     pub fn term_of_work(&self, partition: Partition) -> Term {
-        let leaving = self.held.borrow().leaving.has(partition);
+        let leaving = self.told.read(|held| held.leaving.has(partition));
         if leaving { 0 } else { self.term(partition) }
     }
     pub fn may_begin(&self) -> bool {
-        !self.shared || self.clock.now() < self.held.borrow().begin_until_millis
+        !self.shared || self.clock.now() < self.told.read(|held| held.begin_until_millis)
     }
     /// Returns when something may be otherwise than at the last time.
     pub async fn changed(&mut self) {
-        if !self.shared || self.held.changed().await.is_err() {
+        if !self.shared {
             std::future::pending::<()>().await;
         }
+        self.seen = self.told.after(self.seen).await;
     }
     /// Nothing of this tenant is under way in these of the partitions that are leaving by that plan.
     pub fn vacated(&self, tenant: Tenant, plan: u64, partitions: Partitions) {
