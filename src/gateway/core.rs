@@ -1,7 +1,11 @@
 //! A gateway without its sockets: the store's lease, the pump, the bridges, what is done now and then, and the front
 //! that answers requests, whoever brings them. Owns every task of these.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bridge_api::{BridgeState, Secret};
 use tokio::sync::{mpsc, watch};
@@ -11,7 +15,7 @@ use super::{
     BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
     desk::Desk,
     seats::{Books, Counter, Rosters, Seats},
-    typing::{self, AgentsTyping},
+    typing,
     upkeep::{self, Marked},
 };
 use crate::{
@@ -26,7 +30,6 @@ use crate::{
     store::Store,
     sweep::{self, Sweep, SweepParts},
     telemetry::{Figures, StateBoard},
-    tenure::{Keeper, Tenure},
 };
 
 /// All of a gateway but its listener and its control socket. A simulation runs it as it is.
@@ -38,13 +41,8 @@ pub struct Core {
     secrets: HashMap<InboxName, watch::Sender<Vec<Secret>>>,
     stop_limit: Duration,
     clock: Clock,
-    tenure: Tenure,
-    /// Keeps the lease, where there may be others.
-    keeper: Task,
     pump: Task,
-    seats: Arc<Seats>,
-    /// Starts and stops bridges as partitions come and go.
-    arranging: Task,
+    seats: Seats,
     /// What inboxes are told beside their messages.
     side: Task,
     upkeep: Task,
@@ -87,20 +85,32 @@ impl Core {
     ) -> Result<Self, StartError> {
         let figures = Arc::new(figures(&plan, &*store));
         let board = Arc::new(StateBoard::new(clock, figures.clone()));
-        let (tenure, keeper) = tenure(&store, owner, clock).await?;
+        let lease = store.lease(owner, clock.now()).await?;
         let born = upkeep::born_millis(&*store, clock.now()).await?;
         let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
 
         let rosters = Rosters::default();
-        let (inboxes, doors) = build_inboxes(&plan, &store, (&board, &rosters), (clock, &tenure)).await?;
+        let mut doors = HashMap::new();
+        let mut inboxes = Vec::new();
+        for inbox in &plan.inboxes {
+            let era = sweep::era(&*store, &inbox.name).await?;
+            let count = plan.inboxes.len();
+            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), clock)?;
+            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+            parts.sink.saw(sweep::newest(&*store, place).await?);
+            parts.sink.knew(sweep::witnesses(&*store, place).await?);
+            rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
+            doors.insert(inbox.name.to_string(), door);
+            inboxes.push((inbox.name.clone(), parts));
+        }
         check_inboxes(&plan)?;
         let books = Books { rosters: rosters.clone(), store: store.clone(), clock, figures: figures.clone() };
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
-        let pump = Pump::new(store.clone(), tenure.clone(), rosters.sinks, incoming, clock, (rng, figures));
+        let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
         let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
         let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
         let watches = Watches::default();
@@ -108,8 +118,8 @@ impl Core {
         let front = Arc::new(front);
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
-        let place = (plan.data_dir.as_path().into(), counters);
-        let seats = Arc::new(Seats::new(books, (intake.clone(), board), place, (tenure.clone(), &plan.bridges)));
+        let data_dir = plan.data_dir.as_path().into();
+        let seats = Seats { books, intake: intake.clone(), board, data_dir, counters, taken: Mutex::default() };
         let core = Self {
             front,
             sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
@@ -117,34 +127,20 @@ impl Core {
             secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,
             clock,
-            tenure,
-            keeper: Task::default(),
             pump: Task::default(),
             seats,
-            arranging: Task::default(),
             side,
             upkeep: Task::default(),
             accepts,
             failed,
         };
         core.sweep(&inboxes, &intake).await;
-        if let Some(keeper) = keeper {
-            core.keeper.spawn(|stop| keeper.run(stop));
-        }
         core.run_pump(pump, fail);
-        core.seat(plan.bridges.into_iter().zip(agents_typing));
+        for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
+            core.seats.seat(bridge, typing);
+        }
         core.keep_up(inboxes, plan.retention);
         Ok(core)
-    }
-
-    fn seat(&self, bridges: impl Iterator<Item = (BridgePlan, AgentsTyping)>) {
-        for (bridge, typing) in bridges {
-            self.seats.open(bridge, typing);
-        }
-        if self.tenure.is_shared() {
-            let seats = self.seats.clone();
-            self.arranging.spawn(|stop| seats.arrange_all(stop));
-        }
     }
 
     /// What answers requests, for [`http::public`](crate::http::public) and [`http::control`](crate::http::control).
@@ -188,10 +184,7 @@ impl Core {
         if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
             tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
         }
-        self.arranging.end().await;
         self.seats.end().await;
-        // Nothing is under way any more, so that others can take over at once.
-        self.keeper.end().await;
         self.side.end().await;
         self.upkeep.end().await;
         close_doors.await;
@@ -212,7 +205,6 @@ impl Core {
                     board: self.front.board.clone(),
                     door: parts.door.clone(),
                     clock: self.clock,
-                    tenure: self.tenure.clone(),
                     every: parts.sweep_every,
                     requests_per_minute: parts.sweep_requests_per_minute,
                 },
@@ -234,9 +226,8 @@ impl Core {
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
         let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
-        let store = self.front.store.clone();
-        let about = (self.clock, self.board().figures().clone(), self.tenure.clone());
-        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, about, stop));
+        let (store, clocked) = (self.front.store.clone(), (self.clock, self.board().figures().clone()));
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clocked, stop));
         for (name, parts) in inboxes {
             let board = self.front.board.clone();
             let secrets = parts.secrets.filter(|_| parts.asks_for_secret);
@@ -264,40 +255,16 @@ impl Task {
     }
 }
 
-type Built = (Vec<(InboxName, InboxParts)>, HashMap<String, Door>);
-
-/// With what the store knows of them.
-async fn build_inboxes(
-    plan: &Plan,
-    store: &Arc<dyn Store>,
-    (board, rosters): (&Arc<StateBoard>, &Rosters),
-    about: (Clock, &Tenure),
-) -> Result<Built, StartError> {
-    let (mut inboxes, mut doors) = (Vec::new(), HashMap::new());
-    for inbox in &plan.inboxes {
-        let sizes = (plan.inboxes.len(), sweep::era(&**store, &inbox.name).await?);
-        let (parts, door) = build_inbox(inbox, sizes, store, (board, rosters), about)?;
-        let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
-        parts.sink.saw(sweep::newest(&**store, place).await?);
-        parts.sink.knew(sweep::witnesses(&**store, place).await?);
-        rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
-        doors.insert(inbox.name.to_string(), door);
-        inboxes.push((inbox.name.clone(), parts));
-    }
-    Ok((inboxes, doors))
-}
-
 fn build_inbox(
     plan: &InboxPlan,
     (count, era): (usize, i64),
     store: &Arc<dyn Store>,
     (board, rosters): (&Arc<StateBoard>, &Rosters),
-    (clock, tenure): (Clock, &Tenure),
+    clock: Clock,
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
-    let sizes = (SESSIONS_MAX / count.max(1), era);
-    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), (clock, tenure.clone()), sizes));
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, (SESSIONS_MAX / count.max(1), era)));
     let sink = Arc::new(InboxSink::new(InboxSinkParts {
         name: plan.name.clone(),
         client: client.clone(),
@@ -342,17 +309,6 @@ fn build_inbox(
     };
     let figures = board.figures().inbox(plan.name.as_str()).expect("the figures know each inbox of the plan").clone();
     Ok((parts, Door { door, proof, missed, figures }))
-}
-
-/// Takes a share of the store, or all of it where there can be no others.
-async fn tenure(store: &Arc<dyn Store>, owner: &str, clock: Clock) -> Result<(Tenure, Option<Keeper>), StartError> {
-    let asked_millis = clock.now();
-    let lease = store.lease(owner, asked_millis).await?;
-    if !store.is_shared() {
-        return Ok((Tenure::sole(lease, clock), None));
-    }
-    let (keeper, tenure) = Keeper::new(store.clone(), lease, asked_millis, clock);
-    Ok((tenure, Some(keeper)))
 }
 
 fn figures(plan: &Plan, store: &dyn Store) -> Figures {

@@ -72,7 +72,8 @@ impl Gateway {
         let listener = TcpListener::bind(plan.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let control = plan.data_dir.join(CONTROL_SOCKET);
-        let core = Core::start(plan, store, &owner(), Clock::system(), fastrand::Rng::new()).await?;
+        let owner = format!("pid {}", std::process::id());
+        let core = Core::start(plan, store, &owner, Clock::system(), fastrand::Rng::new()).await?;
         let gateway = Self { address, core, fronts: Task::default(), control };
         gateway.open(listener);
         Ok(gateway)
@@ -128,14 +129,6 @@ impl Gateway {
             }
         }
     }
-}
-
-/// This process among all that ever work on a store: two of one name would be one to it, and containers all have the same
-/// number.
-fn owner() -> String {
-    let machine = rustix::system::uname();
-    let host = machine.nodename().to_string_lossy();
-    format!("{host} pid {} {:08x}", std::process::id(), fastrand::u32(..))
 }
 
 /// For the owner alone. The data directory's lock says that whoever left an old one is gone.

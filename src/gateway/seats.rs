@@ -8,13 +8,12 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::{BridgeName, BridgeState, Host, Placement};
+use bridge_api::{BridgeName, BridgeState};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
 
 use super::{
-    BridgePlan, LEAVE_LIMIT,
+    BridgePlan,
     absent::{Absent, GONE},
     core::Task,
     desk::Desk,
@@ -25,11 +24,10 @@ use super::{
 use crate::{
     clock::Clock,
     intake::{Intake, Route, Routes},
-    model::{InboxName, Partition, SinkName},
+    model::{InboxName, SinkName},
     sinks::{Bridges, NetworkSink, Paces, Sinks},
     store::Store,
     telemetry::{Figures, StateBoard},
-    tenure::{Held, Tenant, Tenure, Term},
 };
 
 /// Where others find a bridge: who routes to it, who opens its files, who sends by it, and how fast it may fill an inbox.
@@ -57,17 +55,12 @@ pub(super) struct Counter {
 }
 
 pub(super) struct Seats {
-    books: Books,
-    intake: Arc<Intake>,
-    board: Arc<StateBoard>,
-    data_dir: Arc<Path>,
-    counters: HashMap<InboxName, Counter>,
-    tenure: Tenure,
-    /// As the settings have them now, wherever they run.
-    plans: Mutex<HashMap<BridgeName, BridgePlan>>,
-    taken: Mutex<HashMap<BridgeName, Seat>>,
-    /// One change at a time.
-    arranging: tokio::sync::Mutex<()>,
+    pub(super) books: Books,
+    pub(super) intake: Arc<Intake>,
+    pub(super) board: Arc<StateBoard>,
+    pub(super) data_dir: Arc<Path>,
+    pub(super) counters: HashMap<InboxName, Counter>,
+    pub(super) taken: Mutex<HashMap<BridgeName, Task>>,
 }
 
 impl Books {
@@ -91,122 +84,35 @@ impl Books {
     }
 }
 
-/// A bridge that runs here.
-struct Seat {
-    task: Task,
-    /// Of its home, where it may be another's; else 0.
-    term: Term,
-}
-
 impl Seats {
-    pub(super) fn new(
-        books: Books,
-        (intake, board): (Arc<Intake>, Arc<StateBoard>),
-        (data_dir, counters): (Arc<Path>, HashMap<InboxName, Counter>),
-        (tenure, plans): (Tenure, &[BridgePlan]),
-    ) -> Self {
-        let plans = plans.iter().map(|plan| (plan.name.clone(), plan.clone())).collect();
-        let (plans, taken, arranging) = (Mutex::new(plans), Mutex::default(), tokio::sync::Mutex::default());
-        Self { books, intake, board, data_dir, counters, tenure, plans, taken, arranging }
-    }
-
-    /// Starts a bridge that was [entered](Books::enter), if it is to run here.
-    pub(super) fn open(&self, plan: BridgePlan, typing: AgentsTyping) {
-        let host = Host::new(plan.name.clone(), Arc::new(self.host_of(&plan)));
-        plan.bridge.meet(&host);
-        match self.term(&plan, &self.tenure.held()) {
-            Some(term) => self.seat(plan, typing, term),
-            None => self.board.bridge(plan.name.as_str(), BridgeState::Elsewhere),
-        }
-    }
-
-    /// The term in which it runs here; `None` while it is another's to run.
-    fn term(&self, plan: &BridgePlan, held: &Held) -> Option<Term> {
-        match plan.bridge.capabilities().placement {
-            Placement::OneReplica if self.tenure.is_shared() => {
-                Some(held.term_of_work(home_of(&plan.name))).filter(|term| *term > 0)
-            }
-            Placement::OneReplica | Placement::EveryReplica => Some(0),
-        }
-    }
-
-    fn host_of(&self, plan: &BridgePlan) -> BridgeHost {
+    /// Starts a bridge that was [entered](Books::enter).
+    pub(super) fn seat(&self, plan: BridgePlan, typing: AgentsTyping) {
         let counter = self.counters.get(&plan.inbox).cloned();
-        let Counter { desk, typing } = counter.expect("each bridge's inbox was looked for before");
-        BridgeHost {
+        let Counter { desk, typing: tell } = counter.expect("each bridge's inbox was looked for before");
+        let host = BridgeHost {
             bridge: plan.name.clone(),
             intake: self.intake.clone(),
             board: self.board.clone(),
             desk,
-            typing,
+            typing: tell,
             data_dir: self.data_dir.clone(),
-        }
-    }
-
-    fn seat(&self, plan: BridgePlan, typing: AgentsTyping, term: Term) {
-        let (host, right) = (self.host_of(&plan), (home_of(&plan.name), term));
+        };
         let (task, clock, shown) = (Task::default(), self.books.clock, plan.bridge.clone());
-        let with_right = |stop| {
-            let showing = typing::to_network(shown, typing, clock, stop);
-            guarded(self.tenure.clone(), right, showing)
-        };
-        task.spawn(with_right);
-        // Who is not to speak any more is cut off in the middle of a word, rather than be a second voice.
-        task.spawn(|stop| guarded(self.tenure.clone(), right, network::keep_running(plan.bridge, host, stop)));
-        lock(&self.taken).insert(plan.name, Seat { task, term });
-    }
-
-    /// Goes by the partitions that come and go, until `stop`.
-    pub(super) async fn arrange_all(self: Arc<Self>, stop: CancellationToken) {
-        let mut tenure = self.tenure.clone();
-        let work = async {
-            loop {
-                self.arrange().await;
-                tenure.changed().await;
-            }
-        };
-        stop.run_until_cancelled(work).await;
-    }
-
-    async fn arrange(&self) {
-        let _one_at_a_time = self.arranging.lock().await;
-        let held = self.tenure.held();
-        let mut plans: Vec<_> = lock(&self.plans).values().cloned().collect();
-        // Always in one order, so that a simulation can be played again.
-        plans.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        let seated = |plan: &BridgePlan| lock(&self.taken).get(&plan.name).map(|seat| seat.term);
-        let goes = |plan: &&BridgePlan| seated(plan).is_some_and(|term| self.term(plan, &held) != Some(term));
-        let going: Vec<_> = plans.iter().filter(goes).collect();
-        join_all(going.iter().map(|plan| self.leave(&plan.name, LEAVE_LIMIT))).await;
-        for plan in going {
-            tracing::info!(bridge = plan.name.as_str(), "the bridge is another replica's to run");
-            self.board.bridge(plan.name.as_str(), BridgeState::Elsewhere);
-        }
-        self.tenure.vacated(Tenant::Seats, held.plan, held.leaving);
-        for plan in plans {
-            if let (None, Some(term)) = (seated(&plan), self.term(&plan, &held)) {
-                tracing::info!(bridge = plan.name.as_str(), "the bridge is ours to run");
-                let typing = self.books.enter(&plan);
-                self.intake.sink_changed(&plan.name).await;
-                self.seat(plan, typing, term);
-            }
-        }
+        task.spawn(|stop| typing::to_network(shown, typing, clock, stop));
+        task.spawn(|stop| network::keep_running(plan.bridge, host, stop));
+        lock(&self.taken).insert(plan.name, task);
     }
 
     /// Takes the place of the bridge of this name, or a new one. What waits for it goes on with the new one.
     pub(super) async fn replace(&self, plan: BridgePlan, limit: Duration) {
-        let _one_at_a_time = self.arranging.lock().await;
         self.leave(&plan.name, limit).await;
         let typing = self.books.enter(&plan);
         self.intake.sink_changed(&plan.name).await;
-        lock(&self.plans).insert(plan.name.clone(), plan.clone());
-        self.open(plan, typing);
+        self.seat(plan, typing);
     }
 
     /// The settings name it no longer: what waits for it is kept, and what is still written to its people too.
     pub(super) async fn empty(&self, plan: &BridgePlan, limit: Duration) {
-        let _one_at_a_time = self.arranging.lock().await;
-        lock(&self.plans).remove(&plan.name);
         self.leave(&plan.name, limit).await;
         self.books.send_by(&BridgePlan { bridge: Arc::new(Absent), ..plan.clone() });
         self.intake.sink_changed(&plan.name).await;
@@ -215,27 +121,16 @@ impl Seats {
 
     /// All leave their networks politely.
     pub(super) async fn end(&self) {
-        let mut all: Vec<_> = lock(&self.taken).drain().collect();
-        // Always in one order, so that a simulation can be played again.
-        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        join_all(all.iter().map(|(_, seat)| seat.task.end())).await;
+        let all: Vec<_> = lock(&self.taken).drain().map(|(_, task)| task).collect();
+        join_all(all.iter().map(Task::end)).await;
     }
 
     async fn leave(&self, name: &BridgeName, limit: Duration) {
-        let Some(seat) = lock(&self.taken).remove(name) else { return };
-        if tokio::time::timeout(limit, seat.task.end()).await.is_err() {
+        let Some(task) = lock(&self.taken).remove(name) else { return };
+        if tokio::time::timeout(limit, task.end()).await.is_err() {
             tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it is left behind");
         }
     }
-}
-
-/// Where a bridge belongs that may run only once.
-fn home_of(bridge: &BridgeName) -> Partition {
-    SinkName::bridge(bridge).home()
-}
-
-async fn guarded(tenure: Tenure, (home, term): (Partition, Term), work: impl Future<Output = ()>) {
-    if term == 0 { work.await } else { tenure.guard((home, term), work).await.unwrap_or_default() }
 }
 
 /// A thread that panicked left nothing half done here.

@@ -9,7 +9,7 @@ use super::{
     Settle, Settled, SqliteStore, Store, StoreError, Turn, Turned, Wanted,
     suite::{NOW, key, new, sink},
 };
-use crate::model::{EnvelopeId, Group, OnDuplicate, Partitions, Waiting, rank_of};
+use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
 
 const LANES: usize = 2;
 const MESSAGES: usize = 3;
@@ -161,7 +161,7 @@ async fn look(store: &dyn Store, lease: &Lease) -> Result<View, StoreError> {
         histories.push(store.history(&key(&name)).await?);
     }
     Ok(View {
-        waiting: store.waiting(lease, &Partitions::ALL, EnvelopeId(0), 100).await,
+        waiting: store.waiting(lease, EnvelopeId(0), 100).await,
         list: store.list(100).await?,
         dead: store.dead(100).await?,
         depth: store.depth().await?,

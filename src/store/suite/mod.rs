@@ -20,25 +20,12 @@ macro_rules! on_each_store {
     };
 }
 
-/// The same for stores that several processes may work on at once.
-macro_rules! on_each_shared_store {
-    ($($sentence:ident)*) => {
-        mod memory_shared {
-            $(#[tokio::test]
-            async fn $sentence() {
-                super::$sentence(&crate::store::MemoryStore::shared()).await;
-            })*
-        }
-    };
-}
-
 mod accepting;
 mod attempts;
 mod forgetting;
 mod keeping;
 mod letters;
 mod looking;
-mod sharing;
 
 use bridge_api::{Key, Part};
 
@@ -49,8 +36,7 @@ pub(in crate::store) use keeping::put;
 
 use crate::{
     model::{
-        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, Partitions, SinkName, Waiting,
-        rank_of,
+        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, SinkName, Waiting, rank_of,
     },
     store::{Accepted, Batch, Begin, Lease, Settle, Settled, Store, Turn, Turned},
 };
@@ -92,7 +78,7 @@ pub(super) async fn lease(store: &dyn Store) -> Lease {
     store.lease("tests", NOW).await.unwrap()
 }
 pub(super) async fn waiting(store: &dyn Store, lease: &Lease) -> Vec<Waiting> {
-    store.waiting(lease, &Partitions::ALL, EnvelopeId(0), 1000).await.unwrap()
+    store.waiting(lease, EnvelopeId(0), 1000).await.unwrap()
 }
 pub(super) async fn begin(store: &dyn Store, lease: &Lease, id: EnvelopeId, at: i64) -> Turned {
     let turn = Turn { begin: vec![Begin { id, mark: 40 }], ..Turn::default() };
