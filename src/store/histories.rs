@@ -1,12 +1,14 @@
-//! Random histories: whatever is asked, and whenever the process starts anew, SQLite answers as the
-//! model does.
+//! Random histories: whatever is asked, and whenever the process starts anew, each store answers as the model does.
+
+use std::time::Duration;
 
 use bridge_api::{Cursor, Key};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
-    Accepted, Batch, Begin, DeadLetter, Depth, Found, Held, History, Lease, Listed, MemoryStore, Place, RowMark, Rows,
-    Settle, Settled, SqliteStore, Store, StoreError, Turn, Turned, Wanted,
+    Accepted, Batch, Begin, CopyError, DeadLetter, Depth, Found, Held, History, Lease, Listed, MemoryStore, Place,
+    PostgresStore, RowMark, Rows, Settle, Settled, SqliteStore, Store, StoreError, Turn, Turned, Wanted, copy,
+    postgres,
     suite::{NOW, key, new, sink},
 };
 use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
@@ -220,28 +222,31 @@ async fn found(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
     Ok(stretches)
 }
 
-async fn compare(history: Vec<(Step, i64)>) -> Result<(), TestCaseError> {
-    let folder = tempfile::tempdir().unwrap();
-    let place = Place::in_dir(folder.path());
+async fn compare(history: Vec<(Step, i64)>, open: impl AsyncFn() -> Box<dyn Store>) -> Result<(), TestCaseError> {
     let model = MemoryStore::default();
-    let mut sqlite = SqliteStore::open(&place).unwrap();
+    let mut store = open().await;
     let mut lease = model.lease("tests", NOW).await.unwrap();
-    prop_assert_eq!(&sqlite.lease("tests", NOW).await.unwrap(), &lease);
+    prop_assert_eq!(&store.lease("tests", NOW).await.unwrap(), &lease);
     let mut now_millis = NOW;
     for (step, passed) in history {
         now_millis += passed;
         if matches!(step, Step::Restart) {
-            sqlite.close().await;
-            sqlite = SqliteStore::open(&place).unwrap();
+            store.close().await;
+            store = open().await;
         }
         let expected = take(&model, step.clone(), &lease, now_millis).await;
-        prop_assert_eq!(&take(&sqlite, step.clone(), &lease, now_millis).await, &expected, "{:?}", step);
+        prop_assert_eq!(&take(&*store, step.clone(), &lease, now_millis).await, &expected, "{:?}", step);
         if let Answer::Leased(Ok(newer)) = expected {
             lease = newer;
         }
-        prop_assert_eq!(look(&sqlite, &lease).await, look(&model, &lease).await, "after {:?}", step);
+        prop_assert_eq!(look(&*store, &lease).await, look(&model, &lease).await, "after {:?}", step);
     }
+    store.close().await;
     Ok(())
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
 }
 
 proptest! {
@@ -249,7 +254,58 @@ proptest! {
 
     #[test]
     fn sqlite_answers_as_the_model_does(history in vec((steps(), 0_i64..9), 1..40)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(compare(history))?;
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::in_dir(folder.path());
+        let open = async || Box::new(SqliteStore::open(&place).unwrap()) as Box<dyn Store>;
+        runtime().block_on(compare(history, open))?;
+    }
+
+    #[test]
+    fn postgres_answers_as_the_model_does(history in vec((steps(), 0_i64..9), 1..40)) {
+        let Some(place) = postgres::server::place() else { return Ok(()) };
+        let open = async || Box::new(PostgresStore::open(&place).await.unwrap()) as Box<dyn Store>;
+        runtime().block_on(compare(history, open))?;
+    }
+}
+
+/// A store on SQLite with some history, copied twice, answers as its copy does.
+async fn compare_with_copy(history: Vec<(Step, i64)>) -> Result<(), TestCaseError> {
+    let Some(to) = postgres::server::place() else { return Ok(()) };
+    let folder = tempfile::tempdir().unwrap();
+    let from = Place::in_dir(folder.path());
+    let sqlite = SqliteStore::open(&from).unwrap();
+    let (mut lease, mut now_millis) = (sqlite.lease("tests", NOW).await.unwrap(), NOW);
+    for (step, passed) in history {
+        now_millis += passed;
+        if let Answer::Leased(Ok(newer)) = take(&sqlite, step, &lease, now_millis).await {
+            lease = newer;
+        }
+    }
+    let occupied = Place { handover: Duration::ZERO, ..from.clone() };
+    let refused = copy(&occupied, &to, |_| ()).await;
+    prop_assert!(matches!(&refused, Err(CopyError::Source(StoreError::InUse { .. }))), "{:?}", refused);
+    sqlite.close().await;
+    let copied = copy(&from, &to, |_| ()).await.unwrap();
+    prop_assert_eq!(copy(&from, &to, |_| ()).await.unwrap(), copied);
+
+    let (sqlite, postgres) = (SqliteStore::open(&from).unwrap(), PostgresStore::open(&to).await.unwrap());
+    let (here, there) = (sqlite.lease("tests", NOW).await.unwrap(), postgres.lease("tests", NOW).await.unwrap());
+    prop_assert_eq!(look(&postgres, &there).await, look(&sqlite, &here).await);
+    let next = Step::Accept(vec![Group::one(new("next", "lane 0", 0))], Vec::new(), Vec::new());
+    let expected = take(&sqlite, next.clone(), &here, now_millis).await;
+    prop_assert_eq!(take(&postgres, next, &there, now_millis).await, expected);
+    sqlite.close().await;
+    postgres.close().await;
+    let refused = copy(&from, &to, |_| ()).await;
+    prop_assert!(matches!(&refused, Err(CopyError::WorkedOn(_))), "{:?}", refused);
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 8, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_copy_answers_as_what_it_was_copied_from(history in vec((steps(), 0_i64..9), 1..60)) {
+        runtime().block_on(compare_with_copy(history))?;
     }
 }

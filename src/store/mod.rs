@@ -1,10 +1,14 @@
 //! The durable side: a trait of intents, each verb one whole transaction. Knows neither the networks
 //! nor the inbox.
 
+mod copy;
 mod forget;
+mod location;
 mod looking;
 mod memory;
+mod postgres;
 mod sqlite;
+mod written;
 #[cfg(test)]
 mod histories;
 #[cfg(test)]
@@ -15,9 +19,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
+pub use copy::{Copied, CopyError, Step as CopyStep, copy};
 pub use forget::{By, Forgotten, Whom};
+pub use location::Location;
 pub use looking::{Attempt, DeadLetter, Depth, EnvelopeState, Found, History, Listed, RowMark, Rows, Wanted};
 pub use memory::MemoryStore;
+pub use postgres::{PostgresPlace, PostgresStore, Tls};
 pub use sqlite::{Place, SqliteStore};
 
 use crate::{
@@ -286,6 +293,11 @@ pub enum StoreError {
         "the data directory {path} is in use by {owner}: stop that process, or give this one its own `gateway.data_dir`"
     )]
     InUse { path: String, owner: String },
+    /// A gateway, of which this process is not one, works on what waits.
+    #[error(
+        "the gateway `{owner}` works on this store: stop it first; after a crash its right ends within half a minute"
+    )]
+    AtWork { owner: String },
     #[error(
         "the store was written by a newer deskbridge (schema {found}, this one knows {known}): install that version again"
     )]
@@ -301,6 +313,7 @@ impl StoreError {
             Self::Broken(_) => "store_broken",
             Self::Closed => "store_closed",
             Self::InUse { .. } => "store_in_use",
+            Self::AtWork { .. } => "store_at_work",
             Self::TooNew { .. } => "store_too_new",
         }
     }

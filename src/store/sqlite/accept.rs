@@ -2,77 +2,17 @@
 
 use std::ops::RangeInclusive;
 
-use bridge_api::{Cursor, Key};
+use bridge_api::Cursor;
 use rusqlite::params;
-use sha2::{Digest, Sha256};
 
 use super::{letters, work::Work};
 use crate::{
-    model::{Group, Lane, NewEnvelope, OnDuplicate, Waiting},
-    store::{Accepted, Blob, BlobId, BlobNames, Held, message_ranks},
+    model::{OnDuplicate, Waiting},
+    store::{
+        Accepted, Blob, BlobId, BlobNames, message_ranks,
+        written::{Written, WrittenEnvelope, WrittenHeld},
+    },
 };
-
-/// A group in the form in which it is written: made on the caller's thread, which the writer's is too
-/// precious for.
-pub(super) struct Written {
-    envelopes: Vec<WrittenEnvelope>,
-    on_duplicate: OnDuplicate,
-    unless: Option<[u8; 16]>,
-}
-
-struct WrittenEnvelope {
-    key: Key,
-    hash: [u8; 16],
-    at_millis: i64,
-    lane: Lane,
-    rank: i64,
-    due_millis: i64,
-    order_json: String,
-}
-
-/// A dead letter from the beginning, in the form in which it is written.
-pub(super) struct WrittenHeld {
-    group: Written,
-    reason: String,
-    follow: Vec<Written>,
-}
-
-impl From<Held> for WrittenHeld {
-    fn from(held: Held) -> Self {
-        // Nothing of it is worked on, so nothing of it can be revived by coming again.
-        let group = Group { on_duplicate: OnDuplicate::Ignore, ..held.group };
-        let follow = held.follow.into_iter().map(Written::from).collect();
-        Self { group: group.into(), reason: held.reason, follow }
-    }
-}
-
-impl From<Group> for Written {
-    fn from(group: Group) -> Self {
-        let envelopes = group.envelopes.into_iter().map(WrittenEnvelope::from).collect();
-        Self { envelopes, on_duplicate: group.on_duplicate, unless: group.unless.as_ref().map(hash) }
-    }
-}
-
-impl From<NewEnvelope> for WrittenEnvelope {
-    fn from(new: NewEnvelope) -> Self {
-        Self {
-            hash: hash(&new.key),
-            key: new.key,
-            at_millis: new.at_millis,
-            lane: new.lane,
-            rank: new.rank,
-            due_millis: new.due_millis,
-            order_json: serde_json::to_string(&new.order).expect("an order has text keys only"),
-        }
-    }
-}
-
-/// What stands for a key in the record of known ones.
-pub(super) fn hash(key: &Key) -> [u8; 16] {
-    let mut first = [0; 16];
-    first.copy_from_slice(&Sha256::digest(key.as_str())[..16]);
-    first
-}
 
 pub(super) fn groups(work: &mut Work, groups: &[Written], now_millis: i64) -> rusqlite::Result<Vec<Accepted>> {
     groups.iter().map(|group| one(work, group, now_millis)).collect()

@@ -84,6 +84,6 @@ impl Blobs {
 }
 
 /// With its parents, for the owner alone. One that exists stays as it is.
-pub(super) fn make_folder(path: &Path) -> io::Result<()> {
+pub(in crate::store) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

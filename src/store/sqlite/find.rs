@@ -4,10 +4,10 @@
 use bridge_api::{BridgeName, Key, ThreadId};
 use rusqlite::{Connection, params};
 
-use super::{accept::hash, fault::Failure, looks};
+use super::{fault::Failure, looks};
 use crate::{
     model::{EnvelopeId, LaneId, Session},
-    store::{Found, History, Wanted},
+    store::{Found, History, Wanted, written::hash},
 };
 
 /// Walks over all known keys, which are in order of time and not of hash: some millions of keys a second.

@@ -2,8 +2,9 @@
 //! files beside the database.
 
 mod accept;
-mod blobs;
+pub(super) mod blobs;
 mod checkpoint;
+mod export;
 mod fault;
 mod filling;
 mod find;
@@ -12,7 +13,7 @@ mod forget;
 mod killed;
 mod letters;
 mod looks;
-mod owner;
+pub(super) mod owner;
 mod prune;
 mod reader;
 mod schema;
@@ -38,20 +39,13 @@ use bytes::Bytes;
 use rusqlite::params;
 
 use self::{
-    accept::{Written, WrittenHeld},
-    blobs::Blobs,
-    fault::Soundness,
-    filling::Filling,
-    owner::Owner,
-    reader::Reader,
-    schema::Role,
-    turn::WrittenTurn,
-    work::Work,
-    writer::Writer,
+    blobs::Blobs, fault::Soundness, filling::Filling, owner::Owner, reader::Reader, schema::Role, turn::WrittenTurn,
+    work::Work, writer::Writer,
 };
 use super::{
     Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, Rows, Space,
     Store, StoreError, Turn, Turned, Wanted, Whom,
+    written::{Written, WrittenHeld},
 };
 use crate::{
     model::{EnvelopeId, Session, Waiting},

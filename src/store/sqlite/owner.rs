@@ -15,13 +15,13 @@ const RETRY_MILLIS: u64 = 20;
 
 /// Held as long as it lives.
 #[derive(Debug)]
-pub(super) struct Owner {
+pub(in crate::store) struct Owner {
     _file: File,
 }
 
 impl Owner {
     /// Waits up to `handover` for a process that is about to end.
-    pub(super) fn take(folder: &Path, handover: Duration) -> Result<Self, StoreError> {
+    pub(in crate::store) fn take(folder: &Path, handover: Duration) -> Result<Self, StoreError> {
         let path = folder.join(FILE);
         let unwritable = |error: std::io::Error| StoreError::Unwritable(format!("{}: {error}", path.display()));
         let mut options = OpenOptions::new();

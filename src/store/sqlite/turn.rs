@@ -4,14 +4,14 @@ use bridge_api::Key;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
-    accept::{self, Written},
+    accept,
     fault::Failure,
     letters::{self, Ended, Tried},
     work::Work,
 };
 use crate::{
     model::{Envelope, EnvelopeId, Lane, LaneId, OpenAttempt, Waiting},
-    store::{Begin, Lease, Settled, Turn},
+    store::{Begin, Lease, Settled, Turn, written::Written},
 };
 
 /// A turn in the form in which it is written.

@@ -6,11 +6,12 @@ use bytes::Bytes;
 use super::{NOW, accept, accept_one, begin, dead, done, group, key, lease, settle};
 use crate::{
     model::Session,
-    store::{Accepted, Batch, Blob, BlobId, HOUR_MILLIS, Store, StoreError},
+    store::{Accepted, Batch, Blob, BlobId, HOUR_MILLIS, Settled, Store, StoreError},
 };
 
 on_each_store! {
     a_session_is_kept_changed_and_forgotten
+    a_text_with_a_nul_comes_back_as_it_was
     a_blob_comes_back_as_it_was
     pruning_forgets_what_ended_and_its_key_but_nothing_that_lives
     a_blob_that_was_not_finished_never_was
@@ -41,6 +42,34 @@ async fn a_session_is_kept_changed_and_forgotten(store: &dyn Store) {
     assert_eq!(store.session(&"matrix".into(), &session.thread).await, Ok(None));
     store.forget_session(&session.bridge, &session.thread).await.unwrap();
     assert_eq!(store.session(&session.bridge, &session.thread).await, Ok(None));
+}
+
+async fn a_text_with_a_nul_comes_back_as_it_was(store: &dyn Store) {
+    let odd = "a\0b\u{1}";
+    let session = Session {
+        bridge: "irc".into(),
+        thread: odd.into(),
+        contact: 3,
+        source_id: odd.to_owned(),
+        conversation: 12,
+        resolved: false,
+        profile: 0,
+        home: 9,
+    };
+    store.save_session(&session).await.unwrap();
+    assert_eq!(store.session(&session.bridge, &session.thread).await, Ok(Some(session.clone())));
+    assert_eq!(store.sessions_like(odd, 9).await, Ok(vec![session]));
+    let cursors = vec![("irc".to_owned(), Cursor::set(odd, odd))];
+    store.accept(Batch { groups: vec![group(&[odd])], cursors, ..Batch::default() }, NOW).await.unwrap();
+    assert_eq!(store.cursors("irc", "a\0").await, Ok(vec![Cursor::set(odd, odd)]));
+    let lease = lease(store).await;
+    let id = store.list(1).await.unwrap()[0].id;
+    assert_eq!(begin(store, &lease, id, NOW).await.begun[0].key, key(odd));
+    let outcome = Settled::Dead { at_millis: NOW, reason: odd.to_owned(), also: Vec::new(), follow: Vec::new() };
+    settle(store, &lease, id, outcome, NOW).await;
+    let dead = store.dead(1).await.unwrap();
+    assert_eq!((&dead[0].key, dead[0].reason.as_str()), (&key(odd), odd));
+    assert_eq!(store.revive(&[key(odd)], NOW).await.unwrap().len(), 1);
 }
 
 /// Keeps a blob that nothing holds: a small one, or one that comes in pieces.

@@ -17,6 +17,13 @@ macro_rules! on_each_store {
                 super::$sentence(&crate::store::SqliteStore::open(&place).unwrap()).await;
             })*
         }
+        mod postgres {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let Some(store) = crate::store::postgres::fresh().await else { return };
+                super::$sentence(&store).await;
+            })*
+        }
     };
 }
 

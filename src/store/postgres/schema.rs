@@ -1,0 +1,138 @@
+//! Makes our schema where it is missing, and brings it up to date: one replica at a time, while others work on it.
+
+use tokio_postgres::Client;
+
+use super::{
+    fault::Failure,
+    fence,
+    place::{Dialer, Role, quoted},
+};
+use crate::store::StoreError;
+
+/// In order, each with the oldest schema whose programs can work on beside it; a file is never changed once it was
+/// released.
+const MIGRATIONS: [(&str, i32); 1] = [(include_str!("../migrations/postgres/0001_outbox.sql"), 1)];
+
+/// Of PostgreSQL. Older ones are not supported by their makers any more.
+const VERSION_MIN: i32 = 130_000;
+
+const JOURNAL: &str = "CREATE TABLE IF NOT EXISTS migration (
+    version integer PRIMARY KEY,
+    -- The oldest schema whose programs can work on beside this one.
+    oldest integer NOT NULL,
+    at timestamptz NOT NULL DEFAULT now()
+)";
+
+/// Returns what the server calls its version.
+pub(super) async fn prepare(dialer: &Dialer) -> Result<String, StoreError> {
+    let client = dialer.dial(Role::Side).await.map_err(Failure::reason)?;
+    let version = version(&client).await?;
+    let made = match make_schema(&client, &dialer.schema).await {
+        // Another replica has made it at this moment, as a second look shows.
+        Err(Failure::OfOneVerb(_) | Failure::Passing(_)) => make_schema(&client, &dialer.schema).await,
+        made => made,
+    };
+    made.map_err(Failure::reason)?;
+    migrate(&client, MIGRATIONS.len()).await?;
+    settings(&client).await?;
+    Ok(version)
+}
+
+async fn version(client: &Client) -> Result<String, StoreError> {
+    let sql = "SELECT current_setting('server_version_num')::int, current_setting('server_version')";
+    let row = client.query_one(sql, &[]).await.map_err(|error| Failure::from(error).reason())?;
+    let (number, version): (i32, String) = (row.get(0), row.get(1));
+    if number < VERSION_MIN {
+        return Err(StoreError::Unwritable(format!("PostgreSQL {version} is too old: at least 13 is needed")));
+    }
+    Ok(version)
+}
+
+/// Looks first: making needs a right that only the first start needs.
+async fn make_schema(client: &Client, schema: &str) -> Result<(), Failure> {
+    let there = "SELECT EXISTS (SELECT 1 FROM pg_namespace WHERE nspname = $1)";
+    if !client.query_one(there, &[&schema]).await?.get::<_, bool>(0) {
+        client.batch_execute(&format!("CREATE SCHEMA {}", quoted(schema))).await?;
+    }
+    Ok(())
+}
+
+async fn migrate(client: &Client, known: usize) -> Result<(), StoreError> {
+    loop {
+        let step = step(client, known as i64).await;
+        if step.is_err() {
+            // What fails as well ends with the connection.
+            client.batch_execute("ROLLBACK").await.ok();
+        }
+        if step.map_err(Failure::reason)? {
+            return Ok(());
+        }
+    }
+}
+
+/// One migration, in a transaction of its own that nobody else is in. Whether there is none left.
+async fn step(client: &Client, known: i64) -> Result<bool, Failure> {
+    client.batch_execute("BEGIN").await?;
+    client.query(fence::MIGRATE, &[]).await?;
+    client.batch_execute(JOURNAL).await?;
+    let newest = "SELECT coalesce(max(version), 0)::bigint, coalesce(max(oldest), 0)::bigint FROM migration";
+    let row = client.query_one(newest, &[]).await?;
+    let (found, oldest): (i64, i64) = (row.get(0), row.get(1));
+    if oldest > known {
+        return Err(Failure::Refused(StoreError::TooNew { found, known }));
+    }
+    if found < known {
+        let (sql, oldest) = MIGRATIONS[found as usize];
+        client.batch_execute(sql).await?;
+        let version = found as i32 + 1;
+        client.execute("INSERT INTO migration (version, oldest) VALUES ($1, $2)", &[&version, &oldest]).await?;
+    }
+    client.batch_execute("COMMIT").await?;
+    Ok(found + 1 >= known)
+}
+
+/// What the server is set to that our promise rests on.
+async fn settings(client: &Client) -> Result<(), StoreError> {
+    let sql = "SELECT name FROM pg_settings WHERE name IN ('fsync', 'full_page_writes') AND setting = 'off'";
+    let off = client.query(sql, &[]).await.map_err(|error| Failure::from(error).reason())?;
+    for row in off {
+        let setting: &str = row.get(0);
+        tracing::warn!(setting, "the database server has this off: a crash of its machine can lose what was stored");
+    }
+    // Connections of processes that are long gone.
+    let sql = "DELETE FROM writer WHERE at < now() - interval '30 days'";
+    client.execute(sql, &[]).await.map_err(|error| Failure::from(error).reason())?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::task::TaskTracker;
+
+    use super::*;
+    use crate::store::postgres::server;
+
+    #[tokio::test]
+    async fn a_schema_that_older_programs_can_work_on_is_taken_and_one_that_they_cannot_is_refused() {
+        let Some(place) = server::place() else { return };
+        let dialer = place.dialer(TaskTracker::new()).unwrap();
+        prepare(&dialer).await.unwrap();
+        let client = dialer.dial(Role::Side).await.unwrap();
+        client.execute("INSERT INTO migration (version, oldest) VALUES (99, 1)", &[]).await.unwrap();
+        prepare(&dialer).await.unwrap();
+        client.execute("UPDATE migration SET oldest = 98 WHERE version = 99", &[]).await.unwrap();
+        let refused = prepare(&dialer).await;
+        assert_eq!(refused, Err(StoreError::TooNew { found: 99, known: MIGRATIONS.len() as i64 }));
+    }
+
+    #[tokio::test]
+    async fn replicas_that_start_at_once_make_one_schema() {
+        let Some(place) = server::place() else { return };
+        let dialer = place.dialer(TaskTracker::new()).unwrap();
+        let all = futures_util::future::join_all((0..8).map(|_| prepare(&dialer))).await;
+        assert!(all.iter().all(Result::is_ok), "{all:?}");
+        let client = dialer.dial(Role::Side).await.unwrap();
+        let leases = client.query_one("SELECT count(*) FROM lease", &[]).await.unwrap();
+        assert_eq!(leases.get::<_, i64>(0), 256);
+    }
+}
