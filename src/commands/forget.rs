@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::Failure;
 use crate::{
-    gateway::{Live, LiveError, place_of},
+    gateway::{Live, LiveError, location_of},
     model::InboxName,
     settings::Settings,
-    store::{By, Forgotten, SqliteStore, Store, StoreError, Whom},
+    store::{By, Forgotten, StoreError, Whom},
 };
 
 /// The whole database is written anew.
@@ -92,13 +92,12 @@ fn whom(contact: &str, also_waiting: bool, settings: &Settings) -> Result<Vec<Wh
 }
 
 async fn forget(settings: &Settings, whom: &[Whom]) -> Result<Vec<Forgotten>, Failure> {
-    let place = place_of(settings);
-    if !place.database.exists() {
-        return Err(Failure::new(format!("nothing is kept yet: {} does not exist", place.database.display())));
+    let location = location_of(settings);
+    if let Some(missing) = location.is_missing() {
+        return Err(Failure::new(format!("nothing is kept yet: {missing}")));
     }
     let failed = |error: StoreError| Failure::new(error.to_string());
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
-    let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
+    let store = location.open().await.map_err(failed)?;
     let mut forgotten = Vec::new();
     for one in whom {
         forgotten.push(store.forget(one).await);
@@ -125,7 +124,7 @@ fn text(whom: &[Whom], forgotten: &[Forgotten], live: bool) -> String {
             ));
         }
         if let Some(reason) = &one.not_overwritten {
-            say(format!("  what was removed may still stand in free parts of the database file: {reason}"));
+            say(format!("  what was removed may still stand in files of the database: {reason}"));
         }
     }
     say("  remains: what the network's servers and the inbox have logged, and backups of the data directory".to_owned());

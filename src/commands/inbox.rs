@@ -3,14 +3,7 @@
 use clap::Subcommand;
 
 use super::Failure;
-use crate::{
-    clock,
-    gateway::place_of,
-    model::InboxName,
-    settings::Settings,
-    store::{SqliteStore, Store},
-    sweep,
-};
+use crate::{clock, gateway::location_of, model::InboxName, settings::Settings, sweep};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum InboxCommand {
@@ -28,14 +21,13 @@ pub(super) async fn run(command: &InboxCommand, settings: &Settings) -> Result<S
         let known: Vec<&str> = settings.inboxes.keys().map(String::as_str).collect();
         return Err(Failure::usage(format!("no inbox `{name}` in the settings (known: {})", known.join(", "))));
     }
-    let place = place_of(settings);
-    if !place.database.exists() {
-        return Err(Failure::new(format!("there is no outbox yet: {} does not exist", place.database.display())));
+    let location = location_of(settings);
+    if let Some(missing) = location.is_missing() {
+        return Err(Failure::new(format!("there is no outbox yet: {missing}")));
     }
     let failed = |error: crate::store::StoreError| Failure::new(error.to_string());
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
-    let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
-    let adopted = sweep::adopt(&store, &InboxName::new(name.as_str()), clock::now_millis()).await;
+    let store = location.open_alone().await.map_err(failed)?;
+    let adopted = sweep::adopt(&*store, &InboxName::new(name.as_str()), clock::now_millis()).await;
     store.close().await;
     let sweep::Adopted { kept, dropped } = adopted.map_err(failed)?;
     Ok(format!(

@@ -16,6 +16,7 @@ mod provision;
 pub mod run;
 pub mod sandbox;
 mod schema;
+mod store;
 pub mod try_it;
 
 use std::{
@@ -85,6 +86,13 @@ enum Command {
         settings: SettingsArgs,
         #[command(subcommand)]
         command: inbox::InboxCommand,
+    },
+    /// Where messages are kept
+    Store {
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(subcommand)]
+        command: store::StoreCommand,
     },
     /// For bridges to Matrix
     Matrix {
@@ -186,6 +194,7 @@ fn obey(command: Command, registry: &Registry) -> Result<(), Failure> {
         }
         Command::Forget { settings, forget } => print(&wait_for(forget::run(&forget, &settings.load(registry)?))?),
         Command::Inbox { settings, command } => print(&wait_for(inbox::run(&command, &settings.load(registry)?))?),
+        Command::Store { settings, command } => print(&wait_for(store::run(&command, &settings.load(registry)?))?),
         Command::Matrix { settings, command } => print(&matrix::run(&command, &settings.load(registry)?)?),
         Command::Schema => print(&schema::run(registry)),
         Command::Healthcheck(args) => print(&wait_for(healthcheck::run(&args, registry))?),

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeSet,
     fmt::Write as _,
     io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
 };
 
 use bridge_api::Key;
@@ -15,10 +16,10 @@ use serde_json::{Value, json};
 use super::Failure;
 use crate::{
     clock,
-    gateway::{Live, LiveError, place_of},
+    gateway::{Live, LiveError, location_of},
     model::{EnvelopeId, InboxName, SinkName},
     settings::Settings,
-    store::{RowMark, Rows, SqliteStore, Store, StoreError},
+    store::{RowMark, Rows, Store, StoreError},
 };
 
 /// Rows of each list.
@@ -107,7 +108,7 @@ pub async fn run(args: &OutboxArgs, settings: &Settings) -> Result<String, Failu
 /// A gateway at work, or its store while there is none.
 enum Outbox {
     Live(Live),
-    Store(Box<SqliteStore>),
+    Store(Arc<dyn Store>),
 }
 
 impl Outbox {
@@ -115,13 +116,11 @@ impl Outbox {
         if let Some(live) = Live::reach(&settings.gateway.data_dir).map_err(unanswered)? {
             return Ok(Self::Live(live));
         }
-        let place = place_of(settings);
-        if !place.database.exists() {
-            return Err(Failure::new(format!("there is no outbox yet: {} does not exist", place.database.display())));
+        let location = location_of(settings);
+        if let Some(missing) = location.is_missing() {
+            return Err(Failure::new(format!("there is no outbox yet: {missing}")));
         }
-        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
-        let store = opened.map_err(|error| Failure::new(error.to_string()))?.map_err(failed)?;
-        Ok(Self::Store(Box::new(store)))
+        Ok(Self::Store(location.open().await.map_err(failed)?))
     }
 
     async fn close(&self) {

@@ -12,9 +12,9 @@ use std::{
 use bridge_api::Findings;
 
 use crate::{
-    gateway::place_of,
+    gateway::location_of,
     settings::Settings,
-    store::{Place, SqliteStore},
+    store::{Location, Place, PostgresPlace, SqliteStore},
 };
 
 const MIB: u64 = 1 << 20;
@@ -26,11 +26,36 @@ const SYNCS: usize = 7;
 const SYNC_BYTES: usize = 4096;
 
 pub(super) async fn examine(settings: &Settings, at_work: bool, findings: Arc<Findings>) {
-    let place = place_of(settings);
-    let found = findings.clone();
-    let looked = tokio::task::spawn_blocking(move || look(&place, at_work, &found)).await;
+    let (location, data_dir, found) = (location_of(settings), settings.gateway.data_dir.clone(), findings.clone());
+    if let Location::Postgres(place) = &location {
+        server(place, &findings).await;
+    }
+    let looked = tokio::task::spawn_blocking(move || match location {
+        Location::Sqlite(place) => look(&place, at_work, &found),
+        Location::Postgres(_) => {
+            look_at_folder(&named(&data_dir), &found);
+            owner(&data_dir, at_work, &found);
+        }
+    });
+    let looked = looked.await;
     if let Err(error) = looked {
         findings.failed("look at the store", error.to_string(), "report this");
+    }
+}
+
+async fn server(place: &PostgresPlace, findings: &Findings) {
+    let tried = "connect to the database";
+    match place.look().await {
+        Ok((version, Some(schema))) => {
+            findings.fine(tried, format!("PostgreSQL {version}, with schema {schema} of ours"))
+        }
+        Ok((version, None)) => {
+            findings.fine(tried, format!("PostgreSQL {version}; what is ours there is made at the start"));
+        }
+        Err(error) => {
+            let change = "correct `store.url`, start the database, or let the user in (pg_hba.conf)";
+            findings.failed(tried, error.to_string(), change);
+        }
     }
 }
 

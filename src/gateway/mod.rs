@@ -35,7 +35,7 @@ use crate::{
 
 pub use self::core::Core;
 pub use live::{Live, LiveError};
-pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, client_of, place_of};
+pub use plan::{BridgePlan, InboxPlan, Late, Plan, SESSIONS_MAX, WhenLate, client_of, location, location_of};
 pub use reload::Change;
 pub use serve::{Book, ServeError, serve, until_told};
 

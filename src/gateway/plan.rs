@@ -1,6 +1,11 @@
 //! What a gateway is made of: settings that were read, or the parts that a test puts together.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use bridge_api::{Bridge, BridgeName, Secret};
 
@@ -9,7 +14,7 @@ use crate::{
     model::{InboxName, Pace},
     policy::WhenInDoubt,
     settings::{self, Settings, StoreUrl, defaults},
-    store::Place,
+    store::{Location, Place, PostgresPlace, Tls},
 };
 
 pub use crate::intake::{Late, WhenLate};
@@ -154,7 +159,25 @@ impl BridgePlan {
 }
 
 /// Where the settings put the store.
-pub fn place_of(settings: &Settings) -> Place {
-    let StoreUrl::Sqlite(database) = &settings.store.url;
-    Place { database: database.clone(), ..Place::in_dir(&settings.gateway.data_dir) }
+pub fn location_of(settings: &Settings) -> Location {
+    location(&settings.store.url, &settings.gateway.data_dir)
+}
+
+/// The same of another address.
+pub fn location(url: &StoreUrl, data_dir: &Path) -> Location {
+    match url {
+        StoreUrl::Sqlite(database) => Location::Sqlite(Place { database: database.clone(), ..Place::in_dir(data_dir) }),
+        StoreUrl::Postgres(url) => {
+            let settings::PostgresUrl { config, schema, sslmode, sslrootcert } = (**url).clone();
+            let tls = match sslmode {
+                settings::SslMode::Disable => Tls::Disable,
+                settings::SslMode::Prefer => Tls::Prefer,
+                settings::SslMode::Require => Tls::Require,
+                settings::SslMode::VerifyCa => Tls::VerifyCa,
+                settings::SslMode::VerifyFull => Tls::VerifyFull,
+            };
+            let data_dir = Some(data_dir.to_owned());
+            Location::Postgres(Box::new(PostgresPlace { config, schema, tls, ca_file: sslrootcert, data_dir }))
+        }
+    }
 }

@@ -1,15 +1,15 @@
 //! A gateway from its start to its end: signals stop it softly, a second one at once, and one more has it read its
 //! settings again.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Change, Gateway, Plan, StartError};
 use crate::{
-    gateway::place_of,
+    gateway::location_of,
     settings::{Faults, Settings},
-    store::{SqliteStore, Store, StoreError},
+    store::StoreError,
     telemetry::Logging,
 };
 
@@ -48,9 +48,7 @@ pub async fn serve(
     read: &(dyn Fn() -> Result<Settings, Faults> + Sync),
     logging: &Logging,
 ) -> Result<(), ServeError> {
-    let place = place_of(&settings);
-    let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&place)).await;
-    let store: Arc<dyn Store> = Arc::new(opened.map_err(|error| ServeError::Failed(error.to_string()))??);
+    let store = location_of(&settings).open().await?;
     let gateway = Gateway::start(Plan::of(&settings), store).await?;
     tracing::info!(address = gateway.address().to_string(), bridges = settings.bridges.len(), "deskbridge is ready");
     let inboxes = settings.inboxes.keys().cloned().collect();

@@ -43,7 +43,7 @@ pub(super) struct BridgeKeys {
 #[serde(deny_unknown_fields, default)]
 #[schemars(title = "Store", description = "Where envelopes are kept.")]
 pub(super) struct StoreKeys {
-    /// The database, with its password where it has one; left out, a file in `data_dir`.
+    /// The database, with its password where it has one: sqlite:PATH or postgres://...; left out, a file in `data_dir`.
     pub(super) url: Option<bridge_api::Secret>,
 }
 

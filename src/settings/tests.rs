@@ -149,7 +149,7 @@ fn values_that_their_types_refuse_are_all_reported() {
         &[
             (2, 10, "gateway.listen", None, "127.0.0.1:8600"),
             (3, 14, "gateway.public_url", None, "http:// or https://"),
-            (5, 7, "store.url", None, "must begin with sqlite:"),
+            (5, 7, "store.url", None, "must begin with sqlite: or postgres://"),
             (7, 9, "log.level", None, "did you mean `info`"),
         ],
     );

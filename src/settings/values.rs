@@ -7,7 +7,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use tracing_subscriber::EnvFilter;
 
-use super::faults::nearest;
+use super::{PostgresUrl, faults::nearest};
 
 /// An `http` or `https` address with a host, and without a password, a query or a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,6 +102,8 @@ impl JsonSchema for HostName {
 pub enum StoreUrl {
     /// A file, made where it does not exist.
     Sqlite(PathBuf),
+    /// A schema in a database of a server.
+    Postgres(Box<PostgresUrl>),
 }
 
 impl FromStr for StoreUrl {
@@ -110,10 +112,10 @@ impl FromStr for StoreUrl {
         match text.split_once(':') {
             Some(("sqlite", path)) if !path.is_empty() && !path.starts_with("//") => Ok(Self::Sqlite(path.into())),
             Some(("sqlite", _)) => Err("needs a path behind `sqlite:`, such as sqlite:data/deskbridge.db".into()),
-            Some(("postgres" | "postgresql", _)) => {
-                Err("postgres is not built in yet; write sqlite:PATH or leave the key out".into())
+            Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+                PostgresUrl::parse(text).map(|url| Self::Postgres(Box::new(url)))
             }
-            _ => Err("must begin with sqlite:".into()),
+            _ => Err("must begin with sqlite: or postgres://".into()),
         }
     }
 }
