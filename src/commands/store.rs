@@ -22,10 +22,10 @@ pub(super) enum StoreCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct CopyArgs {
-    /// sqlite:PATH; left out, where the data directory has it
+    /// `sqlite:PATH`; left out, where the data directory has it
     #[arg(long, value_name = "URL")]
     from: Option<String>,
-    /// postgres://USER:PASSWORD@HOST/DATABASE; left out, `store.url` of the settings, which other users of this machine
+    /// `postgres://USER:PASSWORD@HOST/DATABASE`; left out, `store.url` of the settings, which other users of this machine
     /// cannot read off the process
     #[arg(long, value_name = "URL")]
     to: Option<String>,

@@ -47,7 +47,7 @@ async fn server(place: &PostgresPlace, findings: &Findings) {
     let tried = "connect to the database";
     match place.look().await {
         Ok((version, Some(schema))) => {
-            findings.fine(tried, format!("PostgreSQL {version}, with schema {schema} of ours"))
+            findings.fine(tried, format!("PostgreSQL {version}, with schema {schema} of ours"));
         }
         Ok((version, None)) => {
             findings.fine(tried, format!("PostgreSQL {version}; what is ours there is made at the start"));

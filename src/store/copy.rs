@@ -1,5 +1,5 @@
-//! Moves what a store on SQLite has into one on PostgreSQL: all of it, with its numbers. The target becomes what the source
-//! is, whatever an earlier copy has left there; one that a gateway has worked on is not touched.
+//! Moves what a store on SQLite has into one on PostgreSQL: all of it, with its numbers. The target becomes what the
+//! source is, whatever an earlier copy has left there; one that a gateway has worked on is not touched.
 
 mod kinds;
 
@@ -142,7 +142,9 @@ async fn count(
         let Some(last) = page.last() else { break };
         after = last[..kind.key].to_vec();
         for row in &page {
-            row.iter().for_each(|value| value.digest(&mut digest));
+            for value in row {
+                value.digest(&mut digest);
+            }
             if kind.name == "blob"
                 && let Value::Text(id) = &row[0]
             {

@@ -23,6 +23,18 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Without what verbs put before it.
+    pub(super) fn words(self) -> String {
+        match self {
+            Self::Refused(error) => error.to_string(),
+            Self::Lost(reason)
+            | Self::Unknown(reason)
+            | Self::Raced(reason)
+            | Self::OfOneVerb(reason)
+            | Self::Passing(reason) => reason,
+        }
+    }
+
     pub(super) fn reason(self) -> StoreError {
         match self {
             Self::Refused(error) => error,

@@ -1,16 +1,16 @@
 //! The locks that replicas on one database agree by. None of them is held longer than a transaction.
 //!
-//! *The fence.* A turn shares it and then reads who has which partition; who takes or gives back partitions has it alone.
-//! So no lease changes while a turn that showed it is on its way, and a turn that waited for the change sees it. Rows of
-//! leases are not locked themselves: each lock of a row is a write.
+//! *The fence.* A turn shares it and then reads who has which partition; who takes or gives back partitions has it
+//! alone. So no lease changes while a turn that showed it is on its way, and a turn that waited for the change sees it.
+//! Rows of leases are not locked themselves: each lock of a row is a write.
 //!
-//! *The announcement.* Numbers of envelopes grow with arrival, but whoever took the lower number may commit later. Whoever
-//! asks for what stands behind the highest number that they saw would never see such a row. So each transaction that may
-//! take numbers first announces, by a shared lock whose name is the highest number given out so far, that it may still
-//! come with higher ones; and `waiting` answers up to the lowest such announcement only. In that order: it reads the
-//! highest number, then the announcements, then the rows. A transaction that it does not see announced has either ended,
-//! and then its rows are visible to what is read afterwards (locks go after the commit is visible), or announces itself
-//! later, and then takes numbers above the highest that was read.
+//! *The announcement.* Numbers of envelopes grow with arrival, but whoever took the lower number may commit later.
+//! Whoever asks for what stands behind the highest number that they saw would never see such a row. So each transaction
+//! that may take numbers first announces, by a shared lock whose name is the highest number given out so far, that it
+//! may still come with higher ones; and `waiting` answers up to the lowest such announcement only. In that order: it
+//! reads the highest number, then the announcements, then the rows. A transaction that it does not see announced has
+//! either ended, and then its rows are visible to what is read afterwards (locks go after the commit is visible), or
+//! announces itself later, and then takes numbers above the highest that was read.
 
 /// How long nobody takes a partition of somebody who said nothing.
 pub(super) const LEASE_SECONDS: f64 = 30.0;

@@ -1,5 +1,5 @@
-//! What people search for: no index serves them, which every message would have to pay for. So they walk, on connections
-//! of their own, a bounded stretch at a time where what they walk over has no bound.
+//! What people search for: no index serves them, which every message would have to pay for. So they walk, on
+//! connections of their own, a bounded stretch at a time where what they walk over has no bound.
 
 use bridge_api::Key;
 use deadpool_postgres::Transaction;

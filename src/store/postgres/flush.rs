@@ -1,5 +1,5 @@
-//! Writes what the verbs of a transaction have changed: each table at most once or twice, however many rows, in one round
-//! trip.
+//! Writes what the verbs of a transaction have changed: each table at most once or twice, however many rows, in one
+//! round trip.
 
 mod columns;
 

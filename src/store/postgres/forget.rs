@@ -66,8 +66,8 @@ pub(super) async fn rows(tx: &Transaction<'_>, whom: &Whom, slot: i16) -> Result
     })
 }
 
-/// Writes the tables anew without what was removed, one after another; each is closed to everybody meanwhile. What still
-/// may hold it.
+/// Writes the tables anew without what was removed, one after another; each is closed to everybody meanwhile. What
+/// still may hold it.
 pub(super) async fn overwrite(client: &Object) -> Result<String, Failure> {
     for table in TABLES {
         if let Err(error) = client.batch_execute(&format!("VACUUM (FULL) {table}")).await {

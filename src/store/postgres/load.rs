@@ -40,7 +40,7 @@ type Rows = Vec<SqlRow>;
 
 /// Begins the transaction.
 pub(super) async fn load(session: &Session, needs: &Needs, work: &mut Work) -> Result<(), Failure> {
-    let begin = session.simple("BEGIN");
+    let opened = session.simple("BEGIN");
     let fences = fences(session, needs);
     let (at, hashes): (Vec<i64>, Vec<&[u8]>) = needs.known.iter().map(|(at, hash)| (*at, &hash[..])).unzip();
     let waiting: Vec<i64> = needs.waiting.iter().copied().collect();
@@ -52,7 +52,7 @@ pub(super) async fn load(session: &Session, needs: &Needs, work: &mut Work) -> R
     let keys: Vec<&str> = keys.iter().map(AsRef::as_ref).collect();
     // Each future is polled in this order, so the statements go out in it.
     let read = together!(
-        begin,
+        opened,
         fences,
         unless_empty(at.is_empty(), session.query(KNOWN, &[&at, &hashes])),
         unless_empty(waiting.is_empty(), session.query(WAITING, &[&waiting])),
@@ -81,7 +81,8 @@ pub(super) async fn load(session: &Session, needs: &Needs, work: &mut Work) -> R
     Ok(())
 }
 
-/// Before anything that may be written: nobody takes the lease meanwhile, and who reads knows which numbers may still come.
+/// Before anything that may be written: nobody takes the lease meanwhile, and who reads knows which numbers may still
+/// come.
 async fn fences(session: &Session, needs: &Needs) -> Result<Rows, Failure> {
     let news = !needs.known.is_empty();
     let locks = [(needs.leases, fence::SHARE), (news, fence::ANNOUNCE)];

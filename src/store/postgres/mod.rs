@@ -1,5 +1,5 @@
-//! The store on PostgreSQL, for several replicas: few connections that write, each with one commit for all who wait, and
-//! some that read. Large blobs are in the database too. Says the same sentences as the one on SQLite.
+//! The store on PostgreSQL, for several replicas: few connections that write, each with one commit for all who wait,
+//! and some that read. Large blobs are in the database too. Says the same sentences as the one on SQLite.
 
 mod fault;
 mod fence;
@@ -71,8 +71,8 @@ const SLOTS: i16 = 64;
 /// How long a new process waits for the one before it to end.
 const HANDOVER: Duration = Duration::from_secs(5);
 
-/// The outbox in a schema of a PostgreSQL database. Its connections end when it is dropped, but only [`Store::close`] says
-/// when what was asked for is done.
+/// The outbox in a schema of a PostgreSQL database. Its connections end when it is dropped, but only [`Store::close`]
+/// says when what was asked for is done.
 #[derive(Debug)]
 pub struct PostgresStore {
     names: BlobNames,
@@ -204,7 +204,7 @@ impl Store for PostgresStore {
                 let client = self.lookups.client().await?;
                 looks::waiting(&client, lease, after, count_max).await
             });
-            match looked.await {
+            match Box::pin(looked).await {
                 Err(Failure::Lost(_)) if again => again = false,
                 looked => break looked.map_err(Failure::reason)?,
             }

@@ -19,7 +19,7 @@ const WAIT_LIMIT: Duration = Duration::from_secs(10);
 /// For the server to answer to a new one, all that it is told first included.
 const CREATE_LIMIT: Duration = Duration::from_secs(10);
 /// For all statements of one look.
-const LOOK_LIMIT: Duration = Duration::from_secs(120);
+const LOOK_LIMIT: Duration = Duration::from_mins(2);
 
 pub(super) struct Reader {
     pool: Pool,

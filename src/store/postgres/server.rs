@@ -3,9 +3,9 @@
 
 use std::{
     fs,
-    os::unix::fs::{MetadataExt as _, chown},
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown},
     path::{Path, PathBuf},
-    process::{ChildStdin, Command, Stdio},
+    process::{Child, Command, Stdio},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -22,8 +22,15 @@ const WATCH: &str = r#"cat >/dev/null; "$1/pg_ctl" -D "$2/data" stop -m immediat
 pub(crate) struct Server {
     folder: PathBuf,
     programs: PathBuf,
-    /// As long as it is open.
-    _watch: ChildStdin,
+    /// Its input is open as long as we are there.
+    watch: Child,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        self.watch.wait().ok();
+    }
 }
 
 /// Where the next test's store is. `None`, after saying so loudly, where no server is installed.
@@ -57,6 +64,12 @@ fn command(program: &Path) -> Command {
     command
 }
 
+fn give(path: &Path) {
+    if fs::metadata(path).expect("it was made").uid() == 0 {
+        chown(path, Some(UID), Some(UID)).expect("root may give it away");
+    }
+}
+
 fn run(command: &mut Command) {
     let done = command.stdin(Stdio::null()).output().expect("the program can be started");
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
@@ -65,27 +78,32 @@ fn run(command: &mut Command) {
 
 impl Server {
     pub(crate) fn start() -> Option<Self> {
+        Self::start_with("", &[])
+    }
+
+    /// With more settings, and files beside them that only the server may read.
+    pub(crate) fn start_with(more: &str, files: &[(&str, String)]) -> Option<Self> {
         let programs = programs()?;
         let folder = tempfile::Builder::new().prefix("deskbridge-pg-").tempdir().expect("a folder").keep();
-        if fs::metadata(&folder).expect("it was made").uid() == 0 {
-            chown(&folder, Some(UID), Some(UID)).expect("root may give it away");
-        }
+        give(&folder);
         let data = folder.join("data");
-        run(command(&programs.join("initdb"))
-            .args(["-U", "deskbridge", "-A", "trust", "-E", "UTF8", "--no-locale"])
-            .arg("-D")
-            .arg(&data));
+        let mut make = command(&programs.join("initdb"));
+        run(make.args(["-U", "deskbridge", "-A", "trust", "-E", "UTF8", "--no-locale"]).arg("-D").arg(&data));
         let settings = format!(
             "listen_addresses = ''\nunix_socket_directories = '{}'\nmax_connections = 200\nshared_buffers = 64MB\n\
-             log_min_messages = fatal\nrestart_after_crash = on\n",
+             log_min_messages = fatal\nrestart_after_crash = on\n{more}",
             folder.display()
         );
-        let file = data.join("postgresql.auto.conf");
-        fs::write(&file, settings).expect("its settings can be written");
+        for (name, text) in files.iter().chain(&[("postgresql.auto.conf", settings)]) {
+            let file = data.join(name);
+            fs::write(&file, text).expect("its files can be written");
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("they are ours");
+            give(&file);
+        }
         let mut watch = command(Path::new("/bin/sh"));
         watch.args(["-c", WATCH, "watch"]).args([&programs, &folder]).stdin(Stdio::piped());
-        let mut watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell can be started");
-        let server = Self { folder, programs, _watch: watch.stdin.take().expect("it was asked for") };
+        let watch = watch.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("a shell can be started");
+        let server = Self { folder, programs, watch };
         server.control(&["start"]);
         Some(server)
     }

@@ -19,8 +19,8 @@ use crate::{model::SinkName, store::StoreError};
 /// What a statement is given.
 pub(super) type Params<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// Sends all of these before it waits for the first answer, so that they take one round trip. The server does them in this
-/// order.
+/// Sends all of these before it waits for the first answer, so that they take one round trip. The server does them in
+/// this order.
 macro_rules! together {
     ($($step:expr),* $(,)?) => { tokio::try_join!(biased; $(async { $step.await }),*) };
 }
@@ -115,7 +115,7 @@ impl Session {
         }
         match bounded(self.simple("ROLLBACK")).await {
             Ok(()) => failure,
-            Err(_) => Failure::Lost(failure.reason().to_string()),
+            Err(_) => Failure::Lost(failure.words()),
         }
     }
 
@@ -128,15 +128,19 @@ impl Session {
         work: &mut Work,
     ) -> Result<(), Failure> {
         let mut needs = Needs::default();
-        jobs.iter().for_each(|job| job.needs(&mut needs));
+        for job in jobs.iter() {
+            job.needs(&mut needs);
+        }
         // Before the transaction: a name stays, whatever becomes of the rest, and nobody waits for it.
         self.intern(needs.sinks.iter(), sinks).await?;
-        load::load(self, &needs, work).await?;
+        Box::pin(load::load(self, &needs, work)).await?;
         self.intern(work.rows.values().map(|row| &row.lane.sink), sinks).await?;
-        jobs.iter_mut().for_each(|job| job.run(work));
+        for job in jobs.iter_mut() {
+            job.run(work);
+        }
         let numbers = self.numbers(work.new_count).await?;
         work.number(numbers);
-        flush::flush(self, work, sinks, (name, number)).await
+        Box::pin(flush::flush(self, work, sinks, (name, number))).await
     }
 
     async fn numbers(&self, count: i64) -> Result<Numbers, Failure> {

@@ -6,7 +6,7 @@ mod rough;
 use futures_util::future::join_all;
 
 use self::proxy::{Losing, Proxy};
-use super::{PostgresPlace, PostgresStore, place::Role, server};
+use super::{PostgresPlace, PostgresStore, Tls, place::Role, server};
 use crate::{
     model::{EnvelopeId, Group},
     store::{
@@ -99,7 +99,7 @@ async fn what_commits_late_is_still_seen_by_who_reads_on_from_the_newest() {
 #[tokio::test]
 async fn a_commit_whose_answer_was_lost_is_found_out() {
     let Some(place) = server::place() else { return };
-    let (proxy, proxied) = Proxy::before(&place).await;
+    let (proxy, proxied) = Proxy::before(&place);
     let store = open(&proxied).await;
     let lease = store.lease("tests", NOW).await.unwrap();
     for (name, losing) in [("a", Losing::Answer), ("b", Losing::Question)] {
@@ -195,4 +195,38 @@ async fn every_commit_waits_for_the_disk_and_every_wait_has_an_end() {
     let space = store.space().await.unwrap();
     assert!(space.used_bytes > 100_000 && space.free_bytes == u64::MAX, "{space:?}");
     assert!(store.describe().contains("schema test"), "{}", store.describe());
+}
+
+#[tokio::test]
+async fn a_connection_is_as_secret_as_the_address_asks_for() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let certified = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (certified.cert.pem(), certified.signing_key.serialize_pem());
+    let settings = format!("listen_addresses = '127.0.0.1'\nport = {port}\nssl = on\n");
+    let files = [("server.crt", certificate.clone()), ("server.key", key)];
+    let Some(server) = server::Server::start_with(&settings, &files) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let ca_file = folder.path().join("ca.pem");
+    std::fs::write(&ca_file, certificate).unwrap();
+    for (tls, host, known, expected) in [
+        (Tls::Disable, "localhost", false, Some(false)),
+        (Tls::Prefer, "elsewhere", false, Some(true)),
+        (Tls::Require, "elsewhere", false, Some(true)),
+        (Tls::Require, "elsewhere", true, Some(true)),
+        (Tls::VerifyCa, "elsewhere", true, Some(true)),
+        (Tls::VerifyFull, "localhost", true, Some(true)),
+        (Tls::VerifyFull, "elsewhere", true, None),
+        (Tls::VerifyCa, "localhost", false, None),
+    ] {
+        let mut place = server.place();
+        place.config = tokio_postgres::Config::new();
+        place.config.host(host).hostaddr([127, 0, 0, 1].into()).port(port).user("deskbridge").dbname("postgres");
+        (place.tls, place.ca_file) = (tls, known.then(|| ca_file.clone()));
+        let is_secret = async {
+            let client = place.dialer(tokio_util::task::TaskTracker::new()).ok()?.dial(Role::Reader).await.ok()?;
+            let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+            Some(client.query_one(sql, &[]).await.ok()?.get::<_, bool>(0))
+        };
+        assert_eq!(is_secret.await, expected, "{tls:?} of {host}, known: {known}");
+    }
 }

@@ -206,8 +206,8 @@ pub(super) fn groups(work: &mut Work, groups: &[Written], now_millis: i64) -> Ve
 
 fn one(work: &mut Work, group: &Written, now_millis: i64) -> Accepted {
     let Some(first) = group.envelopes.first() else { return Accepted::Duplicate };
-    // What forbids is not forbidden itself, so where both come at the same moment to two replicas, each order of the two
-    // is one that could have been.
+    // What forbids is not forbidden itself, so where both come at the same moment to two replicas, each order of the
+    // two is one that could have been.
     if group.unless.is_some_and(|hash| work.known.contains_key(&(first.at_millis, hash))) {
         return Accepted::Duplicate;
     }

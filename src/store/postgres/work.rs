@@ -1,5 +1,5 @@
-//! What one transaction has in hand: the rows that its verbs need, as they were read, and as the verbs leave them. Pure:
-//! it is read by `load`, and what changed is written by `flush`, however many verbs there were.
+//! What one transaction has in hand: the rows that its verbs need, as they were read, and as the verbs leave them.
+//! Pure: it is read by `load`, and what changed is written by `flush`, however many verbs there were.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -90,6 +90,9 @@ pub(super) struct Known {
     pub(super) first: bool,
 }
 
+/// Scope and name of a cursor that holds a blob.
+pub(super) type Holder = (String, String);
+
 #[derive(Default)]
 pub(super) struct Work {
     pub(super) rows: BTreeMap<i64, Row>,
@@ -106,7 +109,7 @@ pub(super) struct Work {
     pub(super) cursors: BTreeMap<(String, String), Option<String>>,
     pub(super) blobs: Vec<Blob>,
     /// Large ones that are whole: bytes, and the cursor that holds them.
-    pub(super) filled: Vec<(BlobId, i64, Option<(String, String)>)>,
+    pub(super) filled: Vec<(BlobId, i64, Option<Holder>)>,
     /// Attempts that were begun here.
     pub(super) begun: BTreeSet<(i64, i32)>,
     /// Attempts that an earlier transaction may have begun, of which nobody was told.
@@ -163,6 +166,8 @@ impl Numbers {
     }
 
     pub(super) fn of_all(&self, waiting: &mut [Waiting]) {
-        waiting.iter_mut().for_each(|waiting| waiting.id.0 = self.of(waiting.id.0));
+        for waiting in waiting {
+            waiting.id.0 = self.of(waiting.id.0);
+        }
     }
 }

@@ -269,11 +269,9 @@ impl Loop {
                 tracing::info!("the database is there again");
                 Ok(())
             }
+            Err(Failure::Refused(error)) => Err(Failure::Refused(error)),
             Err(failure) => {
-                let reason = match failure.reason() {
-                    StoreError::Unwritable(reason) => reason,
-                    error => return Err(Failure::Refused(error)),
-                };
+                let reason = failure.words();
                 self.pause = (self.pause * 2).clamp(PAUSE_FIRST, PAUSE_MAX);
                 self.dial_at = Instant::now() + self.pause;
                 self.reason.clone_from(&reason);

@@ -125,8 +125,8 @@ CREATE TABLE lease (
 ) WITH (fillfactor = 50);
 INSERT INTO lease SELECT n, NULL, 0, '-infinity' FROM generate_series(0, 255) AS n;
 
--- Small blobs. `n` is the beginning of the id and grows with time. `scope` and `name`: a cursor that the blob came with.
--- While it is there, so is the blob.
+-- Small blobs. `n` is the beginning of the id and grows with time. `scope` and `name`: a cursor that the blob came
+-- with. While it is there, so is the blob.
 CREATE TABLE kept (
     n     bigint PRIMARY KEY,
     id    text COLLATE "C" NOT NULL,

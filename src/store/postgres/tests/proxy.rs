@@ -36,7 +36,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// And the place behind it.
-    pub(super) async fn before(place: &PostgresPlace) -> (Self, PostgresPlace) {
+    pub(super) fn before(place: &PostgresPlace) -> (Self, PostgresPlace) {
         let [Host::Unix(server)] = place.config.get_hosts() else { panic!("the tests' server has one socket") };
         let server = server.join(SOCKET);
         let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,8 @@ async fn pass(mut client: UnixStream, mut server: UnixStream, losing: Arc<Atomic
                     return;
                 }
                 if losing == Losing::Answer as u8 {
-                    server.read(&mut from_server).await.ok();
+                    // Once it answers, it has done it.
+                    assert!(server.read(&mut from_server).await.is_ok());
                     return;
                 }
             }

@@ -17,7 +17,7 @@ use crate::{
 
 const TASKS: usize = 8;
 const ROUNDS: usize = 40;
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Does it again while nothing can be written, as the gateway does. How often that was.
 async fn insist<T>(verb: impl AsyncFn() -> Result<T, StoreError>) -> (T, usize) {
@@ -46,8 +46,8 @@ async fn toil(store: &PostgresStore, lease: &Lease, task: usize) -> Vec<String> 
         let (accepted, refused) = insist(async || accept(store, &name).await).await;
         let id = match accepted {
             Accepted::New(waiting) => waiting[0].id,
-            duplicate => {
-                assert!(refused > 0, "{name}: {duplicate:?} though nobody offered it before");
+            Accepted::Duplicate | Accepted::Revived(_) => {
+                assert!(refused > 0, "{name} is known though nobody offered it before");
                 insist(async || store.history(&key(&name)).await).await.0.expect("a duplicate is there").id
             }
         };
