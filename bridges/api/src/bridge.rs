@@ -8,8 +8,8 @@ use serde::de::DeserializeOwned;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Attachment, BridgeName, Capabilities, EventId, Examination, Fault, File, Findings, Host, Landing, Outbound, Part,
-    Reply, Sent, SettingsFault, ThreadId,
+    Attachment, BridgeName, Caller, Capabilities, Cursor, EventId, Examination, Fault, File, Findings, Host, Landing,
+    Outbound, Part, Peer, Reply, Sent, SettingsFault, ThreadId,
 };
 
 /// One configured connection to a network.
@@ -57,6 +57,27 @@ pub trait Bridge: Send + Sync + 'static {
     async fn examine(&self, _how: Examination, findings: &Findings) {
         findings.skipped("the network", "this kind of bridge has no checks of its own");
     }
+
+    /// Who this is to the limits of new conversations and to the list of blocked people. `None` where the bridge asks by
+    /// [`Host::admit`] itself, before it acknowledges a message to the network.
+    fn caller(&self, thread: &ThreadId, peer: &Peer) -> Option<Caller> {
+        Some(Caller::of(thread, peer))
+    }
+
+    /// The beginning of the names of those cursors that say who is in which thread, for whoever looks for a person.
+    fn people(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Of such a cursor: the names and addresses by which the person may be looked for, and a word that the names of
+    /// their threads hold.
+    fn person(&self, _cursor: &Cursor) -> Option<(Vec<String>, String)> {
+        None
+    }
+
+    /// These cursors were removed because their person is to be forgotten: whatever was read from them or stands for
+    /// them in memory goes as well. Returns once it has. Nothing is written in answer.
+    async fn forget(&self, _cursors: &[String]) {}
 
     /// Says what became of a reported message on its way to the inbox. Cheap; may be told more than once
     /// or, after a crash, not at all.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{Agent, Attachment, BridgeName, Fault, File, Filling, Inbound, KeptId, ThreadId};
+use crate::{Admission, Agent, Attachment, BridgeName, Caller, Fault, File, Filling, Inbound, KeptId, ThreadId};
 
 /// A named value that a bridge keeps between runs: a position, or what it knows of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,6 +83,9 @@ pub trait HostPort: Send + Sync {
         u64::MAX
     }
     fn typing(&self, _thread: &ThreadId, _typing: bool) {}
+    fn admit(&self, _caller: &Caller, _begins: bool) -> Admission {
+        Admission::Welcome
+    }
 }
 
 /// A handle on the gateway, given to [`Bridge::run`](crate::Bridge::run). Cheap to clone.
@@ -110,6 +113,12 @@ impl Host {
     /// cost one sync of the disk.
     pub async fn accept(&self, events: Vec<Inbound>, cursors: Vec<Cursor>) -> Result<(), AcceptError> {
         self.port.accept(events, cursors).await
+    }
+    /// Whether this caller may be acknowledged; `begins`: with a conversation that is new, which is counted. Only for a
+    /// bridge that names no [`caller`](crate::Bridge::caller); for others it is asked in [`accept`](Self::accept), where
+    /// what is not let in is counted and dropped. Cheap.
+    pub fn admit(&self, caller: &Caller, begins: bool) -> Admission {
+        self.port.admit(caller, begins)
     }
     /// Keeps cursors alone.
     pub async fn save_cursors(&self, cursors: Vec<Cursor>) -> Result<(), AcceptError> {

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    AcceptError, Attachment, BridgeName, BridgeState, Cursor, CursorsOf, Fault, File, Filling, Host, HostPort, Inbound,
-    KeptId,
+    AcceptError, Admission, Attachment, BridgeName, BridgeState, Caller, Cursor, CursorsOf, Fault, File, Filling, Host,
+    HostPort, Inbound, KeptId,
 };
 
 pub mod fuzz;
@@ -36,6 +36,9 @@ pub struct Recorded {
     /// While true, `accept` is refused and nothing is recorded.
     pub refuses: bool,
     pub refused: usize,
+    /// What callers are told, and who asked so far, each with whether it was for a new conversation.
+    pub admission: Option<Admission>,
+    pub callers: Vec<(Caller, bool)>,
     /// What the disk has left. `None`: more than anybody asks for.
     pub free_bytes: Option<u64>,
 }
@@ -131,6 +134,11 @@ impl HostPort for RecordingHost {
     }
     fn free_bytes(&self) -> u64 {
         self.recorded().free_bytes.unwrap_or(u64::MAX)
+    }
+    fn admit(&self, caller: &Caller, begins: bool) -> Admission {
+        let mut recorded = self.recorded();
+        recorded.callers.push((caller.clone(), begins));
+        recorded.admission.unwrap_or(Admission::Welcome)
     }
     fn state(&self, state: BridgeState) {
         self.recorded().states.push(state);

@@ -32,6 +32,7 @@
 //! ```
 
 mod bridge;
+mod caller;
 mod capabilities;
 mod content;
 mod fault;
@@ -46,6 +47,7 @@ mod secret;
 
 pub use async_trait::async_trait;
 pub use bridge::{Bridge, Kind};
+pub use caller::{Admission, Caller};
 pub use capabilities::{Attachments, Capabilities, Placement, Receipts, Resend, TextForm};
 pub use content::{
     Agent, Attachment, Holder, Inbound, Message, Outbound, Part, Peer, Receipt, Reply, Report, Sent, Speaker, Target,

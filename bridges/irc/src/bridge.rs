@@ -1,20 +1,24 @@
 //! The gateway's side: `Kind` and `Bridge` over the driver. Holds no protocol.
 
-use std::sync::{
-    Arc, PoisonError, RwLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc, PoisonError, RwLock,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use async_trait::async_trait;
 use bridge_api::{
-    Bridge, BridgeName, CancellationToken, Capabilities, Examination, Fault, Findings, Host, Kind, Outbound, Part,
-    Reply, Sent, SettingsFault, ThreadId,
+    Bridge, BridgeName, Caller, CancellationToken, Capabilities, Cursor, Examination, Fault, Findings, Host, Kind,
+    Outbound, Part, Peer, Reply, Sent, SettingsFault, ThreadId,
 };
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::{
-    driver::{Call, Driver, Verb},
+    driver::{Call, Driver, Forget, Verb},
     examine::{Limits, examine},
+    machine,
     settings::Settings,
     tls,
     view::View,
@@ -35,9 +39,11 @@ impl Kind for Irc {
         }
         let settings = Arc::new(settings);
         let (calls, received) = mpsc::channel(CALLS_MAX);
-        let driver = Driver::new(settings.clone(), received);
+        let (forgets, forgotten) = mpsc::channel(1);
+        let driver = Driver::new(settings.clone(), received, forgotten);
         let view = Arc::new(RwLock::new(driver.view()));
-        Ok(Arc::new(Network { name, settings, calls, runs: AtomicBool::new(false), view, driver: Mutex::new(driver) }))
+        let (runs, driver) = (AtomicBool::new(false), Mutex::new(driver));
+        Ok(Arc::new(Network { name, settings, calls, forgets, runs, view, driver }))
     }
 }
 
@@ -49,6 +55,7 @@ struct Network {
     name: BridgeName,
     settings: Arc<Settings>,
     calls: mpsc::Sender<Call>,
+    forgets: mpsc::Sender<Forget>,
     /// Somebody reads `calls`.
     runs: AtomicBool,
     view: Arc<RwLock<View>>,
@@ -98,6 +105,30 @@ impl Bridge for Network {
         self.call(Verb::Probe, out).await
     }
 
+    fn caller(&self, thread: &ThreadId, peer: &Peer) -> Option<Caller> {
+        Some(caller(thread, peer))
+    }
+
+    fn people(&self) -> Option<&'static str> {
+        Some(machine::PEOPLE)
+    }
+
+    fn person(&self, cursor: &Cursor) -> Option<(Vec<String>, String)> {
+        machine::person(cursor)
+    }
+
+    async fn forget(&self, cursors: &[String]) {
+        if let Ok(mut driver) = self.driver.try_lock() {
+            driver.forget_at_rest(cursors);
+            return;
+        }
+        let (answer, answered) = oneshot::channel();
+        if self.forgets.send(Forget { cursors: cursors.to_vec(), answer }).await.is_ok() {
+            // Dropped with the driver, and all that it knew.
+            drop(answered.await);
+        }
+    }
+
     async fn examine(&self, how: Examination, findings: &Findings) {
         examine(&self.settings, how, Limits::USUAL, findings).await;
     }
@@ -109,5 +140,48 @@ struct Running<'a>(&'a AtomicBool);
 impl Drop for Running<'_> {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
+    }
+}
+
+/// By `nick!user@host` and account, too. Who is not logged in is counted by host, since nicks are anybody's; but not by one
+/// that all people of a gateway on the server's own machine have.
+fn caller(thread: &ThreadId, peer: &Peer) -> Caller {
+    let Caller { mut names, counted_as } = Caller::of(thread, peer);
+    let fact = |name: &str| peer.facts.get(name).map(String::as_str).unwrap_or_default();
+    let (nick, place, account) = (fact("nick"), fact("host"), fact("account"));
+    names.push(format!("{nick}!{place}"));
+    if !account.is_empty() {
+        names.push(account.to_owned());
+        return Caller { names, counted_as };
+    }
+    let host = place.rsplit_once('@').map_or("", |(_, host)| host);
+    let address: Option<IpAddr> = host.parse().ok();
+    let shared =
+        host.is_empty() || host == "localhost" || address.is_some_and(|address| address.to_canonical().is_loopback());
+    Caller { names, counted_as: (!shared).then(|| host.to_lowercase()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_are_counted_by_account_or_host_and_blocked_by_mask_too() {
+        let peer = |facts: &[(&str, &str)]| Peer {
+            id: "s:1".into(),
+            name: "ada".into(),
+            facts: facts.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            email: None,
+            picture: None,
+        };
+        let of = |facts: &[(&str, &str)]| caller(&"#acme:s:1".into(), &peer(facts));
+        let stranger = of(&[("nick", "ada"), ("host", "~a@Host.example")]);
+        assert_eq!(stranger.names, ["s:1", "#acme:s:1", "ada!~a@Host.example"]);
+        assert_eq!(stranger.counted_as.as_deref(), Some("host.example"));
+        let member = of(&[("nick", "ada"), ("host", "~a@h"), ("account", "ada_l")]);
+        assert_eq!((member.names[3].as_str(), member.counted_as.as_deref()), ("ada_l", Some("s:1")));
+        for shared in ["~a@localhost", "~a@127.0.0.1", "~a@::1", ""] {
+            assert_eq!(of(&[("nick", "ada"), ("host", shared)]).counted_as, None, "{shared}");
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, CancellationToken, Capabilities, Cursor, Examination, Fault, File,
-    Findings, Host, Kind, Outbound, Part, Placement, Receipts, Reply, Resend, Sent, SettingsFault, TextForm, ThreadId,
+    Attachment, Attachments, Bridge, BridgeName, Caller, CancellationToken, Capabilities, Cursor, Examination, Fault,
+    File, Findings, Host, Kind, Outbound, Part, Peer, Placement, Receipts, Reply, Resend, Sent, SettingsFault,
+    TextForm, ThreadId,
 };
 use tokio::{sync::mpsc, time::Instant};
 
@@ -19,8 +20,9 @@ use crate::{
     envelope::SPOOL,
     examine::{Limits, examine},
     mail,
-    server::{self, Intake},
+    server::{self, Intake, Porter},
     settings::{Identity, Settings},
+    threads::Thread,
     tls::ServerTls,
     token::TokenKey,
     verdict::Judge,
@@ -90,7 +92,8 @@ impl MailDesk {
         let waiting = host.cursors(SPOOL).await.map_err(|error| Fault::down(error.to_string()))?.len();
         let (mails, arrivals) = mpsc::channel(ARRIVALS_MAX);
         let (missed, waiting) = (Arc::default(), Arc::new(waiting.into()));
-        let intake = Intake { host: host.clone(), mails, missed, waiting };
+        let porter = Arc::new(Porter::new(&self.settings, key.clone()));
+        let intake = Intake { host: host.clone(), porter, mails, missed, waiting };
         let parts = DeskParts::new(arrivals, &intake, self.settings.clone(), self.judge.clone(), key.clone());
         // The desk works on until the last session has ended.
         let closed = CancellationToken::new();
@@ -171,6 +174,19 @@ impl Bridge for MailDesk {
                 Err(Fault::unknown("the connection to the relay ended before it said whether it took the mail"))
             }
         }
+    }
+
+    /// The server asks itself, before it answers to the end of a mail.
+    fn caller(&self, _thread: &ThreadId, _peer: &Peer) -> Option<Caller> {
+        None
+    }
+
+    fn people(&self) -> Option<&'static str> {
+        Some(Thread::CURSOR)
+    }
+
+    fn person(&self, cursor: &Cursor) -> Option<(Vec<String>, String)> {
+        Thread::person(cursor)
     }
 
     async fn examine(&self, how: Examination, findings: &Findings) {

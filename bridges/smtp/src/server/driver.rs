@@ -145,8 +145,14 @@ impl Session {
                     self.machine.handle(Input::Admit(admission), now(self.seat.is_crowded()));
                 }
                 Output::Store(envelope) => {
-                    let kept = self.spool.keep(envelope).await;
-                    self.machine.handle(Input::Stored(kept), now(self.seat.is_crowded()));
+                    let turned_away = self.spool.turned_away(&envelope, self.seat.is_counted()).await;
+                    let input = if let Some(line) = turned_away {
+                        self.spool.discard();
+                        Input::TurnedAway(line)
+                    } else {
+                        Input::Stored(self.spool.keep(envelope).await)
+                    };
+                    self.machine.handle(input, now(self.seat.is_crowded()));
                 }
                 Output::StartTls => {
                     self.flush(socket).await?;

@@ -126,6 +126,10 @@ impl Seat {
         known.mails += 1;
         true
     }
+    /// Whether its client is a stranger's.
+    pub(crate) fn is_counted(&self) -> bool {
+        self.client.is_some()
+    }
     pub(crate) fn is_crowded(&self) -> bool {
         self.limits.is_crowded()
     }

@@ -56,6 +56,8 @@ pub(crate) enum Input<'a> {
     Admit(Admission),
     /// To `Store`. `None`: it is not stored.
     Stored(Option<KeptId>),
+    /// To `Store`, instead: it is not let in, and this is the answer.
+    TurnedAway(&'static str),
     /// To `StartTls`, when the handshake is done.
     Secured,
     /// The time has come that `wake` named, or just some time.
@@ -198,6 +200,7 @@ impl Machine {
             Input::Bytes(bytes) => self.bytes(bytes),
             Input::Admit(admission) => self.admitted(admission),
             Input::Stored(kept) => self.stored(kept),
+            Input::TurnedAway(line) => self.turned_away(line),
             Input::Secured => self.secured(),
             Input::Tick => self.check_time(),
             Input::Stop => self.stopping = true,

@@ -20,6 +20,7 @@ mod limits;
 mod listener;
 mod machine;
 mod path;
+mod porter;
 mod spool;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use limits::Limits;
 use listener::Ends;
 pub(crate) use listener::listen;
 use machine::Site;
+pub(crate) use porter::Porter;
 pub(crate) use spool::Intake;
 use timing::{TIMING, Timing};
 

@@ -9,12 +9,15 @@ use bridge_api::{AcceptError, Cursor, Filling, Host, KeptId};
 use bytes::Bytes;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
+use super::porter::Porter;
 use crate::envelope::{Envelope, SPOOL};
 
 /// Where mails go, and how the desk hears of them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
     pub(crate) host: Host,
+    /// Asks whether a mail is let in.
+    pub(crate) porter: Arc<Porter>,
     /// To the desk. A mail that has no place in it is found by its cursor.
     pub(crate) mails: mpsc::Sender<(KeptId, Envelope)>,
     /// Notified when a mail had no place in `mails`.
@@ -48,6 +51,8 @@ pub(super) struct Spool {
     held: Vec<u8>,
     shares: Option<OwnedSemaphorePermit>,
     filling: Option<(KeptId, Box<dyn Filling>)>,
+    /// Of a mail whose beginning is no longer in memory.
+    head: Vec<u8>,
     failed: bool,
 }
 
@@ -64,12 +69,13 @@ impl Drop for Place {
 
 impl Spool {
     pub(super) fn new(intake: Intake, budget: Arc<Semaphore>) -> Self {
-        Self { intake, budget, held: Vec::new(), shares: None, filling: None, failed: false }
+        Self { intake, budget, held: Vec::new(), shares: None, filling: None, head: Vec::new(), failed: false }
     }
 
     /// Forgets the mail under way, if there is one.
     pub(super) fn discard(&mut self) {
         (self.held, self.shares, self.filling, self.failed) = (Vec::new(), None, None, false);
+        self.head = Vec::new();
     }
 
     pub(super) async fn take(&mut self, piece: &[u8]) {
@@ -90,6 +96,7 @@ impl Spool {
         }
         if self.filling.is_none() {
             self.filling = Some(self.intake.host.fill().await?);
+            self.head = head_of(&self.held).to_vec();
         }
         self.write().await
     }
@@ -122,6 +129,20 @@ impl Spool {
         tracing::warn!(error = error.to_string(), "a mail could not be stored and was put off");
         self.discard();
         self.failed = true;
+    }
+
+    /// What the client is answered where the mail under way is not let in. One that cannot be judged, or cannot be stored,
+    /// is not turned away here.
+    pub(super) async fn turned_away(&self, envelope: &Envelope, counted: bool) -> Option<&'static str> {
+        if self.failed {
+            return None;
+        }
+        let head = if self.filling.is_some() { &self.head } else { &self.held };
+        let Intake { host, porter, .. } = &self.intake;
+        porter.turns_away(host, (envelope, head), counted).await.unwrap_or_else(|error| {
+            tracing::debug!(error = error.to_string(), "whether a mail is let in cannot be looked up");
+            None
+        })
     }
 
     /// Makes the mail durable, and tells the desk. `None`: nothing of it is left.
@@ -169,4 +190,10 @@ impl Spool {
             self.intake.missed.notify_one();
         }
     }
+}
+
+/// The head of a mail, with the blank line behind it where that has come.
+fn head_of(beginning: &[u8]) -> &[u8] {
+    let end = memchr::memmem::find(beginning, b"\r\n\r\n").map_or(MEMORY_BYTES_MAX, |end| end + 4);
+    &beginning[..end.min(beginning.len())]
 }

@@ -1,7 +1,7 @@
 //! What is remembered: of each thread, of each mail that came, of each that went out. As JSON they are the values of
 //! cursors, so fields are added with defaults and never renamed.
 
-use bridge_api::{Key, Peer, ThreadId};
+use bridge_api::{Cursor, Key, Peer, ThreadId};
 use serde::{Deserialize, Serialize};
 
 use crate::{address::Address, mail::MessageId, verdict::Level};
@@ -50,8 +50,20 @@ pub(crate) struct Thread {
 }
 
 impl Thread {
+    /// Before the names of the cursors that hold threads.
+    pub(crate) const CURSOR: &str = "thread/";
+
     pub(crate) fn cursor(thread: &ThreadId) -> String {
-        format!("thread/{thread}")
+        format!("{}{thread}", Self::CURSOR)
+    }
+
+    /// By what the people of such a thread may be looked for, and its name.
+    pub(crate) fn person(cursor: &Cursor) -> Option<(Vec<String>, String)> {
+        let id = cursor.name.strip_prefix(Self::CURSOR)?;
+        let thread: Self = serde_json::from_str(cursor.value.as_deref()?).ok()?;
+        let mut names: Vec<String> = thread.people.iter().map(ToString::to_string).collect();
+        names.extend([thread.peer.name, thread.to_name]);
+        Some((names, id.to_owned()))
     }
 
     pub(crate) fn has(&self, address: &Address) -> bool {

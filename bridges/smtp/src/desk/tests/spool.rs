@@ -15,7 +15,7 @@ use super::{envelope, from_ada, message, settings};
 use crate::{
     desk::{DeskParts, queue::Queue, refill, run},
     envelope::SPOOL,
-    server::Intake,
+    server::{Intake, Porter},
     token::TokenKey,
     verdict::Judge,
 };
@@ -40,8 +40,9 @@ async fn what_waits_in_the_spool_is_entered_in_order_and_leaves_it_once_it_is_ac
     }
     let (mails, arrivals) = mpsc::channel(4);
     let (missed, waiting) = (Arc::new(Notify::new()), Arc::new(50.into()));
-    let intake = Intake { host: host.clone(), mails, missed, waiting };
     let settings = Arc::new(settings(r#", "verify": "off""#));
+    let porter = Arc::new(Porter::new(&settings, TokenKey::new()));
+    let intake = Intake { host: host.clone(), porter, mails, missed, waiting };
     let judge = Arc::new(Judge::new(&settings).unwrap());
     let parts = DeskParts::new(arrivals, &intake, settings, judge, TokenKey::new());
     recording.recorded().refuses = true;

@@ -181,6 +181,12 @@ impl Machine {
         }
     }
 
+    pub(super) fn turned_away(&mut self, line: &'static str) {
+        if matches!(self.phase, Phase::Storing) {
+            self.answer_mail(line);
+        }
+    }
+
     /// One reply, and with LMTP one for each recipient (RFC 2033, 4.2).
     fn answer_mail(&mut self, line: &str) {
         let accepted = self.transaction.take().map_or(1, |transaction| transaction.accepted);

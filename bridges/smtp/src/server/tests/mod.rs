@@ -15,8 +15,9 @@ use tokio::{
 };
 
 use super::*;
-use crate::envelope::Envelope;
+use crate::{envelope::Envelope, token::TokenKey};
 
+mod door;
 mod ends;
 mod flood;
 mod lmtp;
@@ -60,11 +61,21 @@ fn start(changes: Changes<'_>, timing: Timing) -> Running {
 }
 
 fn run(server: Server, settings: Settings) -> Running {
+    run_with(server, settings, TokenKey::new())
+}
+
+fn run_with(server: Server, settings: Settings, key: TokenKey) -> Running {
     let addresses = server.listeners.iter().map(|(_, listener)| listener.local_addr().unwrap()).collect();
     let (host, stop, waiting) = (RecordingHost::new(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
     let (sender, mails) = mpsc::channel(ARRIVALS_MAX);
     let missed = Arc::new(Notify::new());
-    let intake = Intake { host: host.host("mail"), mails: sender, missed: missed.clone(), waiting: waiting.clone() };
+    let intake = Intake {
+        host: host.host("mail"),
+        porter: Arc::new(Porter::new(&settings, key)),
+        mails: sender,
+        missed: missed.clone(),
+        waiting: waiting.clone(),
+    };
     let tasks = TaskTracker::new();
     let ends = stop.clone();
     tasks.spawn(async move { server.run(&settings, intake, ends).await.unwrap() });
