@@ -2,7 +2,9 @@
 //! nobody and waits for nothing but the disk.
 
 mod counted;
+mod gate;
 mod missed;
+mod people;
 mod reply;
 mod to_its_end;
 
@@ -11,13 +13,13 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use bridge_api::{Bridge, BridgeName, Cursor, Inbound, Key, ThreadId};
+use bridge_api::{Admission, Bridge, BridgeName, Caller, Cursor, Inbound, Key, ThreadId};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 
 use self::to_its_end::ToItsEnd;
-pub use self::{missed::Missed, reply::user_of};
+pub use self::{gate::Gates, missed::Missed, reply::user_of};
 use crate::{
     chatwoot::{
         AccountId, ConversationId, ConversationStatus, InboxId, MessageId,
@@ -38,6 +40,7 @@ pub struct Intake {
     tasks: TaskTracker,
     routes: Arc<Routes>,
     horizon: Horizon,
+    gates: Arc<Gates>,
     /// Inboxes for which nothing is done, and why.
     shut: Mutex<HashMap<InboxName, String>>,
 }
@@ -116,10 +119,21 @@ impl Intake {
         feed: mpsc::Sender<Feed>,
         clock: Clock,
         tasks: TaskTracker,
-        routes: Arc<Routes>,
+        (routes, gates): (Arc<Routes>, Arc<Gates>),
         horizon: Horizon,
     ) -> Self {
-        Self { store, feed, clock, tasks, routes, horizon, shut: Mutex::default() }
+        Self { store, feed, clock, tasks, routes, horizon, gates, shut: Mutex::default() }
+    }
+
+    /// Who is let in.
+    pub fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Whether somebody may be acknowledged who is not known by a thread yet.
+    pub fn admit(&self, bridge: &BridgeName, caller: &Caller, begins: bool) -> Admission {
+        let Some(route) = self.routes.find(bridge) else { return Admission::Welcome };
+        self.gates.admit((bridge, &route), caller, begins, self.clock.now())
     }
 
     /// Keeps what a bridge reports, with its cursors.
@@ -131,6 +145,7 @@ impl Intake {
     ) -> Result<(), StoreError> {
         let now = self.clock.now();
         let Some(route) = self.routes.find(bridge) else { return Ok(()) };
+        let events = self.gates.let_in(&*self.store, (bridge, &route), events, now).await?;
         let groups: Vec<_> =
             events.into_iter().filter_map(|event| orders::inbound(&route.inbox, bridge, event, now)).collect();
         let mut cursors: Vec<_> = cursors.into_iter().map(|cursor| (bridge.to_string(), cursor)).collect();
@@ -373,10 +388,12 @@ impl Intake {
         .await
     }
 
-    async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
+    async fn accept(&self, mut batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError> {
         let (store, feed, counted) = (self.store.clone(), self.feed.clone(), self.counted(&batch));
+        let (gates, begun) = (self.gates.clone(), self.gates.unsaved(now_millis));
+        batch.cursors.extend(begun.iter().cloned());
         self.to_its_end(async move {
-            let accepted = store.accept(batch, now_millis).await?;
+            let accepted = store.accept(batch, now_millis).await.inspect_err(|_| gates.not_saved(begun))?;
             counted.are(&accepted, now_millis);
             tell(&feed, accepted.iter().flat_map(|a| a.clone().into_waiting()).collect()).await;
             Ok(accepted)

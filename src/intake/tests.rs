@@ -39,7 +39,8 @@ async fn what_a_caller_left_behind_in_the_store_still_reaches_the_pump() {
     let store = Arc::new(MemoryStore::default());
     let routes = Arc::new([(BridgeName::from("net"), Arc::new(route))].into_iter().collect());
     let horizon = Horizon { born_millis: 0, memory_millis: 1 };
-    let intake = Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), routes, horizon);
+    let intake =
+        Intake::new(store.clone(), feed, Clock::from_millis(0), TaskTracker::new(), (routes, Arc::default()), horizon);
 
     // The pump is busy, so the caller hangs up after the commit and before the pump was told.
     let bridge = BridgeName::from("net");

@@ -3,6 +3,7 @@
 mod about;
 mod envelope;
 mod feed;
+pub mod gate;
 mod ids;
 mod lane;
 mod late_failure;

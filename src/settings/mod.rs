@@ -221,6 +221,14 @@ pub(crate) mod defaults {
     pub(crate) fn peer_pause_millis() -> u32 {
         1000
     }
+    /// Whoever begins one every three minutes is no person with questions.
+    pub(crate) fn new_per_peer_hour() -> u32 {
+        20
+    }
+    /// More than any desk could answer.
+    pub(crate) fn new_per_day() -> u32 {
+        5000
+    }
     /// Chatwoot's usual limit.
     pub(crate) fn attachment_bytes_max() -> u64 {
         40 << 20
@@ -248,6 +256,11 @@ pub struct BridgeEntry {
     /// Messages of one thread that go to the inbox at once, and the pause before each further one; 0 for no limit.
     pub peer_burst: u32,
     pub peer_pause_millis: u32,
+    /// New conversations of one peer or host in an hour, and of all in a day; 0 for no limit.
+    pub new_per_peer_hour: u32,
+    pub new_per_day: u32,
+    /// Masks of who is not let in.
+    pub blocked: Vec<String>,
     pub bridge: Arc<dyn Bridge>,
 }
 

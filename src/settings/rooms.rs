@@ -170,8 +170,7 @@ impl Rooms<'_> {
             return None;
         };
         let (mut table, flawed) = self.clean(&shape, value, path)?;
-        let common = ["kind", "inbox", "when_in_doubt", "peer_burst", "peer_pause_millis"].into_iter();
-        let common: Table = common.filter_map(|key| table.remove_entry(key)).collect();
+        let common: Table = BridgeKeys::ALL.into_iter().filter_map(|key| table.remove_entry(key)).collect();
         let kind = common.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
         let keys: Option<BridgeKeys> = self.typed(read_table(common), path, flawed);
         let mut built = self.kinds.build(name, &kind, table.clone());
@@ -180,8 +179,18 @@ impl Rooms<'_> {
             faults.retain(|fault| lookup(&table, &fault.key).is_some());
         }
         let bridge = self.typed(built, path, flawed)?;
-        let BridgeKeys { kind, inbox, when_in_doubt, peer_burst, peer_pause_millis } = keys?;
-        Some(BridgeEntry { kind, inbox, when_in_doubt, peer_burst, peer_pause_millis, bridge })
+        let keys = keys?;
+        Some(BridgeEntry {
+            kind: keys.kind,
+            inbox: keys.inbox,
+            when_in_doubt: keys.when_in_doubt,
+            peer_burst: keys.peer_burst,
+            peer_pause_millis: keys.peer_pause_millis,
+            new_per_peer_hour: keys.new_per_peer_hour,
+            new_per_day: keys.new_per_day,
+            blocked: keys.blocked,
+            bridge,
+        })
     }
 
     fn kind_shape(&mut self, value: &Value, path: &KeyPath) -> Option<Json> {

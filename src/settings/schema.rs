@@ -36,6 +36,31 @@ pub(super) struct BridgeKeys {
     #[serde(default = "defaults::peer_pause_millis")]
     #[schemars(range(min = 0, max = 600_000))]
     pub(super) peer_pause_millis: u32,
+    /// How many new conversations one person, or one host where nobody is proved, may begin in an hour; 0 for no limit.
+    #[serde(default = "defaults::new_per_peer_hour")]
+    #[schemars(range(min = 0, max = 10000))]
+    pub(super) new_per_peer_hour: u32,
+    /// How many all may begin in a day; 0 for no limit.
+    #[serde(default = "defaults::new_per_day")]
+    #[schemars(range(min = 0, max = 100_000))]
+    pub(super) new_per_day: u32,
+    /// Who is not let in: masks of ids, addresses, hosts or threads as the network names them.
+    #[serde(default)]
+    pub(super) blocked: Vec<String>,
+}
+
+impl BridgeKeys {
+    /// Their names.
+    pub(super) const ALL: [&str; 8] = [
+        "kind",
+        "inbox",
+        "when_in_doubt",
+        "peer_burst",
+        "peer_pause_millis",
+        "new_per_peer_hour",
+        "new_per_day",
+        "blocked",
+    ];
 }
 
 /// `[store]` as it is written; [`Store`](super::Store) is what it means.

@@ -138,7 +138,9 @@ impl Checked {
         }
         let required = shape["required"].as_array().into_iter().flatten().filter_map(Json::as_str);
         for key in required.filter(|key| !table.contains_key(*key)) {
-            let message = if properties.get(key).is_some_and(is_secret) {
+            let message = if key == "inbox_id" {
+                "is missing; `deskbridge provision` makes the inbox and says its number".into()
+            } else if properties.get(key).is_some_and(is_secret) {
                 format!("is missing; `{}` may name a file in its place", file_key(key))
             } else {
                 "is missing".into()

@@ -12,7 +12,7 @@ use bridge_irc::Irc;
 use deskbridge::{
     chatwoot::{AccountId, Client, ClientSettings, InboxId},
     gateway::{BridgePlan, Gateway, InboxPlan, Plan},
-    model::{InboxName, Pace},
+    model::{InboxName, Pace, gate::GateRules},
     policy::WhenInDoubt,
     store::{Place, SqliteStore, Store},
 };
@@ -66,7 +66,7 @@ pub(crate) async fn gateway_of(
     };
     let bridges = bridges.into_iter().map(|(name, bridge)| {
         let (inbox, when_in_doubt) = (InboxName::new("support"), WhenInDoubt::Repeat);
-        BridgePlan { name: name.into(), inbox, when_in_doubt, peer_pace, bridge }
+        BridgePlan { name: name.into(), inbox, when_in_doubt, peer_pace, gate: GateRules::default(), bridge }
     });
     let plan = Plan {
         listen: (Ipv4Addr::LOCALHOST, 0).into(),

@@ -31,6 +31,9 @@ fn look(lines: &str, at_work: bool) -> Seen {
     for of_the_gateway in ["inbox", "when_in_doubt", "peer_burst", "peer_pause_millis"] {
         table.remove(of_the_gateway);
     }
+    for of_the_gate in ["new_per_peer_hour", "new_per_day", "blocked"] {
+        table.remove(of_the_gate);
+    }
     let kind = kind.as_str().expect("a word");
     let built = Registry::standard().build(&BridgeName::from("net"), kind, table);
     let bridge = built.unwrap_or_else(|faults| panic!("{faults:?}: {lines}"));

@@ -89,7 +89,7 @@ impl Model {
         }
         let clock = Clock::from_millis(callback::BEGIN_MILLIS);
         let horizon = Horizon { born_millis: 0, memory_millis: i64::MAX };
-        let intake = Intake::new(store.clone(), tell, clock, TaskTracker::new(), routes, horizon);
+        let intake = Intake::new(store.clone(), tell, clock, TaskTracker::new(), (routes, Arc::default()), horizon);
         let (account_id, inbox_id) = (AccountId(callback::ACCOUNT), InboxId(callback::INBOX));
         let late = Late { after_millis: 24 * 3600 * 1000, then: WhenLate::Hold };
         let door = Door { inbox, account_id, inbox_id, send_templates: false, grace_millis: 0, late };

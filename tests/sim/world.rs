@@ -14,7 +14,7 @@ use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     gateway::{BridgePlan, Core, InboxPlan, Plan, StartError},
     http,
-    model::InboxName,
+    model::{InboxName, gate::GateRules},
     policy::WhenInDoubt,
     store::{MemoryStore, Store},
 };
@@ -117,6 +117,7 @@ impl World {
             inbox: name.clone(),
             when_in_doubt: Self::when_in_doubt(network),
             peer_pace: None,
+            gate: GateRules::default(),
             bridge: Played::new(network.clone(), process.clone()),
         };
         Plan {

@@ -23,6 +23,19 @@ pub struct BridgeFigures {
     pub outbound: Arc<Flow>,
     pub(super) states: States,
     pub(super) reconnects: IntCounter,
+    refused: BTreeMap<&'static str, IntCounter>,
+}
+
+/// Why somebody is not let in.
+const REFUSALS: [&str; 3] = ["blocked", "peer_limit", "bridge_limit"];
+
+impl BridgeFigures {
+    /// A message or a new conversation was not let in.
+    pub fn refused(&self, reason: &str) {
+        if let Some(counter) = self.refused.get(reason) {
+            counter.inc();
+        }
+    }
 }
 
 /// One bridge at one moment.
@@ -33,6 +46,8 @@ pub struct BridgeShown {
     pub inbound: FlowShown,
     pub outbound: FlowShown,
     pub reconnects: u64,
+    /// Messages that were not let in.
+    pub refused: u64,
 }
 
 /// All bridges, and the families that they are in.
@@ -40,6 +55,7 @@ pub(super) struct Bridges {
     flows: Flows,
     states: IntGaugeVec,
     reconnects: IntCounterVec,
+    refused: IntCounterVec,
     /// Whoever finds one keeps it, so that nothing is locked while it counts.
     by_name: RwLock<BTreeMap<String, Arc<BridgeFigures>>>,
 }
@@ -57,6 +73,11 @@ impl Bridges {
                 "reconnects_total",
                 "Times that a bridge was up again after it had been lost.",
                 &["bridge"],
+            ),
+            refused: families.counters(
+                "refused_total",
+                "Messages that were not let in: of people who are blocked, or over a limit of new conversations.",
+                &["bridge", "reason"],
             ),
             by_name: RwLock::default(),
         }
@@ -80,6 +101,7 @@ impl Bridges {
             outbound: before.map_or_else(|| of("outbound"), |before| before.outbound.clone()),
             states: States::new(&self.states, name),
             reconnects: self.reconnects.with_label_values(&[name]),
+            refused: REFUSALS.map(|reason| (reason, self.refused.with_label_values(&[name, reason]))).into(),
         });
         by_name.insert(name.to_owned(), made.clone());
         made
@@ -93,6 +115,7 @@ impl Bridges {
             inbound: bridge.inbound.shown(now_millis),
             outbound: bridge.outbound.shown(now_millis),
             reconnects: bridge.reconnects.get(),
+            refused: bridge.refused.values().map(IntCounter::get).sum(),
         };
         by_name.iter().map(shown).collect()
     }
