@@ -79,6 +79,11 @@ impl Sessions {
         self.cache.clear();
     }
 
+    /// The store has what is still to be known.
+    pub fn forget_memory(&self) {
+        self.cache.clear();
+    }
+
     /// Where the sessions of now lead to.
     pub fn home(&self) -> i64 {
         self.home.load(Ordering::Relaxed)

@@ -129,8 +129,7 @@ fn text(whom: &[Whom], forgotten: &[Forgotten], live: bool) -> String {
     }
     say("  remains: what the network's servers and the inbox have logged, and backups of the data directory".to_owned());
     if live {
-        say("  the gateway runs: somebody who is online may be noted anew; once more after a restart is sure"
-            .to_owned());
+        say("  the gateway runs: whoever writes again is noted anew".to_owned());
     }
     text
 }

@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     BridgePlan, InboxPlan, Plan, SESSIONS_MAX, StartError,
     desk::Desk,
+    levers::Hand,
     seats::{Books, Counter, Rosters, Seats},
     typing,
     upkeep::{self, Marked},
@@ -42,7 +43,7 @@ pub struct Core {
     stop_limit: Duration,
     clock: Clock,
     pump: Task,
-    seats: Seats,
+    seats: Arc<Seats>,
     /// What inboxes are told beside their messages.
     side: Task,
     upkeep: Task,
@@ -109,20 +110,33 @@ impl Core {
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
-        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), rosters.routes, horizon));
+        let gates = rosters.gates.clone();
+        gates.recall(&*store, clock.now()).await?;
+        let gated = (rosters.routes, gates);
+        let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), gated, horizon));
         let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
         let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
         let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
         let watches = Watches::default();
-        let front = Front { intake: intake.clone(), store, board: board.clone(), clock, doors, admin, watches };
-        let front = Arc::new(front);
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
-        let data_dir = plan.data_dir.as_path().into();
-        let seats = Seats { books, intake: intake.clone(), board, data_dir, counters, taken: Mutex::default() };
+        let seats = Arc::new(Seats {
+            books,
+            intake: intake.clone(),
+            board: board.clone(),
+            data_dir: plan.data_dir.as_path().into(),
+            counters,
+            taken: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let sessions: Vec<_> = inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect();
+        let (tasks, all) = (accepts.clone(), store.clone());
+        let levers = Arc::new(Hand { seats: seats.clone(), sessions: sessions.clone(), store: all, tasks });
+        let front = Front { intake: intake.clone(), store, board, clock, doors, admin, levers, watches };
+        let front = Arc::new(front);
         let core = Self {
             front,
-            sessions: inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect(),
+            sessions,
             clients: inboxes.iter().map(|(name, parts)| (name.clone(), parts.client.clone())).collect(),
             secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,

@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use bridge_api::{
-    AcceptError, Agent, Attachment, BridgeName, BridgeState, Cursor, CursorsOf, Fault, File, Filling, HostPort,
-    Inbound, KeptId, ThreadId,
+    AcceptError, Admission, Agent, Attachment, BridgeName, BridgeState, Caller, Cursor, CursorsOf, Fault, File,
+    Filling, HostPort, Inbound, KeptId, ThreadId,
 };
 use bytes::Bytes;
 use tokio::sync::mpsc;
@@ -97,6 +97,9 @@ impl HostPort for BridgeHost {
     fn free_bytes(&self) -> u64 {
         // A disk that cannot be asked is found out by writing.
         rustix::fs::statvfs(&*self.data_dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    fn admit(&self, caller: &Caller, begins: bool) -> Admission {
+        self.intake.admit(&self.bridge, caller, begins)
     }
     fn typing(&self, thread: &ThreadId, typing: bool) {
         // Worthless later: with a full queue it is dropped.

@@ -4,6 +4,7 @@ mod absent;
 mod core;
 mod desk;
 mod host;
+mod levers;
 mod live;
 mod network;
 mod plan;

@@ -11,7 +11,10 @@ use bridge_api::{Bridge, BridgeName, Secret};
 
 use crate::{
     chatwoot::{AccountId, ClientSettings, InboxId},
-    model::{InboxName, Pace},
+    model::{
+        InboxName, Pace,
+        gate::{GateRules, Masks},
+    },
     policy::WhenInDoubt,
     settings::{self, Settings, StoreUrl, defaults},
     store::{Location, Place, PostgresPlace, Tls},
@@ -66,6 +69,8 @@ pub struct BridgePlan {
     pub when_in_doubt: WhenInDoubt,
     /// How fast each thread may fill the inbox, where that has a limit.
     pub peer_pace: Option<Pace>,
+    /// Who may begin a conversation, and how often.
+    pub gate: GateRules,
     pub bridge: Arc<dyn Bridge>,
 }
 
@@ -153,6 +158,11 @@ impl BridgePlan {
                 settings::WhenInDoubt::Fail => WhenInDoubt::Fail,
             },
             peer_pace: Pace::new(entry.peer_burst, entry.peer_pause_millis),
+            gate: GateRules {
+                per_peer_hour: entry.new_per_peer_hour,
+                per_day: entry.new_per_day,
+                blocked: Masks::new(entry.blocked.iter().map(String::as_str)),
+            },
             bridge: entry.bridge.clone(),
         }
     }

@@ -22,6 +22,10 @@ pub struct Change {
     pub tokens: Vec<InboxName>,
     /// Inboxes whose callbacks are signed by another secret from now on; the one before stays good.
     pub secrets: Vec<InboxName>,
+    /// Bridges that go on, with other limits of what people may do, or other people who are blocked.
+    pub gates: Vec<BridgeName>,
+    /// Another token, or none, for the status page and `/admin`.
+    pub admin_token: bool,
     /// Another level of the log.
     pub log_level: bool,
     /// Keys that the next start will see.
@@ -40,11 +44,18 @@ impl Change {
 
     fn take(&mut self, key: String, (old, new): (&Settings, &Settings), inboxes: &BTreeSet<String>) {
         let stays = |name: &str| inboxes.contains(name) && new.inboxes.contains_key(name);
+        let both =
+            |name: &str| [old, new].iter().all(|settings| settings.bridges.contains_key(&BridgeName::from(name)));
         let has_secret = |settings: &Settings, name| {
             settings.inboxes.get(name).is_some_and(|inbox: &Inbox| inbox.callback_secret.is_some())
         };
         let words: Vec<&str> = key.split('.').collect();
         match words[..] {
+            ["bridges", name, "peer_burst" | "peer_pause_millis" | "new_per_peer_hour" | "new_per_day" | "blocked"]
+                if both(name) =>
+            {
+                push_once(&mut self.gates, BridgeName::from(name));
+            }
             ["bridges", name, ..] => {
                 let name = BridgeName::from(name);
                 match new.bridges.get(&name) {
@@ -60,6 +71,7 @@ impl Change {
             {
                 push_once(&mut self.secrets, InboxName::new(name));
             }
+            ["gateway", "admin_token"] => self.admin_token = true,
             ["log", "level"] => self.log_level = true,
             _ => self.at_next_start.push(key),
         }
@@ -90,9 +102,15 @@ impl Core {
         for inbox in &change.secrets {
             self.sign_by(inbox, (&old.inboxes[inbox.as_str()], &new.inboxes[inbox.as_str()]));
         }
+        if change.admin_token {
+            self.front().admin.use_token(new.gateway.admin_token.clone());
+        }
         let plan = |settings: &Settings, name: &BridgeName| {
             settings.bridges.get(name).map(|entry| BridgePlan::of(name, entry))
         };
+        let _turn = self.seats().turn.lock().await;
+        let stays = change.gates.iter().filter(|name| !change.started.contains(name));
+        stays.filter_map(|name| plan(new, name)).for_each(|plan| self.seats().go_by(&plan));
         let started = change.started.iter().filter_map(|name| plan(new, name));
         let removed: Vec<_> = change.removed.iter().filter_map(|name| plan(old, name)).collect();
         join_all(removed.iter().map(|plan| self.seats().empty(plan, limit))).await;
@@ -182,6 +200,16 @@ nick = "acme"
         assert_eq!(both, expected);
         let first = change(|_| with("one"));
         assert_eq!(first.at_next_start, ["inboxes.support.callback_secret"]);
+    }
+
+    #[test]
+    fn limits_masks_and_the_admin_token_change_while_everything_goes_on() {
+        let limits = "nick = \"acme\"\nblocked = [\"*@spam.example\"]\nnew_per_day = 7\npeer_burst = 3";
+        let changed = change(|text| text.replacen("nick = \"acme\"", limits, 1) + "[gateway]\nadmin_token = \"t\"\n");
+        let expected = Change { gates: vec!["libera".into()], admin_token: true, ..Change::default() };
+        assert_eq!(changed, expected);
+        let both = change(|text| text.replacen("nick = \"acme\"", "nick = \"other\"\nnew_per_day = 7", 1));
+        assert_eq!((both.started, both.gates), (vec!["libera".into()], vec!["libera".into()]));
     }
 
     #[test]

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use super::{
     BridgePlan,
-    absent::{Absent, GONE},
+    absent::{Absent, GONE, PAUSED},
     core::Task,
     desk::Desk,
     host::BridgeHost,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    intake::{Intake, Route, Routes},
+    intake::{Gates, Intake, Route, Routes},
     model::{InboxName, SinkName},
     sinks::{Bridges, NetworkSink, Paces, Sinks},
     store::Store,
@@ -37,6 +37,7 @@ pub(super) struct Rosters {
     pub(super) bridges: Arc<Bridges>,
     pub(super) sinks: Arc<Sinks>,
     pub(super) paces: Arc<Paces>,
+    pub(super) gates: Arc<Gates>,
 }
 
 /// Enters bridges there.
@@ -60,7 +61,16 @@ pub(super) struct Seats {
     pub(super) board: Arc<StateBoard>,
     pub(super) data_dir: Arc<Path>,
     pub(super) counters: HashMap<InboxName, Counter>,
-    pub(super) taken: Mutex<HashMap<BridgeName, Task>>,
+    pub(super) taken: Mutex<HashMap<BridgeName, Seat>>,
+    /// Whoever changes something waits for whoever does so already.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+/// One bridge of the settings.
+pub(super) struct Seat {
+    plan: BridgePlan,
+    /// `None` while it is paused.
+    task: Option<Task>,
 }
 
 impl Books {
@@ -70,9 +80,15 @@ impl Books {
         let figures = self.figures.enter(plan.name.as_str(), plan.inbox.as_str());
         let route = Route { inbox: plan.inbox.clone(), bridge: plan.bridge.clone(), typing: tell, figures };
         self.rosters.routes.put(plan.name.clone(), Arc::new(route));
-        self.rosters.paces.put(plan.name.clone(), Arc::new(plan.peer_pace));
+        self.go_by(plan);
         self.send_by(plan);
         told
+    }
+
+    /// How fast people may write over it, and who of them.
+    pub(super) fn go_by(&self, plan: &BridgePlan) {
+        self.rosters.paces.put(plan.name.clone(), Arc::new(plan.peer_pace));
+        self.rosters.gates.set(&plan.name, plan.gate.clone());
     }
 
     fn send_by(&self, plan: &BridgePlan) {
@@ -99,34 +115,79 @@ impl Seats {
         };
         let (task, clock, shown) = (Task::default(), self.books.clock, plan.bridge.clone());
         task.spawn(|stop| typing::to_network(shown, typing, clock, stop));
-        task.spawn(|stop| network::keep_running(plan.bridge, host, stop));
-        lock(&self.taken).insert(plan.name, task);
+        task.spawn(|stop| network::keep_running(plan.bridge.clone(), host, stop));
+        lock(&self.taken).insert(plan.name.clone(), Seat { plan, task: Some(task) });
     }
 
-    /// Takes the place of the bridge of this name, or a new one. What waits for it goes on with the new one.
+    /// Takes the place of the bridge of this name, or a new one. What waits for it goes on with the new one. One that is
+    /// paused stays so.
     pub(super) async fn replace(&self, plan: BridgePlan, limit: Duration) {
+        if self.is_paused(&plan.name) {
+            drop(self.books.enter(&plan));
+            self.rest(plan).await;
+            return;
+        }
         self.leave(&plan.name, limit).await;
         let typing = self.books.enter(&plan);
         self.intake.sink_changed(&plan.name).await;
         self.seat(plan, typing);
     }
 
+    /// Leaves its network until it is told to come back. What waits for it is kept.
+    pub(super) async fn pause(&self, plan: BridgePlan, limit: Duration) {
+        self.leave(&plan.name, limit).await;
+        self.rest(plan).await;
+    }
+
+    async fn rest(&self, plan: BridgePlan) {
+        self.books.send_by(&BridgePlan { bridge: Arc::new(Absent(PAUSED)), ..plan.clone() });
+        self.intake.sink_changed(&plan.name).await;
+        self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: PAUSED.to_owned() });
+        lock(&self.taken).insert(plan.name.clone(), Seat { plan, task: None });
+    }
+
+    pub(super) async fn resume(&self, plan: BridgePlan) {
+        let typing = self.books.enter(&plan);
+        self.intake.sink_changed(&plan.name).await;
+        self.seat(plan, typing);
+    }
+
+    /// As the settings have it; `None` where they do not name it.
+    pub(super) fn plan_of(&self, name: &BridgeName) -> Option<BridgePlan> {
+        lock(&self.taken).get(name).map(|seat| seat.plan.clone())
+    }
+
+    pub(super) fn is_paused(&self, name: &BridgeName) -> bool {
+        lock(&self.taken).get(name).is_some_and(|seat| seat.task.is_none())
+    }
+
+    /// Other limits and masks for a bridge that goes on.
+    pub(super) fn go_by(&self, plan: &BridgePlan) {
+        self.books.go_by(plan);
+        if let Some(seat) = lock(&self.taken).get_mut(&plan.name) {
+            // It stays the bridge that it is.
+            let bridge = seat.plan.bridge.clone();
+            seat.plan = BridgePlan { bridge, ..plan.clone() };
+        }
+    }
+
     /// The settings name it no longer: what waits for it is kept, and what is still written to its people too.
     pub(super) async fn empty(&self, plan: &BridgePlan, limit: Duration) {
         self.leave(&plan.name, limit).await;
-        self.books.send_by(&BridgePlan { bridge: Arc::new(Absent), ..plan.clone() });
+        self.books.send_by(&BridgePlan { bridge: Arc::new(Absent(GONE)), ..plan.clone() });
         self.intake.sink_changed(&plan.name).await;
         self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: GONE.to_owned() });
     }
 
     /// All leave their networks politely.
     pub(super) async fn end(&self) {
-        let all: Vec<_> = lock(&self.taken).drain().map(|(_, task)| task).collect();
+        let _turn = self.turn.lock().await;
+        let all: Vec<_> = lock(&self.taken).drain().filter_map(|(_, seat)| seat.task).collect();
         join_all(all.iter().map(Task::end)).await;
     }
 
     async fn leave(&self, name: &BridgeName, limit: Duration) {
-        let Some(task) = lock(&self.taken).remove(name) else { return };
+        let Some(task) = lock(&self.taken).remove(name).and_then(|seat| seat.task) else { return };
         if tokio::time::timeout(limit, task.end()).await.is_err() {
             tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it is left behind");
         }

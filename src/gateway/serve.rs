@@ -137,6 +137,12 @@ fn tell(change: &Change) {
     for inbox in &change.secrets {
         tracing::info!(inbox = inbox.as_str(), "the settings changed: callbacks may be signed by the new secret too");
     }
+    for bridge in &change.gates {
+        tracing::info!(bridge = bridge.as_str(), "the settings changed: limits and blocked people are the new ones");
+    }
+    if change.admin_token {
+        tracing::info!("the settings changed: the status page is for who bears the new token");
+    }
     if change.log_level {
         tracing::info!("the settings changed: the log has its new level");
     }

@@ -17,7 +17,7 @@ use crate::store::Whom;
 pub(super) async fn forget(State(front): State<Arc<Front>>, Json(whom): Json<Vec<Whom>>) -> Response {
     let mut forgotten = Vec::new();
     for one in &whom {
-        match front.store.forget(one).await {
+        match front.levers.forget(one).await {
             Ok(done) => forgotten.push(done),
             Err(error) => {
                 let reason = json!({ "error": error.to_string() });

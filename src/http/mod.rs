@@ -6,6 +6,7 @@ mod callbacks;
 mod crowd;
 mod forget;
 mod health;
+mod levers;
 mod metrics;
 pub mod serve;
 mod trial;
@@ -22,6 +23,7 @@ use crate::{clock::Clock, intake::Intake, store::Store, telemetry::StateBoard};
 
 pub use admin::{Admin, Hosts};
 pub use callbacks::{BODY_BYTES_MAX, Door, Proof};
+pub use levers::{Lever, Levers, Pulled};
 pub use trial::{Trial, trial};
 pub use watches::{Heard, Watches};
 
@@ -35,6 +37,8 @@ pub struct Front {
     pub doors: HashMap<String, Door>,
     /// Who may ask what stands on the status page and in `/admin`.
     pub admin: Admin,
+    /// What can be done to bridges.
+    pub levers: Arc<dyn Levers>,
     /// Messages that a look at the wiring waits for.
     pub watches: Watches,
 }
@@ -55,7 +59,7 @@ pub fn public(front: Arc<Front>) -> Router {
 /// The same for the control socket, whose file mode is the guard.
 pub fn control(front: Arc<Front>) -> Router {
     Router::new()
-        .route("/readyz", get(health::ready))
+        .route("/readyz", get(health::ready_whole))
         .route("/admin/forget", post(forget::forget))
         .nest("/admin", admin::unguarded().merge(watches::router()))
         .with_state(front)

@@ -43,9 +43,19 @@ pub(crate) struct Call {
     pub(crate) answer: oneshot::Sender<Result<Option<Sent>, Fault>>,
 }
 
+/// People who are to be forgotten, by their cursors; answered once nothing of them can be written any more.
+#[derive(Debug)]
+pub(crate) struct Forget {
+    pub(crate) cursors: Vec<String>,
+    pub(crate) answer: oneshot::Sender<()>,
+}
+
 pub(crate) struct Driver {
     machine: Machine,
     calls: mpsc::Receiver<Call>,
+    forgets: mpsc::Receiver<Forget>,
+    /// Whoever waits for what the host is given now.
+    forgotten: Vec<oneshot::Sender<()>>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Option<Sent>, Fault>>>,
     tickets: Ticket,
     remembers: bool,
@@ -61,10 +71,12 @@ const GOODBYE_TIME: Duration = Duration::from_secs(2);
 const REMEMBER_PAUSE: Duration = Duration::from_secs(1);
 
 impl Driver {
-    pub(crate) fn new(settings: Arc<Settings>, calls: mpsc::Receiver<Call>) -> Self {
+    pub(crate) fn new(settings: Arc<Settings>, calls: mpsc::Receiver<Call>, forgets: mpsc::Receiver<Forget>) -> Self {
         Self {
             machine: Machine::new(settings, fastrand::u64(..), now()),
             calls,
+            forgets,
+            forgotten: Vec::new(),
             waiting: HashMap::new(),
             tickets: 0,
             remembers: false,
@@ -81,6 +93,7 @@ impl Driver {
     /// Connects, and again, until `stop`.
     pub(crate) async fn run(&mut self, host: Host, stop: CancellationToken, view: &RwLock<View>) -> Result<(), Fault> {
         let mut intake = Intake::new(host);
+        self.machine.begin_run();
         if !self.remembers {
             let Some(cursors) =
                 self.serve(recall(intake.host().clone()), &mut Intake::new(intake.host().clone()), &stop).await
@@ -142,8 +155,9 @@ impl Driver {
             tokio::select! {
                 done = &mut work => return Some(done),
                 () = stop.cancelled() => return None,
-                () = intake.step() => {}
+                () = intake.step() => self.forgotten(intake),
                 Some(call) = self.calls.recv() => self.call(call, intake),
+                Some(forget) = self.forgets.recv() => self.forget(forget, intake),
                 () = sleep_until(wake) => self.input(Input::Tick, intake),
             }
         }
@@ -178,8 +192,9 @@ impl Driver {
                     }
                     Err(error) => return format!("reading failed: {error}"),
                 },
-                () = intake.step() => {}
+                () = intake.step() => self.forgotten(intake),
                 Some(call) = self.calls.recv() => self.call(call, intake),
+                Some(forget) = self.forgets.recv() => self.forget(forget, intake),
                 () = sleep_until(wake) => self.input(Input::Tick, intake),
                 () = stop.cancelled(), if goodbye.is_none() => {
                     goodbye = Some(tokio::time::Instant::now() + GOODBYE_TIME);
@@ -188,6 +203,27 @@ impl Driver {
                 () = sleep_until(goodbye.unwrap_or(wake)), if goodbye.is_some() => return "stopped".to_owned(),
             }
         }
+    }
+
+    fn forget(&mut self, forget: Forget, intake: &mut Intake) {
+        self.machine.forget(&forget.cursors);
+        intake.forget(&forget.cursors);
+        self.forgotten.push(forget.answer);
+        self.forgotten(intake);
+    }
+
+    fn forgotten(&mut self, intake: &Intake) {
+        if !intake.is_accepting() {
+            for answer in self.forgotten.drain(..) {
+                // Whoever asked may have gone; then nobody minds.
+                let _unread = answer.send(());
+            }
+        }
+    }
+
+    /// The same between two runs.
+    pub(crate) fn forget_at_rest(&mut self, cursors: &[String]) {
+        self.machine.forget(cursors);
     }
 
     async fn write(&mut self, writer: &mut WriteHalf<Socket>) -> io::Result<()> {

@@ -60,6 +60,22 @@ impl Intake {
         matches!(self.work, Work::Idle) && self.next.len() == 0
     }
 
+    /// These cursors are not to be written, as far as they wait here.
+    pub(crate) fn forget(&mut self, names: &[String]) {
+        let waiting = match &mut self.work {
+            Work::Idle => None,
+            Work::Accepting(_, batch) | Work::Pausing(_, batch) => Some(batch),
+        };
+        for batch in waiting.into_iter().chain([&mut self.next]) {
+            batch.cursors.retain(|cursor| !names.contains(&cursor.name));
+        }
+    }
+
+    /// What the host is given now can no longer be changed.
+    pub(crate) fn is_accepting(&self) -> bool {
+        matches!(self.work, Work::Accepting(..))
+    }
+
     /// Makes one step; never returns while there is nothing to do. Cancel-safe: what is under way
     /// stays in `self`.
     pub(crate) async fn step(&mut self) {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bridge_api::{BridgeState, Cursor, Fault, Inbound, Outbound, Sent};
+use bridge_api::{BridgeState, Cursor, Fault, Inbound, Outbound, PeerId, Sent};
 
 use crate::{
     message::{Command, Decoded, Fallback, Line},
@@ -45,6 +45,7 @@ mod whois;
 
 pub(crate) use capabilities::Caps;
 pub(crate) use login::{choose, credentials};
+pub(crate) use people::{PEOPLE, person};
 pub(crate) use reconnect::Ending;
 pub(crate) use sts::{Endpoint, upgrade_port};
 
@@ -193,6 +194,22 @@ impl Machine {
             Some(self.people_wake()),
         ];
         times.into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// The people behind these cursors are strangers from now on. Nothing is saved of that.
+    pub(crate) fn forget(&mut self, cursors: &[String]) {
+        for id in cursors.iter().filter_map(|name| name.strip_prefix("peer/")).map(PeerId::from) {
+            drop(self.people.forget(&id));
+            for live in self.link.live.values_mut().filter(|live| live.session.as_ref() == Some(&id)) {
+                live.session = None;
+            }
+        }
+        self.held.forget(cursors);
+    }
+
+    /// A run begins: what ended the one before is over.
+    pub(crate) fn begin_run(&mut self) {
+        self.stopping = false;
     }
 
     pub(crate) fn is_connected(&self) -> bool {

@@ -84,6 +84,17 @@ mod tests {
         assert_eq!(display_name(&format!("{} b", "a".repeat(63))), "a".repeat(63));
     }
 
+    /// Those of table C18: a hundred names, most of which pretend to be others.
+    #[test]
+    fn a_hundred_names_are_shown_without_what_hides() {
+        let table = include_str!("../../../tests/fixtures/names/shown.json");
+        let table: Vec<(String, String)> = serde_json::from_str(table).unwrap();
+        assert_eq!(table.len(), 100);
+        for (name, shown) in table {
+            assert_eq!(display_name(&name), shown, "{name:?}");
+        }
+    }
+
     #[test]
     fn an_at_sign_before_the_nick_is_dropped() {
         for (text, plain) in [

@@ -9,8 +9,8 @@ use std::{
 };
 
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, EventId, Examination,
-    Fault, File, Findings, Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent,
+    Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, Cursor, EventId,
+    Examination, Fault, File, Findings, Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent,
     SettingsFault, TextForm, ThreadId, async_trait,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     ghosts::Ghosts,
     hub::{Courtesy, Ends, Hub, News},
     ids::{EventRef, RoomId},
-    machine::{Machine, Me},
+    machine::{self, Machine, Me},
     receive::{
         pacing::Pacing,
         push, sync,
@@ -306,6 +306,20 @@ impl Bridge for Homeserver {
         hub.courtesy(Courtesy::Typing(room.clone(), typing));
         if let Some(seen) = seen.filter(|_| typing) {
             hub.courtesy(Courtesy::Read(room, seen));
+        }
+    }
+
+    fn people(&self) -> Option<&'static str> {
+        Some(machine::ROOM)
+    }
+
+    fn person(&self, cursor: &Cursor) -> Option<(Vec<String>, String)> {
+        machine::person(cursor)
+    }
+
+    async fn forget(&self, cursors: &[String]) {
+        if let Some(hub) = self.known_hub() {
+            hub.machine_mut().forget(cursors);
         }
     }
 

@@ -13,7 +13,7 @@ use bridge_api::Key;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{asked, search, status::Status};
+use super::{asked, lever, search, status::Status};
 use crate::{
     http::Front,
     model::EnvelopeId,
@@ -29,6 +29,8 @@ pub(super) fn router() -> Router<Arc<Front>> {
     Router::new()
         .route("/status", get(status))
         .route("/search", get(find))
+        .route("/bridges/{name}/{lever}", post(lever::pull_by_api))
+        .route("/inboxes/{name}/sweep", post(lever::sweep_by_api))
         .route("/outbox", get(list))
         .route("/outbox/entry", get(show))
         .route("/outbox/retry", post(retry))

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 
 use super::{
     asked::Asked,
-    letters,
+    letters, lever,
     shell::For,
     status::{Side, Status, Tone},
     words,
@@ -15,6 +15,8 @@ use crate::{http::Front, store::Rows};
 /// Dead letters, and envelopes that wait, on one page.
 const LETTERS_SHOWN: usize = 50;
 const WAITING_SHOWN: usize = 10;
+/// People who were not let in, by name.
+const AWAY_SHOWN: usize = 10;
 /// What waits longer than this is worth a look.
 const LATE_MILLIS: i64 = 60_000;
 
@@ -54,8 +56,8 @@ pub(super) async fn page(front: &Front, to: &For<'_>, status: &Status, asked: &A
     let (dead_count, waiting_count) = of_sink.map_or((status.dead, status.waiting), |side| (side.dead, side.waiting));
     html! {
         (summary(status))
-        (sides(status, "Bridges", &status.bridges))
-        (sides(status, "Inboxes", &status.inboxes))
+        (sides(to, status, "Bridges", (&status.bridges, asked)))
+        (sides(to, status, "Inboxes", (&status.inboxes, asked)))
         (gone(status))
         @if let Some(sink) = &asked.sink {
             p.filter { "Below: only what is for " b { (words::foreign(&words::sink(sink))) } ". " a href="/" { "Show all" } }
@@ -110,7 +112,7 @@ fn quiet(number: Option<u64>) -> Markup {
     html! { @if nothing { span.soft { (figure(number)) } } @else { (figure(number)) } }
 }
 
-fn sides(status: &Status, heading: &str, sides: &[Side]) -> Markup {
+fn sides(to: &For<'_>, status: &Status, heading: &str, (sides, asked): (&[Side], &Asked)) -> Markup {
     let inboxes = heading == "Inboxes";
     html! {
         section.sides aria-labelledby=(heading) {
@@ -128,14 +130,14 @@ fn sides(status: &Status, heading: &str, sides: &[Side]) -> Markup {
                         th.n role="columnheader" scope="col" title="Last message that reached the inbox" { "Last in" }
                         th.n role="columnheader" scope="col" title="Last reply that reached the network" { "Last out" }
                     } }
-                    tbody role="rowgroup" { @for side in sides { (row(status, side)) } }
+                    tbody role="rowgroup" { @for side in sides { (row(to, status, side, asked)) } }
                 }
             }
         }
     }
 }
 
-fn row(status: &Status, side: &Side) -> Markup {
+fn row(to: &For<'_>, status: &Status, side: &Side, asked: &Asked) -> Markup {
     let (now, figures) = (status.now_millis, &side.figures);
     let below = Asked { sink: Some(side.sink.clone()), ..Asked::default() }.address();
     let late = figures.oldest_millis.is_some_and(|oldest| oldest > LATE_MILLIS);
@@ -147,7 +149,11 @@ fn row(status: &Status, side: &Side) -> Markup {
                 a href=(below) { (side.name) }
                 @if let Some(inbox) = &side.inbox { span.soft { " → " (inbox) } }
             }
-            td.how role="cell" data-label="State" { (state(side, now)) }
+            td.how role="cell" data-label="State" {
+                (state(side, now))
+                (turned_away(side, now))
+                (lever::buttons(to, side, &asked.address()))
+            }
             td.n role="cell" data-label="In/min" { (quiet(figures.inbound_per_minute)) }
             td.n role="cell" data-label="Out/min" { (quiet(figures.outbound_per_minute)) }
             td.n.warn[late] role="cell" data-label="Lag" {
@@ -181,6 +187,31 @@ fn state(side: &Side, now_millis: i64) -> Markup {
                 "swept " (words::ago(swept, now_millis))
                 @if let Some(found) = side.figures.sweep_recovered.filter(|found| *found > 0) {
                     ", which found " (words::many(found, "message", "messages")) " since the start"
+                }
+            }
+        }
+    }
+}
+
+/// Who was not let in: counted since the start, the latest by name.
+fn turned_away(side: &Side, now_millis: i64) -> Markup {
+    let refused = side.figures.refused.filter(|refused| *refused > 0 && side.inbox.is_some());
+    html! {
+        @if let Some(refused) = refused {
+            details.away {
+                summary { (words::many(refused, "message", "messages")) " not let in since the start" }
+                ul {
+                    @for one in side.turned_away.iter().take(AWAY_SHOWN) {
+                        li {
+                            (words::foreign(&one.who)) ": " (words::count(one.count)) ", "
+                            @match one.reason {
+                                "blocked" => "blocked by the settings",
+                                "peer_limit" => "too many new conversations of this one",
+                                _ => "too many new conversations of all",
+                            }
+                            ", last " (words::ago(one.last_millis, now_millis))
+                        }
+                    }
                 }
             }
         }

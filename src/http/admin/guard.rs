@@ -82,7 +82,7 @@ pub(super) enum Unproven {
 /// Whether the request bears the token.
 pub(super) async fn proven(front: &Front, headers: &HeaderMap) -> Result<(), Unproven> {
     let admin = &front.admin;
-    let Some(token) = &admin.token else { return Err(Unproven::Off) };
+    let Some(token) = admin.token() else { return Err(Unproven::Off) };
     let given = headers.get(header::AUTHORIZATION).ok_or(Unproven::Missing)?;
     let given = given.to_str().ok().and_then(|given| given.strip_prefix("Bearer ")).ok_or(Unproven::Missing)?;
     let turn = admin.limit.bearer_turn(front.clock.now()).await;

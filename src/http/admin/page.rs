@@ -13,7 +13,8 @@ use maud::Markup;
 
 use super::{
     asked::Asked,
-    board, form,
+    board,
+    form::{self, Form},
     guard::{self, Unproven, Visitor},
     message, search,
     shell::{self, For},
@@ -114,13 +115,24 @@ fn ordered(
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<(Vec<Key>, Visitor, String), Box<Response>> {
+    let (form, visitor, back) = signed(front, headers, body)?;
+    let keys: Vec<_> = form.all("key").take(KEYS_MAX).map(Key::from).collect();
+    Ok((keys, visitor, back))
+}
+
+/// The form of somebody who is signed in, and where it stood.
+pub(super) fn signed(
+    front: &Arc<Front>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<(Form, Visitor, String), Box<Response>> {
     let (form, visitor) = form::sent(front, headers, body)?;
-    if front.admin.token.is_none() || !visitor.signed_in {
+    if front.admin.token().is_none() || !visitor.signed_in {
         let status = StatusCode::UNAUTHORIZED;
         return Err(Box::new(shell::sign_in(&front.admin, &visitor, status, Some("You are not signed in"))));
     }
-    let keys: Vec<_> = form.all("key").take(KEYS_MAX).map(Key::from).collect();
     // Made anew from what it asks for, so that it leads nowhere else.
     let back = form.first("back").and_then(|back| back.split_once('?')).map(|(_, query)| query);
-    Ok((keys, visitor, Asked::of(back).address()))
+    let back = Asked::of(back).address();
+    Ok((form, visitor, back))
 }

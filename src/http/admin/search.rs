@@ -1,4 +1,5 @@
-//! The search: a message's key, a contact, or the inbox's number of a message, and the whole history of what is found.
+//! The search: a message's key; a contact by thread, name or address; or the inbox's number of a message, contact or
+//! conversation; and the whole history of what is found.
 //!
 //! Nothing is indexed for it, so it looks from the newest back for a while, says how far it came, and goes on when
 //! asked to.
@@ -21,6 +22,8 @@ const STRETCH: i64 = 20_000;
 const LOOK_LIMIT: Duration = Duration::from_millis(50);
 const HITS_MAX: usize = 50;
 const CONTACTS_MAX: usize = 20;
+/// Sessions that are looked through for a number, which no index knows.
+const SESSIONS_MAX: usize = 100_000;
 /// Of so few hits the whole history is shown.
 const STORIES_MAX: usize = 8;
 
@@ -41,8 +44,8 @@ pub(super) async fn search(
 ) -> std::result::Result<Result, StoreError> {
     let number = text.parse::<i64>().ok();
     let contacts = match number {
-        Some(_) => Vec::new(),
-        None => front.store.sessions_like(text, CONTACTS_MAX).await?,
+        Some(number) => numbered(front, number).await?,
+        None => named(front, text).await?,
     };
     let key = number.is_none().then(|| text.to_owned());
     let lanes = contacts.iter().flat_map(lanes).collect();
@@ -71,6 +74,29 @@ pub(super) async fn search(
         }
     }
     Ok(found)
+}
+
+/// Those whose thread or `source_id` holds the text, and those who bear such a name or address on their network.
+async fn named(front: &Front, text: &str) -> std::result::Result<Vec<Session>, StoreError> {
+    let mut contacts = front.store.sessions_like(text, CONTACTS_MAX).await?;
+    for (bridge, word) in front.intake.people_named(text, CONTACTS_MAX).await? {
+        if contacts.len() >= CONTACTS_MAX {
+            break;
+        }
+        let found = front.store.sessions_like(&word, CONTACTS_MAX).await?;
+        let new = found.into_iter().filter(|one| one.bridge == bridge && !contacts.contains(one)).collect::<Vec<_>>();
+        contacts.extend(new);
+    }
+    contacts.truncate(CONTACTS_MAX);
+    Ok(contacts)
+}
+
+/// Those who have this number in an inbox, or whose conversation has it.
+async fn numbered(front: &Front, number: i64) -> std::result::Result<Vec<Session>, StoreError> {
+    let mut all = front.store.sessions_like("", SESSIONS_MAX).await?;
+    all.retain(|session| session.contact == number || session.conversation == number);
+    all.truncate(CONTACTS_MAX);
+    Ok(all)
 }
 
 /// Both directions of a contact's thread.

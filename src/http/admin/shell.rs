@@ -36,7 +36,7 @@ pub(super) fn page(to: &For<'_>, title: &str, search: &str, notice: Option<&str>
             form.search method="get" action="/" role="search" {
                 label.unseen for="q" { "Search" }
                 input #q type="search" name="q" value=(search) autocomplete="off" spellcheck="false" maxlength="500"
-                    placeholder="Message key, contact, Chatwoot message id";
+                    placeholder="Message key, person, address, Chatwoot number";
                 button { "Search" }
             }
             p #pulse.pulse aria-live="off" { noscript { a href="" { "Load again" } } }

@@ -14,7 +14,7 @@ use crate::http::Front;
 
 pub(super) async fn enter(State(front): State<Arc<Front>>, headers: HeaderMap, body: Bytes) -> Response {
     let admin = &front.admin;
-    let Some(token) = &admin.token else { return shell::off() };
+    let Some(token) = admin.token() else { return shell::off() };
     let (form, visitor) = match form::sent(&front, &headers, &body) {
         Ok(sent) => sent,
         Err(refused) => return *refused,

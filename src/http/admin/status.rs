@@ -3,11 +3,12 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use bridge_api::BridgeState;
+use bridge_api::{BridgeName, BridgeState};
 use serde::Serialize;
 
 use crate::{
     http::Front,
+    model::gate::TurnedAway,
     store::Depth,
     telemetry::{BridgeShown, Snapshot, Stated},
 };
@@ -51,6 +52,11 @@ pub(super) struct Side {
     pub(super) inbox: Option<String>,
     pub(super) waiting: u64,
     pub(super) dead: u64,
+    /// By an operator.
+    pub(super) paused: bool,
+    /// Who was not let in lately.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) turned_away: Vec<TurnedAway>,
     #[serde(flatten)]
     pub(super) figures: Figures,
 }
@@ -68,6 +74,8 @@ pub(super) struct Figures {
     /// Nothing is tried before that moment.
     pub(super) held_until_millis: Option<i64>,
     pub(super) last_sweep_millis: Option<i64>,
+    /// Messages that were not let in since the start.
+    pub(super) refused: Option<u64>,
     /// Messages that sweeps found since the start.
     pub(super) sweep_recovered: Option<u64>,
 }
@@ -98,7 +106,9 @@ impl Status {
         let counted = front.snapshot().await;
         let bridge = |shown: &BridgeShown| {
             let side = Side::of("bridge", &shown.name, &bridges, &depth);
-            Side { inbox: Some(shown.inbox.clone()), ..side }
+            let paused = front.levers.is_paused(&BridgeName::from(shown.name.as_str()));
+            let turned_away = front.intake.gates().turned_away(&shown.name);
+            Side { inbox: Some(shown.inbox.clone()), paused, turned_away, ..side }
         };
         // One that left with a change of the settings is counted on, and no longer stated.
         let shown = counted.bridges.iter().filter(|shown| bridges.contains_key(&shown.name));
@@ -160,7 +170,8 @@ impl Side {
         let count = |counts: &[(String, u64)]| counts.iter().find(|(of, _)| *of == sink).map_or(0, |(_, count)| *count);
         let (waiting, dead) = (count(&depth.sinks), count(&depth.dead_sinks));
         let stated = stated.get(name).cloned();
-        Self { name: name.to_owned(), sink, stated, inbox: None, waiting, dead, figures: Figures::default() }
+        let (paused, turned_away, figures) = Default::default();
+        Self { name: name.to_owned(), sink, stated, inbox: None, waiting, dead, paused, turned_away, figures }
     }
 
     pub(super) fn tone(&self) -> Tone {
@@ -177,6 +188,7 @@ impl Figures {
     fn add(&mut self, bridge: &BridgeShown) {
         let (inbound, outbound) = (&bridge.inbound, &bridge.outbound);
         *self.inbound_per_minute.get_or_insert(0) += inbound.delivered_per_minute;
+        *self.refused.get_or_insert(0) += bridge.refused;
         *self.outbound_per_minute.get_or_insert(0) += outbound.delivered_per_minute;
         self.last_inbound_millis = self.last_inbound_millis.max(inbound.last_success_millis);
         self.last_outbound_millis = self.last_outbound_millis.max(outbound.last_success_millis);

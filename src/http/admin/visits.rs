@@ -53,6 +53,10 @@ impl Visits {
         visit.map(|visit| visit.used_millis = now_millis).is_some()
     }
 
+    pub(super) fn end_all(&self) {
+        lock(&self.open).clear();
+    }
+
     pub(super) fn end(&self, id: &str) {
         let wanted = hash(id);
         lock(&self.open).retain(|visit| visit.hash != wanted);

@@ -50,6 +50,15 @@ impl Held {
         lines
     }
 
+    /// Those that these cursors stood for.
+    pub(super) fn forget(&mut self, cursors: &[String]) {
+        for lines in self.lines.values_mut() {
+            lines.retain(|(name, _)| !cursors.contains(name));
+        }
+        self.lines.retain(|_, lines| !lines.is_empty());
+        self.count = self.lines.values().map(Vec::len).sum();
+    }
+
     pub(super) fn nicks(&self) -> Vec<Folded> {
         let mut nicks: Vec<Folded> = self.lines.keys().cloned().collect();
         nicks.sort();

@@ -74,6 +74,18 @@ fn account_id(account: &Folded) -> Option<PeerId> {
     (id.len() > 2 && id.len() <= ACCOUNT_BYTES_MAX).then(|| PeerId::from(id))
 }
 
+/// Before the names of cursors that say whom we have met.
+pub(crate) const PEOPLE: &str = "peer/";
+
+/// By what such a person may be looked for, and what their threads are named by.
+pub(crate) fn person(cursor: &Cursor) -> Option<(Vec<String>, String)> {
+    let id = cursor.name.strip_prefix(PEOPLE)?;
+    let record: Record = serde_json::from_str(cursor.value.as_deref()?).ok()?;
+    let mask = format!("{}!{}@{}", record.nick, record.user, record.host);
+    let names = [Some(mask), record.account, record.realname].into_iter().flatten().collect();
+    Some((names, id.to_owned()))
+}
+
 impl People {
     pub(super) fn recall(&mut self, id: &str, value: &str) -> bool {
         let Ok(mut record) = serde_json::from_str::<Record>(value) else { return false };

@@ -22,7 +22,7 @@ use std::{
 use bridge_api::{Cursor, EventId, Inbound, Key, Report, ThreadId};
 
 pub(crate) use answers::{Answers, Found, Wants};
-pub(crate) use rooms::{Duty, Room, Rooms, Standing, Why};
+pub(crate) use rooms::{Duty, ROOM, Room, Rooms, Standing, Why, person};
 
 use crate::{
     client::Profile,
@@ -171,6 +171,17 @@ impl Machine {
             } else {
                 self.typing.insert(room, users)
             };
+        }
+    }
+
+    /// The people behind these cursors are to be forgotten: we know no more of their rooms than after a start without
+    /// them.
+    pub(crate) fn forget(&mut self, cursors: &[String]) {
+        for (room, peer) in cursors.iter().filter_map(|name| self.rooms.forget(name)).collect::<Vec<_>>() {
+            self.recent.forget(&room);
+            self.rings.remove(&room);
+            self.typing.remove(&room);
+            peer.map(|peer| self.people.remove(&peer));
         }
     }
 

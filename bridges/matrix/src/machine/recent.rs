@@ -34,6 +34,12 @@ impl Recent {
         self.young.insert(event, (room, author));
     }
 
+    /// Whatever was seen in this room.
+    pub(super) fn forget(&mut self, room: &RoomId) {
+        self.young.retain(|_, (seen_in, _)| seen_in != room);
+        self.old.retain(|_, (seen_in, _)| seen_in != room);
+    }
+
     pub(super) fn get(&self, event: &EventRef) -> Option<(&RoomId, &Author)> {
         self.young.get(event).or_else(|| self.old.get(event)).map(|(room, author)| (room, author))
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{EventRef, RoomId, UserId};
 
-const ROOM: &str = "room/";
+pub(crate) const ROOM: &str = "room/";
 const PLACE: &str = "place/";
 const BASE: &str = "base/";
 
@@ -173,6 +173,20 @@ impl Rooms {
         rooms
     }
 
+    /// Takes out what this cursor stood for, and says of which room that was, and of whom.
+    pub(super) fn forget(&mut self, cursor: &str) -> Option<(RoomId, Option<UserId>)> {
+        if let Some(room) = cursor.strip_prefix(ROOM).map(RoomId::from) {
+            let peer = self.all.remove(&room)?.peer;
+            return Some((room, peer));
+        }
+        if let Some(base) = cursor.strip_prefix(PLACE).map(RoomId::from) {
+            self.places.remove(&base);
+        } else if let Some(room) = cursor.strip_prefix(BASE).map(RoomId::from) {
+            self.bases.remove(&room);
+        }
+        None
+    }
+
     pub(crate) fn get(&self, room: &RoomId) -> Option<&Room> {
         self.all.get(room)
     }
@@ -226,6 +240,13 @@ impl Rooms {
 pub(crate) fn room_cursor(id: &RoomId, room: &Room) -> Cursor {
     let value = serde_json::to_string(room).expect("a room is plain data");
     Cursor::set(format!("{ROOM}{}", id.as_str()), value)
+}
+
+/// Whose conversation a room is, and where that began.
+pub(crate) fn person(cursor: &Cursor) -> Option<(Vec<String>, String)> {
+    let id = cursor.name.strip_prefix(ROOM)?;
+    let room: Room = serde_json::from_str(cursor.value.as_deref()?).ok()?;
+    Some((vec![room.peer?.as_str().to_owned()], id.to_owned()))
 }
 
 pub(crate) fn place_cursors(base: &RoomId, place: &RoomId) -> [Cursor; 2] {

@@ -310,3 +310,42 @@ impl Play {
         assert!(wrote.iter().any(|own| own == line), "{wrote:?}");
     }
 }
+
+/// Those of table C36. Nobody on a network can tell the bridge what to do.
+#[test]
+fn fifty_texts_that_look_like_commands_are_only_words() {
+    let texts: Vec<String> =
+        serde_json::from_str(include_str!("../../../../../tests/fixtures/names/commands.json")).unwrap();
+    assert_eq!(texts.len(), 50);
+    let mut play = Play::ngircd(&json!({}));
+    say(&mut play, "hello");
+    play.read(&whois("anna", "~anna@home.example", SIGNON));
+    play.wrote();
+    for text in &texts {
+        say(&mut play, text);
+    }
+    play.read(&whois("anna", "~anna@home.example", SIGNON));
+    assert_eq!(play.texts().len(), 1 + texts.len());
+    let wrote = play.wrote();
+    let asked = ["WHOIS", "MONITOR", "PING", "WHO", "WATCH"];
+    assert!(wrote.iter().all(|line| asked.iter().any(|verb| line.starts_with(verb))), "{wrote:?}");
+}
+
+#[test]
+fn whoever_was_forgotten_is_a_stranger_and_nothing_of_them_is_written_again() {
+    let mut play = Play::ngircd(&json!({}));
+    say(&mut play, "one");
+    play.read(&whois("anna", "~anna@home.example", SIGNON));
+    say(&mut play, "two");
+    let names: Vec<String> = play.cursors.keys().cloned().collect();
+    assert!(names.iter().any(|name| name.starts_with("peer/")) && names.iter().any(|name| name.starts_with("held/")));
+    play.cursors.clear();
+    play.machine.forget(&names);
+    play.read(&whois("anna", "~anna@home.example", SIGNON));
+    play.pass_seconds(60);
+    let written: Vec<&String> = play.cursors.keys().filter(|name| names.contains(name)).collect();
+    assert_eq!((written, play.texts()), (Vec::new(), vec!["one"]));
+    say(&mut play, "three");
+    assert_eq!(play.texts(), ["one", "three"]);
+    assert_ne!(play.thread(0), play.thread(1));
+}
