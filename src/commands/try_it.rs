@@ -18,7 +18,7 @@ use crate::{
     bridges::Registry,
     chatwoot::{AccountId, ClientSettings, InboxId},
     gateway::{BridgePlan, Gateway, InboxPlan, Plan, until_told},
-    model::InboxName,
+    model::{InboxName, gate::GateRules},
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings, homeserver::HomeserverSettings, mail::PostSettings},
     settings::Kinds,
@@ -88,10 +88,11 @@ pub async fn run(args: &TryArgs, registry: &Registry) -> Result<(), Failure> {
     bridges.push((MAIL, mail_bridge(&sandbox, mail, registry)?));
     sandbox.set_mail_target(mail);
     let plan = plan(&sandbox, bridges, &data_dir)?;
+    let token = plan.admin_token.clone();
     let gateway = Gateway::start(plan, store).await.map_err(|error| Failure::new(error.to_string()))?;
     sandbox.set_callback_url(format!("http://{}/callbacks/{INBOX}", gateway.address()));
     until_mail_is_taken(&gateway).await;
-    println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, &data_dir));
+    println!("{}", welcome(&sandbox, &gateway, (irc.as_ref(), mail), args, (&data_dir, token.as_ref())));
     let ended = until_told(gateway, None).await;
     sandbox.stop().await;
     ended.map_err(|error| Failure::new(error.to_string()))
@@ -127,18 +128,27 @@ fn plan(sandbox: &Sandbox, bridges: Vec<(&str, Arc<dyn Bridge>)>, data_dir: &Pat
         inbox: InboxName::new(INBOX),
         when_in_doubt: WhenInDoubt::Repeat,
         peer_pace: None,
+        gate: GateRules::default(),
         bridge,
     });
     Ok(Plan {
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         data_dir: data_dir.to_owned(),
-        admin_token: None,
+        admin_token: Some(admin_token()?),
         admin_hosts: Vec::new(),
         stop_limit: Duration::from_secs(20),
         retention: Duration::from_hours(30 * 24),
         inboxes: vec![inbox],
         bridges: bridges.collect(),
     })
+}
+
+/// For this run alone: it is printed beside the page's address.
+fn admin_token() -> Result<Secret, Failure> {
+    let mut bytes = [0; 16];
+    let source = rustls::crypto::ring::default_provider().secure_random;
+    source.fill(&mut bytes).map_err(|_| Failure::new("this system has no randomness"))?;
+    Ok(Secret::new(hex::encode(bytes)))
 }
 
 /// The same table that a settings file would hold.
@@ -255,7 +265,7 @@ fn welcome(
     gateway: &Gateway,
     (irc, mail): (Option<&IrcPlace>, SocketAddr),
     args: &TryArgs,
-    data_dir: &Path,
+    (data_dir, token): (&Path, Option<&Secret>),
 ) -> String {
     let desk = PostSettings::default().desk_address;
     let people = match irc {
@@ -272,8 +282,9 @@ fn welcome(
         "customer's page  {url}/customer\nagent's page     {url}/\nmail page        {url}/mail\n\
          mail             to {desk} at smtp://{mail}, for example:\n\
          \u{20}                printf 'Subject: Hello\\n\\nIt hums.\\n' | curl smtp://{mail} --mail-from ada@example.org --mail-rcpt {desk} -T -\n\
-         {people}\ngateway          http://{}/readyz\ndata             {}\n\nCtrl-C stops it.",
+         {people}\nstatus page      http://{}/\nadmin token      {}\ndata             {}\n\nCtrl-C stops it.",
         gateway.address(),
+        token.map_or("", Secret::expose),
         data_dir.display(),
     )
 }
