@@ -1,5 +1,7 @@
 //! Three ways for transactions to come in. Each hands them to the desk, and acknowledges what the host has kept.
 
+#[cfg(test)]
+mod frames;
 pub(crate) mod pacing;
 pub(crate) mod protocol;
 pub(crate) mod push;

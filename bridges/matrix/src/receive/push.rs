@@ -1,6 +1,15 @@
-//! The listener that a homeserver pushes to.
+//! The listener that a homeserver pushes to. With a full house, whoever has not shown the homeserver's token makes room.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    convert::Infallible,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use axum::body::Body;
 use bridge_api::{CancellationToken, Secret};
@@ -22,8 +31,10 @@ use crate::hub::Hub;
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
 const BODY_LIMIT: Duration = Duration::from_mins(1);
-/// A homeserver sends at most about 20 MiB at once.
-const BODY_BYTES_MAX: usize = 64 << 20;
+/// A homeserver sends at most about 20 MiB at once: a hundred events of 64 KiB, each perhaps with the one before it inside,
+/// and as many receipts. A smaller limit would stop the bridge for good, since a homeserver repeats what is refused before
+/// it sends anything else, and a hundred long messages are anybody's to write.
+pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
 
 /// Who hears what the homeserver brings.
 #[derive(Clone)]
@@ -42,38 +53,85 @@ pub(crate) async fn serve(taker: Taker, listener: TcpListener, hs_token: Secret,
     let hs_token: Arc<[u8]> = Sha256::digest(hs_token.expose()).as_slice().into();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
+    let mut guests = Guests::default();
     loop {
-        let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await else { return };
-        tokio::select! {
+        let accepted = tokio::select! {
             () = stop.cancelled() => return,
-            Some(_) = connections.join_next() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => {
-                    connections.spawn(converse(taker.clone(), stream, hs_token.clone(), place));
-                }
-                // Descriptors may have run out; others will be closed.
-                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
-            }
+            Some(_) = connections.join_next() => continue,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            // Descriptors may have run out; others will be closed.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        if places.available_permits() == 0 {
+            guests.make_room();
+        }
+        let Some(Ok(place)) = stop.run_until_cancelled(places.clone().acquire_owned()).await else { return };
+        let guest = guests.enter();
+        connections.spawn(converse(taker.clone(), stream, hs_token.clone(), (guest, place)));
+    }
+}
+
+/// Those who are connected, the first to come first.
+#[derive(Default)]
+struct Guests(VecDeque<Guest>);
+
+#[derive(Clone, Default)]
+struct Guest {
+    /// Showed the homeserver's token: never sent away.
+    is_known: Arc<AtomicBool>,
+    out: CancellationToken,
+}
+
+impl Guests {
+    fn enter(&mut self) -> Guest {
+        // Of whoever has left only the list still knows.
+        self.0.retain(|guest| Arc::strong_count(&guest.is_known) > 1);
+        let guest = Guest::default();
+        self.0.push_back(guest.clone());
+        guest
+    }
+
+    /// Sends away the stranger who has been here for longest.
+    fn make_room(&mut self) {
+        let is_stranger =
+            |guest: &Guest| Arc::strong_count(&guest.is_known) > 1 && !guest.is_known.load(Ordering::Relaxed);
+        if let Some(place) = self.0.iter().position(is_stranger)
+            && let Some(guest) = self.0.remove(place)
+        {
+            guest.out.cancel();
         }
     }
 }
 
-async fn converse(taker: Taker, stream: TcpStream, hs_token: Arc<[u8]>, place: OwnedSemaphorePermit) {
-    let service = service_fn(move |request| respond(taker.clone(), hs_token.clone(), request));
+async fn converse(taker: Taker, stream: TcpStream, hs_token: Arc<[u8]>, (guest, place): (Guest, OwnedSemaphorePermit)) {
+    let is_known = guest.is_known.clone();
+    let service = service_fn(move |request| respond(taker.clone(), hs_token.clone(), is_known.clone(), request));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEADER_LIMIT);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    let conversing = http.serve_connection(TokioIo::new(stream), service);
+    if let Some(Err(error)) = guest.out.run_until_cancelled(conversing).await {
         tracing::debug!(error = error.to_string(), "a homeserver's connection ended");
     }
     drop(place);
 }
 
-async fn respond(taker: Taker, hs_token: Arc<[u8]>, request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
+async fn respond(
+    taker: Taker,
+    hs_token: Arc<[u8]>,
+    is_known: Arc<AtomicBool>,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
     let (status, body) = match allowed(&hs_token, &request) {
-        Ok(()) => match &taker {
-            Taker::Hub(hub) => take(hub, request).await,
-            Taker::Nobody => put_off(&request),
-        },
+        Ok(()) => {
+            is_known.store(true, Ordering::Relaxed);
+            match &taker {
+                Taker::Hub(hub) => take(hub, request).await,
+                Taker::Nobody => put_off(&request),
+            }
+        }
         Err(refused) => {
             tracing::warn!(status = refused.0, "a request that does not bear the homeserver's token was refused");
             refused

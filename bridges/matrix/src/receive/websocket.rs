@@ -40,8 +40,8 @@ use crate::{
 
 const CONNECT_LIMIT: Duration = Duration::from_secs(15);
 const WRITE_LIMIT: Duration = Duration::from_secs(30);
-/// Merged transactions may be large; more than this is no transaction.
-const FRAME_BYTES_MAX: usize = 64 << 20;
+/// Of a frame, and of all fragments of one message: as much as a homeserver pushes at once.
+const FRAME_BYTES_MAX: usize = super::push::BODY_BYTES_MAX;
 /// Frames that are handed to the desk at once.
 const FRAMES_AT_ONCE: usize = 64;
 /// Between two looks at what the link may have lost while it seemed well.

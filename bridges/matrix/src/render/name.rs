@@ -66,6 +66,17 @@ mod tests {
         assert_eq!(display_name(&format!("{} b", "a".repeat(63)), "@k:s"), "a".repeat(63));
     }
 
+    /// Those of table C18: a hundred names, most of which pretend to be others.
+    #[test]
+    fn a_hundred_names_are_shown_without_what_hides() {
+        let table = include_str!("../../../../tests/fixtures/names/shown.json");
+        let table: Vec<(String, String)> = serde_json::from_str(table).unwrap();
+        assert_eq!(table.len(), 100);
+        for (name, shown) in table {
+            assert_eq!(display_name(&name, "@kim.b:shop.example"), shown, "{name:?}");
+        }
+    }
+
     #[test]
     fn without_a_local_part_the_whole_id_is_shown() {
         assert_eq!(display_name("", "@:shop.example"), "@:shop.example");
