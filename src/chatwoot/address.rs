@@ -5,16 +5,30 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
+use futures_util::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 /// Resolves names to public addresses only. What it returns is what is connected to, so a name that answers differently
 /// the second time gains nothing.
-pub(super) struct PublicOnly;
+pub(super) struct PublicOnly {
+    lookup: Lookup,
+}
+
+/// What a name leads to.
+type Lookup = fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+impl PublicOnly {
+    /// As this system resolves names.
+    pub(super) fn of_the_system() -> Self {
+        Self { lookup: |name| Box::pin(async move { Ok(tokio::net::lookup_host((name, 0)).await?.collect()) }) }
+    }
+}
 
 impl Resolve for PublicOnly {
     fn resolve(&self, name: Name) -> Resolving {
+        let looked_up = (self.lookup)(name.as_str().to_owned());
         Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let found = looked_up.await?;
             // One private address among public ones is not a storage that we want to know.
             if found.is_empty() || !found.iter().all(|address| is_public(address.ip())) {
                 return Err(
@@ -69,6 +83,14 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        net::SocketAddr,
+        sync::{
+            OnceLock,
+            atomic::{AtomicUsize, Ordering},
+        },
+    };
+
     use reqwest::dns::Resolve;
 
     use super::{PublicOnly, is_public};
@@ -93,7 +115,42 @@ mod tests {
     #[tokio::test]
     async fn a_name_for_ourselves_is_not_resolved() {
         for name in ["localhost", "localhost.", "127.0.0.1"] {
-            assert!(PublicOnly.resolve(name.parse().unwrap()).await.is_err(), "{name}");
+            assert!(PublicOnly::of_the_system().resolve(name.parse().unwrap()).await.is_err(), "{name}");
         }
+    }
+
+    /// First a public address, then our own, then one of each: what is looked up is what is connected to, so the second
+    /// answer is looked at as the first was, and nothing is connected to before.
+    #[tokio::test]
+    async fn a_name_that_leads_elsewhere_the_second_time_leads_nowhere() {
+        static ASKED: AtomicUsize = AtomicUsize::new(0);
+        static TRAP: OnceLock<u16> = OnceLock::new();
+        let trap = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = trap.local_addr().unwrap().port();
+        TRAP.set(port).unwrap();
+        let resolver = || PublicOnly {
+            lookup: |_| {
+                let answer = match ASKED.fetch_add(1, Ordering::Relaxed) {
+                    0 => &["1.1.1.1"][..],
+                    1 => &["127.0.0.1"],
+                    2 => &["1.1.1.1", "127.0.0.1"],
+                    3 => &["::ffff:127.0.0.1"],
+                    _ => &[],
+                };
+                let port = *TRAP.get().unwrap();
+                let answer = answer.iter().map(|ip| SocketAddr::new(ip.parse().unwrap(), port)).collect();
+                Box::pin(std::future::ready(Ok(answer)))
+            },
+        };
+        let first: Vec<_> = resolver().resolve("rebind.example".parse().unwrap()).await.unwrap().collect();
+        assert_eq!(first, ["1.1.1.1".parse().map(|ip| SocketAddr::new(ip, port)).unwrap()]);
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder().no_proxy().dns_resolver(resolver()).build().unwrap();
+        for _ in 1..5 {
+            assert!(client.get(format!("http://rebind.example:{port}/x")).send().await.is_err());
+        }
+        assert_eq!(ASKED.load(Ordering::Relaxed), 5, "each time it was asked anew");
+        let knocked = tokio::time::timeout(std::time::Duration::from_millis(50), trap.accept()).await;
+        assert!(knocked.is_err(), "somebody came to the trap");
     }
 }

@@ -106,6 +106,19 @@ fn percent_decoded(text: &str) -> String {
 mod tests {
     use super::{NAME_BYTES_MAX, SHOWN_CHARS_MAX, file_name, shown};
 
+    /// Those of table C25.
+    #[test]
+    fn two_hundred_names_of_files_become_one_short_part_of_a_path() {
+        let names: Vec<String> = serde_json::from_str(include_str!("../../tests/fixtures/names/files.json")).unwrap();
+        assert_eq!(names.len(), 200);
+        for declared in &names {
+            let name = super::safe_name(declared);
+            assert!((1..=NAME_BYTES_MAX).contains(&name.len()), "{declared:?}: {name:?}");
+            assert!(!name.contains(['/', '\\']) && !name.starts_with('.'), "{declared:?}: {name:?}");
+            assert!(!name.contains(|c: char| c.is_control() || super::turns_text(c)), "{declared:?}: {name:?}");
+        }
+    }
+
     #[test]
     fn remote_text_is_shown_on_one_short_line() {
         for (remote, wanted) in [

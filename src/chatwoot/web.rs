@@ -35,7 +35,7 @@ impl Web {
                 .user_agent(user_agent)
         };
         let unfit = |fault: reqwest::Error| SettingsFault::new("user_agent", fault.to_string());
-        let outside = http().dns_resolver(PublicOnly).build().map_err(unfit)?;
+        let outside = http().dns_resolver(PublicOnly::of_the_system()).build().map_err(unfit)?;
         Ok(Self { inside: http().build().map_err(unfit)?, outside })
     }
 }

@@ -69,12 +69,21 @@ const TRAPS: &str = "\
     https://127.0.0.1:PORT\\@1.1.1.1/x https://169.254.169.254/latest/meta-data http://169.254.169.254/latest \
     https://10.0.0.1/x https://172.16.0.1/x https://192.168.0.1/x https://[fd00::1]/x https://[fe80::1]/x \
     http://localhost:PORT/x //127.0.0.1:PORT/x file:///etc/passwd ftp://127.0.0.1:PORT/x data:text/plain,x \
-    javascript:alert(1) gopher://127.0.0.1:PORT/x http://1.1.1.1/x https:///127.0.0.1:PORT/x";
+    javascript:alert(1) gopher://127.0.0.1:PORT/x http://1.1.1.1/x https:///127.0.0.1:PORT/x \
+    https://017700000001:PORT/x https://0x7f.0x0.0x0.0x1:PORT/x https://127.0.1:PORT/x https://127.000.000.001:PORT/x \
+    https://%31%32%37.0.0.1:PORT/x https://127。0。0。1:PORT/x https://１２７.0.0.1:PORT/x https://ⓛⓞⓒⓐⓛⓗⓞⓢⓣ:PORT/x \
+    https://[::127.0.0.1]:PORT/x https://[0:0:0:0:0:0:0:1]:PORT/x https://[::ffff:0:127.0.0.1]:PORT/x \
+    https://[fe80::1%25lo]:PORT/x https://[fc00::1]/x https://[ff02::1]/x https://[2001:db8::1]/x https://[64:ff9b:1::1]/x \
+    https://100.64.0.1/x https://198.18.0.1/x https://192.0.2.1/x https://224.0.0.1/x https://255.255.255.255/x \
+    https://[::ffff:169.254.169.254]/x https://[fd00:ec2::254]/latest/meta-data https://2852039166/x \
+    https://localhost:PORT#@1.1.1.1/x https://localhost:PORT?@1.1.1.1/x ws://127.0.0.1:PORT/x unix:/run/x.sock \
+    https://user:pw@[::1]:PORT/x https://127.0.0.1.:PORT/x";
 
 #[tokio::test]
 async fn no_address_leads_into_our_own_network_at_first_or_by_redirect() {
     let trap = Scripted::play([]).await;
     let port = trap.origin.rsplit(':').next().unwrap().to_owned();
+    assert!(TRAPS.split_whitespace().count() >= 60);
     for url in TRAPS.split_whitespace().map(|url| url.replace("PORT", &port)) {
         // As a redirect's target first, then as the attachment's own address.
         let far = Scripted::play([Step::redirect(&url)]).await;

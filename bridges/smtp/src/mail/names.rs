@@ -182,6 +182,27 @@ mod tests {
         assert_eq!(Names::default().name("setup", "application/x-msdownload", 1), "setup.blocked");
     }
 
+    /// Those of table C25.
+    #[test]
+    fn two_hundred_names_of_files_become_names_that_open_nothing() {
+        let names: Vec<String> =
+            serde_json::from_str(include_str!("../../../../tests/fixtures/names/files.json")).unwrap();
+        assert_eq!(names.len(), 200);
+        let mut taken = Names::default();
+        for (number, declared) in names.iter().enumerate() {
+            let name = taken.name(declared, "application/pdf", number);
+            assert!((1..=NAME_BYTES_MAX).contains(&name.len()), "{declared:?}: {name:?}");
+            assert!(!name.contains(['/', '\\', ':', '<', '>', '|', '?', '*', '"']), "{declared:?}: {name:?}");
+            assert!(
+                !name.contains(|c: char| c.is_control() || crate::characters::is_hidden(c)),
+                "{declared:?}: {name:?}"
+            );
+            assert!(!name.starts_with('.') && !name.ends_with(['.', ' ']), "{declared:?}: {name:?}");
+            assert!(!is_program(extension_of(&name)), "{declared:?}: {name:?}");
+            assert!(!is_device(name.split('.').next().unwrap().trim()), "{declared:?}: {name:?}");
+        }
+    }
+
     #[test]
     fn a_long_name_keeps_its_extension() {
         let long = name(&format!("{}.pdf", "ä".repeat(200)));

@@ -49,6 +49,17 @@ mod tests {
 
     use super::*;
 
+    /// Those of table C18: a hundred names, most of which pretend to be others.
+    #[test]
+    fn a_hundred_names_are_shown_without_what_hides() {
+        let table = include_str!("../../../../tests/fixtures/names/shown.json");
+        let table: Vec<(String, String)> = serde_json::from_str(table).unwrap();
+        assert_eq!(table.len(), 100);
+        for (name, shown) in table {
+            assert_eq!(one_line(&name, 64), shown, "{name:?}");
+        }
+    }
+
     #[test]
     fn a_line_hides_nothing() {
         for (raw, shown) in [
