@@ -4,7 +4,10 @@ use std::{fs, path::Path};
 
 use crate::{
     gateway::NICK,
+    irc::Person,
+    limits,
     peers::ngircd::{Flood, Ngircd},
+    process::free_port,
     wait,
     world::World,
 };
@@ -25,7 +28,8 @@ fn holding(folder: &Path) -> Vec<String> {
     found
 }
 
-fn talk(world: &World<Ngircd>) -> u64 {
+/// They are online when this returns.
+fn talk(world: &World<Ngircd>) -> (Person, u64) {
     let mut person = world.person("mallowcanary");
     person.say(NICK, "hello from mallowcanary");
     let conversation = world.sandbox.conversation("mallowcanary", "hello from mallowcanary").id;
@@ -36,25 +40,63 @@ fn talk(world: &World<Ngircd>) -> u64 {
         let waiting = world.gateway.waiting();
         if waiting.is_empty() { Ok(()) } else { Err(format!("{waiting:?}")) }
     });
-    person.quit();
-    conversation
+    (person, conversation)
 }
 
 #[test]
 fn nothing_of_a_person_is_left_in_the_data_directory() {
     let Some(mut world) = World::on_ngircd(Flood::Slowed, "") else { return };
-    let conversation = talk(&world);
+    let (person, conversation) = talk(&world);
     let contact = world.sandbox.desk().contacts[0].identifier.clone().expect("an identifier");
     assert!(!holding(&world.gateway.data_dir()).is_empty(), "the test can bite");
     let ran = world.gateway.command(&["forget", &contact]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.out.contains("net: 1 sessions") && ran.out.contains(&format!("with #{conversation}:")), "{ran:?}");
+    assert_eq!(holding(&world.gateway.data_dir()), [""; 0], "although they are online, and the bridge knew them");
+    // What the bridge hears of them now is nobody's whom it knows.
+    person.quit();
+    let mut other = world.person("other");
+    other.say(NICK, "hello");
+    world.sandbox.conversation("other", "hello");
+    assert_eq!(holding(&world.gateway.data_dir()), [""; 0]);
     world.gateway.signal("TERM");
     assert!(world.gateway.wait().success());
     let ran = world.gateway.command(&["forget", "net/nobody-of-this-name"]);
     assert!(ran.code == Some(0) && ran.out.contains("net: 0 sessions"), "{ran:?}");
-    // What the bridge noted of somebody who was online goes as well now.
     let ran = world.gateway.command(&["forget", &contact, "--json"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(holding(&world.gateway.data_dir()), [""; 0]);
+}
+
+#[test]
+fn who_wrote_by_mail_is_forgotten_beside_a_running_gateway_and_stays_so() {
+    let port = free_port();
+    let Some(world) = World::on_ngircd(Flood::Free, &limits::mail_bridge(port)) else { return };
+    limits::until_mail_is_taken(&world.gateway);
+    let letter = |who: &str, number: u32| {
+        let mail = format!(
+            "From: {who} <{who}@cust.test>\r\nSubject: Lamp\r\nMessage-ID: <{number}@cust.test>\r\n\r\nIt hums, says {who}\r\n"
+        );
+        assert!(limits::mail(port, mail.as_bytes()).starts_with("250 "));
+    };
+    letter("mallowcanary", 1);
+    let drained = || {
+        wait::until("the outbox to be empty", || {
+            let (waiting, held) = (world.gateway.waiting(), world.sandbox.desk().conversations.len());
+            if waiting.is_empty() && held > 0 { Ok(()) } else { Err(format!("{waiting:?}, {held}")) }
+        });
+    };
+    drained();
+    assert!(!holding(&world.gateway.data_dir()).is_empty(), "the test can bite");
+    let ran = world.gateway.command(&["forget", "mail/mallowcanary@cust.test"]);
+    assert_eq!(ran.code, Some(0), "{ran:?}");
+    assert_eq!(holding(&world.gateway.data_dir()), [""; 0]);
+    // What the bridge does for others brings nothing back.
+    letter("other", 2);
+    wait::until("the other's mail to be shown", || match world.sandbox.desk().conversations.len() {
+        2.. => Ok(()),
+        count => Err(count.to_string()),
+    });
+    drained();
     assert_eq!(holding(&world.gateway.data_dir()), [""; 0]);
 }

@@ -110,7 +110,7 @@ impl Gateway {
     }
 
     pub(crate) fn ready(&self) -> Result<http::Answer, String> {
-        http::get(&self.url("/readyz"))
+        http::request(reqwest::Method::GET, &self.url("/readyz"), &[("authorization", "Bearer operator")], None)
     }
 
     /// Returns when the bridge is on its network.
@@ -136,6 +136,10 @@ impl Gateway {
 
     pub(crate) fn signal(&self, signal: &str) {
         self.process.as_ref().expect("it was started").signal(signal);
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it was started").pid()
     }
 
     pub(crate) fn wait(&mut self) -> ExitStatus {

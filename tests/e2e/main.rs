@@ -25,6 +25,7 @@ mod crowd;
 mod examine;
 mod forgetting;
 mod identity;
+mod limits;
 mod outages;
 mod pages;
 mod peers_themselves;

@@ -58,7 +58,7 @@ fn a_bridge_comes_changes_goes_and_returns_while_another_works_on() {
 
     reread(gateway, &first);
     until("the bridge to be out", || match bridge(gateway, "other")? {
-        seen if seen.to_string().contains("no longer in the settings") => Ok(()),
+        seen if seen["state"] == "down" => Ok(()),
         seen => Err(seen.to_string()),
     });
     let kept = world.sandbox.reply(conversation, "kept meanwhile");
@@ -129,4 +129,88 @@ fn the_level_of_the_log_and_the_secret_of_callbacks_change_at_work() {
     world.sandbox.reply(conversation, "good morning");
     alice.hears(NICK, "good morning");
     assert!(gateway.log().contains("\"level\":\"DEBUG\""), "it says more now");
+}
+
+/// Whether the status page is for who bears this token.
+fn is_let_in(gateway: &Gateway, token: &str) -> Result<bool, String> {
+    let bearer = format!("Bearer {token}");
+    let answer =
+        http::request(reqwest::Method::GET, &gateway.url("/admin/status"), &[("authorization", &bearer)], None)?;
+    Ok(answer.status == 200)
+}
+
+#[test]
+fn blocked_people_limits_and_the_admin_token_change_while_the_bridge_stays_on_its_network() {
+    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let gateway = &world.gateway;
+    let first = fs::read_to_string(gateway.settings_file()).expect("a file is read");
+    let untouched = bridge(gateway, "net").expect("it is ready");
+    let token = |token: &str| first.replacen("\"operator\"", &format!("\"{token}\""), 1);
+    for (now, before) in
+        [("first-token-of-the-page", "operator"), ("second-token-of-the-page", "first-token-of-the-page")]
+    {
+        reread(gateway, &token(now));
+        until("the new token to be good, and the one before no longer", || {
+            let seen = (is_let_in(gateway, now)?, is_let_in(gateway, before)?);
+            if seen == (true, false) { Ok(()) } else { Err(format!("{seen:?}")) }
+        });
+    }
+    let (mut mallory, mut alice) = (world.person("mallory"), world.person("alice"));
+    let text = token("second-token-of-the-page").replacen("nick = ", "blocked = [\"MALL*!*@*\"]\nnick = ", 1);
+    reread(gateway, &text);
+    until("the change to be told", || {
+        let log = gateway.log();
+        if log.contains("limits and blocked people are the new ones") { Ok(()) } else { Err(log) }
+    });
+    mallory.say(NICK, "let me in");
+    alice.say(NICK, "hello");
+    world.sandbox.conversation("alice", "hello");
+    until("the refusal to be counted", || match http::get(&gateway.url("/metrics"))? {
+        answer if answer.body.contains("deskbridge_refused_total{bridge=\"net\",reason=\"blocked\"} 1") => Ok(()),
+        answer => Err(answer.body),
+    });
+    assert!(!world.sandbox.desk().incoming().any(|message| message.text().contains("let me in")));
+    let bearer = [("authorization", "Bearer second-token-of-the-page")];
+    let status = http::request(reqwest::Method::GET, &gateway.url("/admin/status"), &bearer, None).expect("it answers");
+    assert_eq!(status.json()["bridges"][0]["turned_away"][0]["reason"], "blocked", "{status:?}");
+    // Nobody was disconnected for all that.
+    assert_eq!(bridge(gateway, "net").expect("it is ready"), untouched);
+    assert!(!gateway.log().contains("mallory"), "who is blocked is for the page, not for the log");
+}
+
+#[test]
+fn a_bridge_that_is_paused_stays_so_under_new_settings_and_comes_back_with_them() {
+    let Some(world) = World::on_ngircd(Flood::Free, FAST) else { return };
+    let gateway = &world.gateway;
+    let pull = |lever: &str| {
+        let url = gateway.url(&format!("/admin/bridges/net/{lever}"));
+        let bearer = [("authorization", "Bearer operator")];
+        let answer = http::request(reqwest::Method::POST, &url, &bearer, None).expect("it answers");
+        assert_eq!((answer.status, &answer.json()["changed"]), (200, &Value::Bool(true)), "{answer:?}");
+    };
+    let mut alice = world.person("alice");
+    alice.say(NICK, "hello");
+    let conversation = world.sandbox.conversation("alice", "hello").id;
+    pull("pause");
+    let first = fs::read_to_string(gateway.settings_file()).expect("a file is read");
+    reread(gateway, &first.replace(&format!("nick = \"{NICK}\""), "nick = \"renamed\""));
+    until("the change to be told", || {
+        let log = gateway.log();
+        if log.contains("the bridge is started with the new ones") { Ok(()) } else { Err(log) }
+    });
+    let kept = world.sandbox.reply(conversation, "kept meanwhile");
+    until("the reply to wait", || match gateway.waiting() {
+        waiting if waiting.iter().any(|(_, sink)| sink == "bridge:net") => Ok(()),
+        waiting => Err(format!("{waiting:?}")),
+    });
+    let seen = bridge(gateway, "net").expect("it is ready").to_string();
+    assert!(seen.contains("paused by an operator"), "{seen}");
+    pull("resume");
+    until_up(gateway, "net");
+    alice.hears("renamed", "kept meanwhile");
+    world.sandbox.until_status(kept, "delivered");
+    pull("reconnect");
+    until_up(gateway, "net");
+    alice.say("renamed", "and on it goes");
+    world.sandbox.conversation("alice", "and on it goes");
 }

@@ -11,6 +11,7 @@ mod doctor;
 mod exposition;
 mod doubt;
 mod floods;
+mod gate;
 mod inbound;
 mod homeserver;
 mod matrix;

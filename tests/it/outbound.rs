@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bridge_api::{Attachment, FaultKind, Holder, Part};
+use bridge_api::{Attachment, Fault, FaultKind, Holder, Part};
 
 use crate::world::World;
 
@@ -95,4 +95,24 @@ async fn pictures_that_cannot_be_read_are_none_and_hold_nothing() {
     assert_eq!(world.network.host().await.agent_picture(&agent).await.unwrap(), None);
     world.sandbox.reply(1, "hello").unwrap();
     assert_eq!(world.network.wait_for_texts("a:ada", 1).await, ["hello"]);
+}
+
+/// Those of table C38: whatever goes wrong, the person reads what agents wrote and nothing else.
+#[tokio::test]
+async fn no_inner_error_is_ever_told_to_the_person() {
+    const INNER: &str = "canary-inner: /var/lib/deskbridge/deskbridge.db is locked";
+    let world = World::new().await;
+    world.write("ada", "1", "hello").await;
+    world.wait_for_incoming(1, 1).await;
+    for (number, fault) in
+        [Fault::refused(INNER), Fault::retry(INNER), Fault::unknown(INNER), Fault::down(INNER)].into_iter().enumerate()
+    {
+        world.network.will(Err(fault));
+        world.sandbox.reply(1, &format!("answer {number}")).unwrap();
+    }
+    let sent = world.network.wait_for_texts("a:ada", 3).await;
+    world.wait_for_rest().await;
+    let whole = format!("{sent:?}{:?}", world.network.wait_for_sent(3).await);
+    assert!(!whole.contains("canary-inner") && !whole.contains("deskbridge.db"), "{whole}");
+    assert!(sent.iter().all(|text| text.starts_with("answer ")), "{sent:?}");
 }

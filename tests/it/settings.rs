@@ -188,13 +188,19 @@ fn deskbridge(arguments: &[&str], folder: &Path, variables: &[(&str, &str)]) -> 
 }
 
 #[test]
-fn check_is_silent_about_a_good_file_but_for_one_line() {
+fn check_says_what_it_read_and_what_provision_would_still_do() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("deskbridge.toml"), EXAMPLE).unwrap();
     fs::write(folder.path().join("other.toml"), "").unwrap();
     let other = [("DESKBRIDGE_CONFIG", "other.toml")];
     let cases = [
-        (vec!["check"], &other[..0], "deskbridge.toml: no mistakes, 1 inbox, 3 bridges\n"),
+        (
+            vec!["check"],
+            &other[..0],
+            "deskbridge.toml: no mistakes, 1 inbox, 3 bridges\n\
+             inboxes.support: no `callback_secret`, so an administrator's token is needed to read it; \
+             `deskbridge provision` takes it into a file\n",
+        ),
         (vec!["check", "-c", "other.toml"], &other[..0], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
         (vec!["check"], &other[..], "other.toml: no mistakes, 0 inboxes, 0 bridges\n"),
     ];

@@ -18,7 +18,7 @@ use deskbridge::{
     chatwoot::{AccountId, ClientSettings, InboxId},
     clock,
     gateway::{BridgePlan, Gateway, InboxPlan, Plan},
-    model::InboxName,
+    model::{InboxName, gate::GateRules},
     policy::WhenInDoubt,
     sandbox::{Sandbox, SandboxSettings},
     store::{MemoryStore, Store},
@@ -364,6 +364,7 @@ async fn adjusted_gateway(
             inbox: InboxName::new("support"),
             when_in_doubt: WhenInDoubt::Repeat,
             peer_pace: None,
+            gate: GateRules::default(),
             bridge: network,
         }],
     };

@@ -143,6 +143,10 @@ impl House {
         self.disk.clone().unwrap_or_else(|| self.memory.clone())
     }
 
+    pub(crate) fn data_dir(&self) -> &std::path::Path {
+        self.data.path()
+    }
+
     fn gateway(&self) -> &Gateway {
         &self.running.as_ref().expect("it runs").1
     }

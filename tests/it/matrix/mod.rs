@@ -8,6 +8,7 @@ mod encryption;
 mod files;
 mod house;
 mod membership;
+mod people;
 mod push;
 mod signs;
 mod sockets;

@@ -84,3 +84,30 @@ async fn a_transaction_that_comes_twice_or_overlaps_takes_effect_once() {
 fn now() -> i64 {
     deskbridge::clock::now_millis()
 }
+
+/// More than there are places, and none of them shows the token: the homeserver is heard at once all the same.
+#[tokio::test]
+async fn clients_that_say_nothing_keep_no_transaction_out() {
+    use tokio::io::AsyncWriteExt;
+    let house = House::new(Way::Push).await;
+    let token = house.home.settings().hs_token.clone();
+    let address = house.pushed_to().unwrap().trim_start_matches("http://").to_owned();
+    let mut silent = Vec::new();
+    for number in 0..2_000 {
+        let mut stream = tokio::net::TcpStream::connect(&address).await.unwrap();
+        let words: &[u8] = match number % 3 {
+            0 => b"",
+            1 => b"PUT /_matrix/app/v1/transactions/1 HTTP/1.1\r\nHost: x\r\nX-Half: ",
+            _ => b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer guess\r\n\r\n",
+        };
+        // One that was sent away already does not read.
+        drop(stream.write_all(words).await);
+        silent.push(stream);
+        if number % 100 == 99 {
+            let path = format!("/_matrix/app/v1/transactions/s{number}");
+            let (status, answer) = call(&house, PUT, &path, Some(&token), r#"{"events":[]}"#).await;
+            assert_eq!(status, 200, "{answer}");
+        }
+    }
+    drop(silent);
+}

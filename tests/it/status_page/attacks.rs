@@ -48,7 +48,16 @@ const fn attempt(
     Try { what, path, headers, token, cookie }
 }
 
-const TRIES: [Try; 25] = [
+const PAUSE: &str = "/bridges/pause";
+const SWEEP: &str = "/inboxes/sweep";
+
+const TRIES: [Try; 31] = [
+    attempt("no token to pause", PAUSE, OURS, Token::None, Cookie::Visit),
+    attempt("another visit's token to pause", PAUSE, OURS, Token::OfAnotherVisit, Cookie::Visit),
+    attempt("a stranger's cookie to pause", PAUSE, OURS, Token::Right, Cookie::Stranger),
+    attempt("a foreign origin to reconnect", "/bridges/reconnect", &[("origin", "null")], Token::Right, Cookie::Visit),
+    attempt("no cookie to sweep", SWEEP, OURS, Token::Right, Cookie::None),
+    attempt("the API with the cookie alone to pause", "/admin/bridges/net/pause", OURS, Token::Right, Cookie::Visit),
     attempt("no token", RETRY, OURS, Token::None, Cookie::Visit),
     attempt("a wrong token", RETRY, OURS, Token::Wrong, Cookie::Visit),
     attempt("another visit's token", RETRY, OURS, Token::OfAnotherVisit, Cookie::Visit),
@@ -119,7 +128,7 @@ const TRIES: [Try; 25] = [
 ];
 
 #[tokio::test]
-async fn twenty_five_ways_to_use_somebody_elses_visit_change_nothing() {
+async fn thirty_one_ways_to_use_somebody_elses_visit_change_nothing() {
     let world = World::new().await;
     let key = given_up(&world, "ada", "no such nick").await;
     let (mut operator, mut another, mut stranger) = (Browser::new(&world), Browser::new(&world), Browser::new(&world));
@@ -147,11 +156,12 @@ async fn twenty_five_ways_to_use_somebody_elses_visit_change_nothing() {
         let headers: Vec<_> =
             one.headers.iter().map(|(name, value)| (*name, value.replace("HOST", &address))).collect();
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let form = [("form", token), ("key", key.as_str())];
+        let form = [("form", token), ("key", key.as_str()), ("name", "net")];
         let form = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
         let answer = browser.send(Method::POST, one.path, &headers, &form).await;
         assert!(answer.status.is_client_error(), "{}: {} {}", one.what, answer.status, answer.text);
         assert_eq!(world.store.dead(9).await.unwrap().len(), 1, "{}", one.what);
+        assert_eq!(world.gateway.board().bridges()["net"].state, bridge_api::BridgeState::Up, "{}", one.what);
         assert_eq!(operator.get("/").await.status, 200, "{}: still signed in", one.what);
     }
     assert_eq!(world.network.texts("a:ada"), Vec::<String>::new());
