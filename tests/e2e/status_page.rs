@@ -205,6 +205,13 @@ fn everything_can_be_done_without_scripts() {
     page.click("summary[aria-label='Discard desk:4602/0']");
     page.click("button[aria-label='Discard desk:4602/0 for good']");
     page.shows(".notice", "1 message discarded");
+    page.click("button[aria-label='Pause matrix']");
+    page.shows(".notice", "matrix is paused, until it is resumed or the gateway starts again");
+    page.shows("tr.bad .why", "paused by an operator");
+    page.click("button[aria-label='Resume matrix']");
+    page.shows(".notice", "matrix is resumed");
+    page.click("button[aria-label='Sweep now desk']");
+    page.shows(".notice", "desk is asked now");
     page.write("#q", "a:ada");
     page.press("Enter", 13);
     page.shows("#messages + *", "None");
