@@ -1,6 +1,6 @@
 //! `deskbridge check`: the settings can be used. Starts nothing.
 
-use std::path::Path;
+use std::{fmt::Write as _, path::Path};
 
 use crate::settings::{Inbox, Settings};
 
@@ -11,10 +11,12 @@ pub(super) fn run(file: &Path, settings: &Settings) -> String {
     let bridges = count(settings.bridges.len(), "bridge", "bridges");
     let mut text = format!("{}: no mistakes, {inboxes}, {bridges}\n", file.display());
     for (name, _) in settings.inboxes.iter().filter(|(_, inbox)| is_unproved(inbox)) {
-        text.push_str(&format!(
+        writeln!(
+            text,
             "inboxes.{name}: no `callback_secret`, so an administrator's token is needed to read it; \
-             `deskbridge provision` takes it into a file\n"
-        ));
+             `deskbridge provision` takes it into a file"
+        )
+        .expect("writing to a string cannot fail");
     }
     text
 }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::Duration,
 };
 
@@ -110,28 +110,18 @@ impl Core {
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
         let accepts = TaskTracker::new();
         let horizon = Horizon { born_millis: born, memory_millis: plan.retention.as_millis() as i64 };
-        let gates = rosters.gates.clone();
-        gates.recall(&*store, clock.now()).await?;
-        let gated = (rosters.routes, gates);
+        rosters.gates.recall(&*store, clock.now()).await?;
+        let gated = (rosters.routes, rosters.gates);
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), gated, horizon));
         let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
         let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
         let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
-        let watches = Watches::default();
         let side = Task::default();
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
-        let seats = Arc::new(Seats {
-            books,
-            intake: intake.clone(),
-            board: board.clone(),
-            data_dir: plan.data_dir.as_path().into(),
-            counters,
-            taken: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
-        });
+        let seats = Arc::new(Seats::new(books, (&intake, &board), &plan.data_dir, counters));
         let sessions: Vec<_> = inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect();
-        let (tasks, all) = (accepts.clone(), store.clone());
-        let levers = Arc::new(Hand { seats: seats.clone(), sessions: sessions.clone(), store: all, tasks });
+        let levers = Arc::new(Hand::new((&seats, &sessions), &store, &accepts));
+        let watches = Watches::default();
         let front = Front { intake: intake.clone(), store, board, clock, doors, admin, levers, watches };
         let front = Arc::new(front);
         let core = Self {

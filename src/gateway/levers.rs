@@ -20,10 +20,20 @@ const FORGET_LIMIT: Duration = Duration::from_secs(10);
 const ROUNDS_MAX: usize = 5;
 
 pub(super) struct Hand {
-    pub(super) seats: Arc<Seats>,
-    pub(super) sessions: Vec<Arc<Sessions>>,
-    pub(super) store: Arc<dyn Store>,
-    pub(super) tasks: TaskTracker,
+    seats: Arc<Seats>,
+    sessions: Vec<Arc<Sessions>>,
+    store: Arc<dyn Store>,
+    tasks: TaskTracker,
+}
+
+impl Hand {
+    pub(super) fn new(
+        (seats, sessions): (&Arc<Seats>, &[Arc<Sessions>]),
+        store: &Arc<dyn Store>,
+        tasks: &TaskTracker,
+    ) -> Self {
+        Self { seats: seats.clone(), sessions: sessions.to_vec(), store: store.clone(), tasks: tasks.clone() }
+    }
 }
 
 #[async_trait]

@@ -58,10 +58,10 @@ pub(super) struct Counter {
 pub(super) struct Seats {
     pub(super) books: Books,
     pub(super) intake: Arc<Intake>,
-    pub(super) board: Arc<StateBoard>,
-    pub(super) data_dir: Arc<Path>,
-    pub(super) counters: HashMap<InboxName, Counter>,
-    pub(super) taken: Mutex<HashMap<BridgeName, Seat>>,
+    board: Arc<StateBoard>,
+    data_dir: Arc<Path>,
+    counters: HashMap<InboxName, Counter>,
+    taken: Mutex<HashMap<BridgeName, Seat>>,
     /// Whoever changes something waits for whoever does so already.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
@@ -101,6 +101,17 @@ impl Books {
 }
 
 impl Seats {
+    pub(super) fn new(
+        books: Books,
+        (intake, board): (&Arc<Intake>, &Arc<StateBoard>),
+        data_dir: &Path,
+        counters: HashMap<InboxName, Counter>,
+    ) -> Self {
+        let (intake, board, data_dir) = (intake.clone(), board.clone(), data_dir.into());
+        let (taken, turn) = Default::default();
+        Self { books, intake, board, data_dir, counters, taken, turn }
+    }
+
     /// Starts a bridge that was [entered](Books::enter).
     pub(super) fn seat(&self, plan: BridgePlan, typing: AgentsTyping) {
         let counter = self.counters.get(&plan.inbox).cloned();

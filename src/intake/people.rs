@@ -29,7 +29,7 @@ impl Intake {
                 let may_fit = cursor.value.as_ref().is_some_and(|value| value.to_lowercase().contains(written));
                 // A mask is written in parts.
                 let Some((names, word)) =
-                    (may_fit || wanted.contains(['!', '@'])).then(|| route.bridge.person(&cursor)).flatten()
+                    (may_fit || wanted.contains('!')).then(|| route.bridge.person(&cursor)).flatten()
                 else {
                     continue;
                 };

@@ -54,7 +54,7 @@ fn written(header: usize, all: usize) -> Vec<u8> {
     let mut mail = String::from("Subject: x\r\n");
     while mail.len() < header {
         let left = (header - mail.len()).min(900);
-        mail.push_str(&format!("X-Pad: {}\r\n", "y".repeat(left.saturating_sub(9))));
+        mail.extend(["X-Pad: ", &"y".repeat(left.saturating_sub(9)), "\r\n"]);
     }
     mail.push_str("\r\n");
     while mail.len() < all {

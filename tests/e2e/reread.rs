@@ -173,6 +173,13 @@ fn blocked_people_limits_and_the_admin_token_change_while_the_bridge_stays_on_it
     let bearer = [("authorization", "Bearer second-token-of-the-page")];
     let status = http::request(reqwest::Method::GET, &gateway.url("/admin/status"), &bearer, None).expect("it answers");
     assert_eq!(status.json()["bridges"][0]["turned_away"][0]["reason"], "blocked", "{status:?}");
+    // Who was let in is found by the name that they bear, and by their mask.
+    for q in ["ALICE", "alice!~alice@"] {
+        let url = gateway.url(&format!("/admin/search?q={}", q.replace('!', "%21").replace('@', "%40")));
+        let found = http::request(reqwest::Method::GET, &url, &bearer, None).expect("it answers").json();
+        let contacts = found["contacts"].as_array().expect("a list").clone();
+        assert!(contacts.len() == 1 && contacts[0]["source_id"].to_string().contains("net/s:"), "{q}: {found}");
+    }
     // Nobody was disconnected for all that.
     assert_eq!(bridge(gateway, "net").expect("it is ready"), untouched);
     assert!(!gateway.log().contains("mallory"), "who is blocked is for the page, not for the log");

@@ -125,7 +125,7 @@ impl Bridge for Network {
         let (answer, answered) = oneshot::channel();
         if self.forgets.send(Forget { cursors: cursors.to_vec(), answer }).await.is_ok() {
             // Dropped with the driver, and all that it knew.
-            drop(answered.await);
+            let _gone = answered.await;
         }
     }
 

@@ -261,6 +261,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_person_is_found_by_their_id_and_forgotten_with_their_room() {
+        let room = Room { peer: Some("@kim:s".into()), ..Room::default() };
+        let mut cursors = vec![room_cursor(&"!a".into(), &room)];
+        assert_eq!(person(&cursors[0]), Some((vec!["@kim:s".to_owned()], "!a".to_owned())));
+        cursors.extend(place_cursors(&"!a".into(), &"!b".into()));
+        let mut rooms = Rooms::remember(&cursors);
+        let gone: Vec<_> = cursors.iter().filter_map(|cursor| rooms.forget(&cursor.name)).collect();
+        assert_eq!(gone, [("!a".into(), Some("@kim:s".into()))]);
+        assert_eq!((rooms.get(&"!a".into()), rooms.of_conversation(&"!a".into())), (None, vec!["!a".into()]));
+    }
+
+    #[test]
     fn a_room_is_remembered_as_it_was() {
         let room = Room {
             peer: Some("@kim:s".into()),

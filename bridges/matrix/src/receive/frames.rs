@@ -56,24 +56,25 @@ fn frame(first: u8, bytes: u64, payload: &[u8]) -> Vec<u8> {
 /// What comes of these frames: the first text, or why the connection ended.
 async fn heard(frames: Vec<Vec<u8>>) -> Result<String, Error> {
     let (mut ours, mut theirs) = pair().await;
-    let writing = tokio::spawn(async move {
+    // Kept open, so that an end is ours.
+    let writing = async {
         for frame in frames {
             // Nobody reads any more once the connection was given up.
             if theirs.write_all(&frame).await.is_err() {
                 break;
             }
         }
-        theirs
-    });
-    let heard = loop {
-        match timeout(PATIENCE, ours.next()).await.expect("something is heard").expect("a frame or an end") {
-            Ok(Message::Text(text)) => break Ok(text.to_string()),
-            Ok(_) => {}
-            Err(error) => break Err(error),
+    };
+    let reading = async move {
+        loop {
+            match timeout(PATIENCE, ours.next()).await.expect("something is heard").expect("a frame or an end") {
+                Ok(Message::Text(text)) => return Ok(text.to_string()),
+                Ok(_) => {}
+                Err(error) => return Err(error),
+            }
         }
     };
-    drop(ours);
-    drop(writing.await);
+    let (heard, ()) = tokio::join!(reading, writing);
     heard
 }
 
