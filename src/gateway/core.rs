@@ -1,11 +1,7 @@
 //! A gateway without its sockets: the store's lease, the pump, the bridges, what is done now and then, and the front
 //! that answers requests, whoever brings them. Owns every task of these.
 
-use std::{
-    collections::HashMap,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use bridge_api::{BridgeState, Secret};
 use tokio::sync::{mpsc, watch};

@@ -258,11 +258,9 @@ fn read(cursor: Cursor) -> Option<Begun> {
 fn message_of(event: &Inbound) -> Option<&Message> {
     let message = match &event.report {
         Report::Message(message) | Report::Edited { message, .. } => message,
-        Report::Reacted { .. }
-        | Report::Receipt { .. }
-        | Report::Withdrawn { .. }
-        | Report::Note { .. }
-        | _ => return None,
+        Report::Reacted { .. } | Report::Receipt { .. } | Report::Withdrawn { .. } | Report::Note { .. } | _ => {
+            return None;
+        }
     };
     (message.speaker == Speaker::Peer).then_some(message)
 }

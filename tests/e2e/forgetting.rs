@@ -90,7 +90,8 @@ fn who_wrote_by_mail_is_forgotten_beside_a_running_gateway_and_stays_so() {
     drained();
     assert!(!holding(&world.gateway.data_dir()).is_empty(), "the test can bite");
     let url = world.gateway.url("/admin/search?q=mallowcanary%40cust");
-    let found = http::request(reqwest::Method::GET, &url, &[("authorization", "Bearer operator")], None).expect("it answers");
+    let found =
+        http::request(reqwest::Method::GET, &url, &[("authorization", "Bearer operator")], None).expect("it answers");
     assert_eq!(found.json()["contacts"][0]["bridge"], "mail", "found by a part of the address: {found:?}");
     let ran = world.gateway.command(&["forget", "mail/mallowcanary@cust.test"]);
     assert_eq!(ran.code, Some(0), "{ran:?}");
