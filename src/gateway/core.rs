@@ -110,14 +110,12 @@ impl Core {
         let gated = (rosters.routes, rosters.gates);
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), gated, horizon));
         let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
-        let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
-        let admin = Admin::new(plan.admin_token.clone(), hosts, clock.now());
-        let side = Task::default();
+        let admin = admin(&plan, clock);
+        let (side, watches) = (Task::default(), Watches::default());
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
         let seats = Arc::new(Seats::new(books, (&intake, &board), &plan.data_dir, counters));
         let sessions: Vec<_> = inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect();
         let levers = Arc::new(Hand::new((&seats, &sessions), &store, &accepts));
-        let watches = Watches::default();
         let front = Front { intake: intake.clone(), store, board, clock, doors, admin, levers, watches };
         let front = Arc::new(front);
         let core = Self {
@@ -309,6 +307,11 @@ fn build_inbox(
     };
     let figures = board.figures().inbox(plan.name.as_str()).expect("the figures know each inbox of the plan").clone();
     Ok((parts, Door { door, proof, missed, figures }))
+}
+
+fn admin(plan: &Plan, clock: Clock) -> Admin {
+    let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
+    Admin::new(plan.admin_token.clone(), hosts, clock.now())
 }
 
 fn figures(plan: &Plan, store: &dyn Store) -> Figures {

@@ -70,7 +70,7 @@ pub(super) async fn pull_by_api(
     let name = BridgeName::from(name);
     match pulled(&front, lever, &name).await {
         Pulled::Unknown => api::refuse(StatusCode::NOT_FOUND, "the settings name no such bridge"),
-        done => {
+        done @ (Pulled::Done | Pulled::Already) => {
             let paused = front.levers.is_paused(&name);
             Json(json!({ "bridge": name.as_str(), "changed": done == Pulled::Done, "paused": paused })).into_response()
         }
