@@ -17,7 +17,7 @@ use super::{
 };
 use crate::client::tls;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 const TEXT: u8 = 1;
 const CONTINUED: u8 = 0;
 /// On the first byte of the last frame of a message.
