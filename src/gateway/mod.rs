@@ -15,8 +15,10 @@ mod typing;
 mod upkeep;
 
 use std::{
+    fs::OpenOptions,
+    io::Write,
     net::SocketAddr,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -42,6 +44,9 @@ pub use serve::{Book, ServeError, serve, until_told};
 
 /// Name of the control socket in the data directory.
 pub const CONTROL_SOCKET: &str = "control.sock";
+/// Of a file in the data directory: what tells it from others that work on the same store.
+const NAME: &str = "name";
+const NAME_LETTERS: usize = 12;
 /// How long a bridge that is replaced may take to leave its network.
 const LEAVE_LIMIT: Duration = Duration::from_secs(10);
 
@@ -73,7 +78,7 @@ impl Gateway {
         let listener = TcpListener::bind(plan.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let control = plan.data_dir.join(CONTROL_SOCKET);
-        let owner = format!("pid {}", std::process::id());
+        let owner = format!("{}pid {}", name_of(&plan.data_dir), std::process::id());
         let core = Core::start(plan, store, &owner, Clock::system(), fastrand::Rng::new()).await?;
         let gateway = Self { address, core, fronts: Task::default(), control };
         gateway.open(listener);
@@ -130,6 +135,26 @@ impl Gateway {
             }
         }
     }
+}
+
+/// How the lease's owners of one data directory are all called at the beginning, on whatever machine it is by then.
+fn name_of(data_dir: &Path) -> String {
+    let path = data_dir.join(NAME);
+    let kept = std::fs::read_to_string(&path).ok().filter(|name| name.len() == NAME_LETTERS);
+    let name = kept.unwrap_or_else(|| {
+        let name: String = std::iter::repeat_with(fastrand::lowercase).take(NAME_LETTERS).collect();
+        // Without the file another one is taken at the next start, and waits for this one to be given up.
+        if let Err(error) = keep(&path, &name) {
+            tracing::debug!(error = error.to_string(), "the name of this data directory was not kept");
+        }
+        name
+    });
+    format!("gateway {name}, ")
+}
+
+fn keep(path: &Path, name: &str) -> std::io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(name.as_bytes())
 }
 
 /// For the owner alone. The data directory's lock says that whoever left an old one is gone.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Change, Gateway, Plan, StartError};
+use super::{Change, Gateway, Plan, StartError, name_of};
 use crate::{
     gateway::location_of,
     settings::{Faults, Settings},
@@ -48,7 +48,7 @@ pub async fn serve(
     read: &(dyn Fn() -> Result<Settings, Faults> + Sync),
     logging: &Logging,
 ) -> Result<(), ServeError> {
-    let store = location_of(&settings).open().await?;
+    let store = location_of(&settings).open_to_work(|| name_of(&settings.gateway.data_dir)).await?;
     let gateway = Gateway::start(Plan::of(&settings), store).await?;
     tracing::info!(address = gateway.address().to_string(), bridges = settings.bridges.len(), "deskbridge is ready");
     let inboxes = settings.inboxes.keys().cloned().collect();

@@ -59,6 +59,14 @@ impl Gateway {
         gateway
     }
 
+    /// Further tables of the settings.
+    pub(crate) fn with(self, tables: &str) -> Self {
+        let file = self.settings_file();
+        let text = fs::read_to_string(&file).expect("it was written") + tables;
+        fs::write(file, text).expect("a file is written");
+        self
+    }
+
     pub(crate) fn settings_file(&self) -> PathBuf {
         self.folder.join("deskbridge.toml")
     }

@@ -29,6 +29,7 @@ mod limits;
 mod outages;
 mod pages;
 mod peers_themselves;
+mod on_postgres;
 mod process_life;
 mod repeats;
 mod reread;

@@ -54,8 +54,7 @@ impl Compose {
         let words = std::env::var(VARIABLE).expect("it was looked for before");
         let words: Vec<String> = words.split_whitespace().map(ToOwned::to_owned).collect();
         assert!(!words.is_empty(), "{VARIABLE} names the compose command");
-        let ports =
-            ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT", "BALANCER_PORT"].map(|name| (name, free_port().to_string()));
+        let ports = ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT"].map(|name| (name, free_port().to_string()));
         Self { words, project: format!("deskbridge-stack-{}", std::process::id()), environment: ports.to_vec() }
     }
 
@@ -83,8 +82,7 @@ pub(crate) struct Choice {
 }
 
 pub(crate) const DEFAULT: Choice = Choice { profile: None, services: &["sandbox", "gateway"] };
-pub(crate) const REPLICAS: Choice =
-    Choice { profile: Some("replicas"), services: &["postgres", "sandbox", "gateway", "gateway2", "balancer"] };
+pub(crate) const POSTGRES: Choice = Choice { profile: Some("postgres"), services: &["postgres", "sandbox", "gateway"] };
 
 /// A stack that is up.
 pub(crate) struct Stack {

@@ -6,6 +6,7 @@ pub(crate) mod faulty;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
 pub(crate) mod postfix;
+pub(crate) mod postgres;
 pub(crate) mod proxy;
 pub(crate) mod python;
 pub(crate) mod relay;
@@ -68,7 +69,10 @@ pub(crate) fn write(folder: &Path, name: &str, text: &str) -> PathBuf {
 
 /// IRC servers refuse to run as root, or drop it for somebody who cannot read our files.
 fn unprivileged(program: &str) -> Command {
-    let program = find(program).expect("looked for before");
+    unprivileged_at(&find(program).expect("looked for before"))
+}
+
+fn unprivileged_at(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
