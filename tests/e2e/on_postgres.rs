@@ -56,7 +56,7 @@ fn an_outbox_in_postgresql_survives_kills_and_the_loss_of_its_database() {
         }
         // Told of by nobody, or to somebody who cannot keep it.
         answered.push(format!("answer {round}"));
-        sandbox.reply(conversation, &answered[round]);
+        let reply = sandbox.reply(conversation, &answered[round]);
         if round % 2 == 0 {
             gateway.start();
             gateway.until_on_network();
@@ -65,6 +65,8 @@ fn an_outbox_in_postgresql_survives_kills_and_the_loss_of_its_database() {
             gateway.until_ready();
         }
         alice.hears(NICK, &answered[round]);
+        // From then on no kill can leave it in doubt.
+        sandbox.until_status(reply, "delivered");
     }
     alice.settle();
     assert_eq!(alice.texts_from(NICK), answered, "each once and in order");
@@ -95,8 +97,10 @@ fn a_second_gateway_stands_by_until_the_first_is_gone_and_then_goes_on() {
     let mut alice = Person::join(network.address(), "alice");
     alice.say(NICK, "hello");
     let conversation = sandbox.conversation("alice", "hello").id;
-    sandbox.reply(conversation, "good morning");
+    let reply = sandbox.reply(conversation, "good morning");
     alice.hears(NICK, "good morning");
+    // From then on no kill can leave it in doubt.
+    sandbox.until_status(reply, "delivered");
     assert!(second.ready().is_err(), "it does not listen");
 
     first.kill();

@@ -57,7 +57,7 @@ impl Postgres {
         self.process = Some(Process::spawn(command, "postgres", self.folder.path()));
         until("PostgreSQL to answer", || {
             let mut ask = Command::new(self.programs.join("pg_isready"));
-            ask.args(["-q", "-h", "127.0.0.1", "-p", &self.port.to_string()]);
+            ask.args(["-q", "-h", "127.0.0.1", "-U", "deskbridge", "-p", &self.port.to_string()]);
             match run(ask) {
                 ran if ran.code == Some(0) => Ok(()),
                 ran => Err(format!("{ran:?}")),
