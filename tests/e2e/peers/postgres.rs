@@ -31,11 +31,9 @@ impl Postgres {
             let given = Command::new("chown").arg("irc:irc").arg(&data).status();
             assert!(given.is_ok_and(|status| status.success()), "root may give a folder away");
         }
-        let mut make = server.command("initdb");
-        let made = run({
-            make.args(["-U", "deskbridge", "-A", "trust", "-E", "UTF8", "--no-locale", "-D"]).arg(&data);
-            make
-        });
+        let mut initdb = server.command("initdb");
+        initdb.args(["-U", "deskbridge", "-A", "trust", "-E", "UTF8", "--no-locale", "-D"]).arg(&data);
+        let made = run(initdb);
         assert_eq!(made.code, Some(0), "{made:?}");
         server.come_up();
         Some(server)
