@@ -1,6 +1,7 @@
 //! The order of work in memory: for each lane the envelopes that wait, and which heads are due.
 //! Pure: no store, no clock. Rebuilt by one scan at start and fed by every accept.
 
+mod leaving;
 mod resting;
 
 use std::{
@@ -8,7 +9,7 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::model::{EnvelopeId, LaneId, Pace, SinkName, Waiting};
+use crate::model::{EnvelopeId, LaneId, Pace, Partition, SinkName, Waiting};
 use resting::Resting;
 
 /// The lanes of the partitions that this process holds.
@@ -89,6 +90,8 @@ enum Queued {
 #[derive(Debug)]
 struct SinkState {
     name: SinkName,
+    /// Where all of its lanes belong, when they stay together.
+    home: Option<Partition>,
     limit: usize,
     under_way: usize,
     held: Option<Hold>,
@@ -300,6 +303,7 @@ impl Lanes {
         let index = self.sinks.len();
         self.sinks.push(SinkState {
             name: name.clone(),
+            home: name.is_network().then(|| name.home()),
             limit: 1,
             under_way: 0,
             held: None,

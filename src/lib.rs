@@ -10,6 +10,7 @@ pub mod telemetry;
 pub mod model;
 pub mod policy;
 pub mod store;
+pub mod tenure;
 pub mod chatwoot;
 pub mod intake;
 pub mod sessions;

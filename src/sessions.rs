@@ -18,8 +18,9 @@ use crate::{
         NewConversation,
     },
     clock::Clock,
-    model::Session,
+    model::{Partition, Session, orders},
     store::{Store, StoreError},
+    tenure::{Tenure, Term},
 };
 
 /// When the cache is full, one of this many entries goes.
@@ -30,6 +31,7 @@ pub struct Sessions {
     store: Arc<dyn Store>,
     client: Arc<Client>,
     clock: Clock,
+    tenure: Tenure,
     cache: DashMap<Arc<str>, Cached>,
     count_max: usize,
     evicted: AtomicUsize,
@@ -55,17 +57,25 @@ struct Cached {
     conversation: i64,
     profile: i64,
     resolved: bool,
+    /// In which its thread's lane was ours when it was read.
+    term: Term,
     /// Only where the inbox answered with another than ours.
     source_id: Option<Box<str>>,
 }
 
 impl Sessions {
     /// Keeps at most `count_max` sessions in memory; the store has them all. Those of another era are not believed.
-    pub fn new(store: Arc<dyn Store>, client: Arc<Client>, clock: Clock, (count_max, era): (usize, i64)) -> Self {
+    /// Where others work on the same store, only sessions of threads are kept whose lanes are ours.
+    pub fn new(
+        store: Arc<dyn Store>,
+        client: Arc<Client>,
+        (clock, tenure): (Clock, Tenure),
+        (count_max, era): (usize, i64),
+    ) -> Self {
         let (cache, making) = (DashMap::new(), DashMap::new());
         let (count_max, evicted) = (count_max.max(EVICT_ONE_OF), AtomicUsize::new(0));
         let home = AtomicI64::new(home_of(&client, era));
-        Self { store, client, clock, cache, count_max, evicted, era: AtomicI64::new(era), home, making }
+        Self { store, client, clock, tenure, cache, count_max, evicted, era: AtomicI64::new(era), home, making }
     }
 
     pub fn era(&self) -> i64 {
@@ -92,13 +102,15 @@ impl Sessions {
     /// The session as we know it, without asking the inbox.
     pub async fn known(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
         let key = source_id_of(bridge, thread);
-        if let Some(cached) = self.cache.get(&*key).map(|entry| entry.value().clone()) {
+        let term = self.term(bridge, thread);
+        let fresh = |cached: &Cached| term.is_some_and(|term| cached.term == term);
+        if let Some(cached) = self.cache.get(&*key).map(|entry| entry.value().clone()).filter(fresh) {
             return Ok(Some(cached.into_session(bridge, thread, &key, self.home())));
         }
         let home = self.home();
         let session = self.store.session(bridge, thread).await?.filter(|session| session.home == home);
-        if let Some(session) = &session {
-            self.remember(key, session);
+        if let (Some(session), Some(term)) = (&session, term) {
+            self.remember(key, session, term);
         }
         Ok(session)
     }
@@ -151,12 +163,27 @@ impl Sessions {
     }
 
     async fn save(&self, session: &Session) -> Result<(), Fault> {
+        let key = source_id_of(&session.bridge, &session.thread);
+        let Some(term) = self.term(&session.bridge, &session.thread) else {
+            self.cache.remove(&*key);
+            return Err(Fault::retry("another process looks after this conversation now"));
+        };
         self.store.save_session(session).await.map_err(store_fault)?;
-        self.remember(source_id_of(&session.bridge, &session.thread), session);
+        self.remember(key, session, term);
         Ok(())
     }
 
-    fn remember(&self, key: Arc<str>, session: &Session) {
+    /// The term in which the thread's lane is ours; `None` while it is another's. Where there are no others, nobody has to
+    /// know which lane it is.
+    fn term(&self, bridge: &BridgeName, thread: &ThreadId) -> Option<Term> {
+        if !self.tenure.is_shared() {
+            return Some(0);
+        }
+        let partition: Partition = orders::inbound_lane_id(bridge, thread).partition();
+        Some(self.tenure.term(partition)).filter(|term| *term > 0)
+    }
+
+    fn remember(&self, key: Arc<str>, session: &Session, term: Term) {
         // The inbox may have turned out to be another one while this was on its way.
         if session.home != self.home() {
             return;
@@ -166,7 +193,7 @@ impl Sessions {
         }
         let source_id = (session.source_id != *key).then(|| session.source_id.as_str().into());
         let Session { contact, conversation, profile, resolved, .. } = *session;
-        self.cache.insert(key, Cached { contact, conversation, profile, resolved, source_id });
+        self.cache.insert(key, Cached { contact, conversation, profile, resolved, term, source_id });
     }
 
     /// Tells the inbox when the network shows the peer differently now.

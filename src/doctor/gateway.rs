@@ -71,6 +71,7 @@ fn states(state: &Value, findings: &Findings) {
         let change = format!("see `{kind} {name}` below");
         match stated["state"].as_str() {
             Some("up") => findings.fine(tried, "up"),
+            Some("elsewhere") => findings.fine(tried, "another replica of the gateway runs it"),
             Some("degraded") => findings.warning(tried, format!("degraded: {reason}"), change),
             Some("down") => findings.failed(tried, format!("down: {reason}"), change),
             Some(_) | None => findings.warning(tried, "it is still connecting", change),

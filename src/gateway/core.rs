@@ -12,7 +12,7 @@ use super::{
     desk::Desk,
     levers::Hand,
     seats::{Books, Counter, Rosters, Seats},
-    typing,
+    typing::{self, AgentsTyping},
     upkeep::{self, Marked},
 };
 use crate::{
@@ -27,6 +27,7 @@ use crate::{
     store::Store,
     sweep::{self, Sweep, SweepParts},
     telemetry::{Figures, StateBoard},
+    tenure::{Keeper, Tenure},
 };
 
 /// All of a gateway but its listener and its control socket. A simulation runs it as it is.
@@ -38,8 +39,13 @@ pub struct Core {
     secrets: HashMap<InboxName, watch::Sender<Vec<Secret>>>,
     stop_limit: Duration,
     clock: Clock,
+    tenure: Tenure,
+    /// Keeps the lease, where there may be others.
+    keeper: Task,
     pump: Task,
     seats: Arc<Seats>,
+    /// Starts and stops bridges as partitions come and go.
+    arranging: Task,
     /// What inboxes are told beside their messages.
     side: Task,
     upkeep: Task,
@@ -53,6 +59,8 @@ pub struct Core {
 pub(super) struct Task {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// For those that do not come to their end.
+    cut: CancellationToken,
 }
 
 /// One inbox, with what belongs to it.
@@ -82,25 +90,13 @@ impl Core {
     ) -> Result<Self, StartError> {
         let figures = Arc::new(figures(&plan, &*store));
         let board = Arc::new(StateBoard::new(clock, figures.clone()));
-        let lease = store.lease(owner, clock.now()).await?;
+        let (tenure, keeper) = tenure(&store, owner, clock).await?;
         let born = upkeep::born_millis(&*store, clock.now()).await?;
         let (feed, incoming) = pump::feed();
         let (fail, failed) = mpsc::channel(1);
 
         let rosters = Rosters::default();
-        let mut doors = HashMap::new();
-        let mut inboxes = Vec::new();
-        for inbox in &plan.inboxes {
-            let era = sweep::era(&*store, &inbox.name).await?;
-            let count = plan.inboxes.len();
-            let (parts, door) = build_inbox(inbox, (count, era), &store, (&board, &rosters), clock)?;
-            let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
-            parts.sink.saw(sweep::newest(&*store, place).await?);
-            parts.sink.knew(sweep::witnesses(&*store, place).await?);
-            rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
-            doors.insert(inbox.name.to_string(), door);
-            inboxes.push((inbox.name.clone(), parts));
-        }
+        let (inboxes, doors) = build_inboxes(&plan, &store, (&board, &rosters), (clock, &tenure)).await?;
         check_inboxes(&plan)?;
         let books = Books { rosters: rosters.clone(), store: store.clone(), clock, figures: figures.clone() };
         let agents_typing: Vec<_> = plan.bridges.iter().map(|bridge| books.enter(bridge)).collect();
@@ -109,11 +105,12 @@ impl Core {
         rosters.gates.recall(&*store, clock.now()).await?;
         let gated = (rosters.routes, rosters.gates);
         let intake = Arc::new(Intake::new(store.clone(), feed, clock, accepts.clone(), gated, horizon));
-        let pump = Pump::new(store.clone(), lease, rosters.sinks, incoming, clock, (rng, figures));
+        let pump = Pump::new(store.clone(), tenure.clone(), rosters.sinks, incoming, clock, (rng, figures));
         let admin = admin(&plan, clock);
         let (side, watches) = (Task::default(), Watches::default());
         let counters = inboxes.iter().map(|(name, parts)| (name.clone(), counter(parts, &side, clock))).collect();
-        let seats = Arc::new(Seats::new(books, (&intake, &board), &plan.data_dir, counters));
+        let place = (plan.data_dir.as_path(), counters);
+        let seats = Arc::new(Seats::new(books, (&intake, &board), place, (&tenure, &plan.bridges)));
         let sessions: Vec<_> = inboxes.iter().map(|(_, parts)| parts.sessions.clone()).collect();
         let levers = Arc::new(Hand::new((&seats, &sessions), &store, &accepts));
         let front = Front { intake: intake.clone(), store, board, clock, doors, admin, levers, watches };
@@ -125,20 +122,34 @@ impl Core {
             secrets: inboxes.iter().filter_map(|(name, parts)| Some((name.clone(), parts.told_secrets()?))).collect(),
             stop_limit: plan.stop_limit,
             clock,
+            tenure,
+            keeper: Task::default(),
             pump: Task::default(),
             seats,
+            arranging: Task::default(),
             side,
             upkeep: Task::default(),
             accepts,
             failed,
         };
         core.sweep(&inboxes, &intake).await;
-        core.run_pump(pump, fail);
-        for (bridge, typing) in plan.bridges.into_iter().zip(agents_typing) {
-            core.seats.seat(bridge, typing);
+        if let Some(keeper) = keeper {
+            core.keeper.spawn(|stop| keeper.run(stop));
         }
+        core.run_pump(pump, fail);
+        core.seat(plan.bridges.into_iter().zip(agents_typing));
         core.keep_up(inboxes, plan.retention);
         Ok(core)
+    }
+
+    fn seat(&self, bridges: impl Iterator<Item = (BridgePlan, AgentsTyping)>) {
+        for (bridge, typing) in bridges {
+            self.seats.open(bridge, typing);
+        }
+        if self.tenure.is_shared() {
+            let seats = self.seats.clone();
+            self.arranging.spawn(|stop| seats.arrange_all(stop));
+        }
     }
 
     /// What answers requests, for [`http::public`](crate::http::public) and [`http::control`](crate::http::control).
@@ -182,7 +193,10 @@ impl Core {
         if tokio::time::timeout(self.stop_limit, self.pump.end()).await.is_err() {
             tracing::warn!("attempts under way did not finish in time; they are asked about at the next start");
         }
+        self.arranging.end().await;
         self.seats.end().await;
+        // Nothing is under way any more, so that others can take over at once.
+        self.keeper.end().await;
         self.side.end().await;
         self.upkeep.end().await;
         close_doors.await;
@@ -203,6 +217,7 @@ impl Core {
                     board: self.front.board.clone(),
                     door: parts.door.clone(),
                     clock: self.clock,
+                    tenure: self.tenure.clone(),
                     every: parts.sweep_every,
                     requests_per_minute: parts.sweep_requests_per_minute,
                 },
@@ -224,8 +239,9 @@ impl Core {
 
     fn keep_up(&self, inboxes: Vec<(InboxName, InboxParts)>, retention: Duration) {
         let marks = inboxes.iter().map(|(name, parts)| Marked::new(name.clone(), parts)).collect();
-        let (store, clocked) = (self.front.store.clone(), (self.clock, self.board().figures().clone()));
-        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, clocked, stop));
+        let store = self.front.store.clone();
+        let about = (self.clock, self.board().figures().clone(), self.tenure.clone());
+        self.upkeep.spawn(|stop| upkeep::keep_up(store, marks, retention, about, stop));
         for (name, parts) in inboxes {
             let board = self.front.board.clone();
             let secrets = parts.secrets.filter(|_| parts.asks_for_secret);
@@ -243,7 +259,8 @@ impl InboxParts {
 
 impl Task {
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
-        self.tracker.spawn(task(self.stop.clone()));
+        let (task, cut) = (task(self.stop.clone()), self.cut.clone());
+        self.tracker.spawn(async move { cut.run_until_cancelled(task).await.unwrap_or_default() });
     }
 
     pub(super) async fn end(&self) {
@@ -251,6 +268,39 @@ impl Task {
         self.tracker.close();
         self.tracker.wait().await;
     }
+
+    /// The same; what has not ended by then is cut off. Whether all of it came to its end.
+    pub(super) async fn end_within(&self, limit: Duration) -> bool {
+        let ended = tokio::time::timeout(limit, self.end()).await.is_ok();
+        if !ended {
+            self.cut.cancel();
+            self.tracker.wait().await;
+        }
+        ended
+    }
+}
+
+type Built = (Vec<(InboxName, InboxParts)>, HashMap<String, Door>);
+
+/// With what the store knows of them.
+async fn build_inboxes(
+    plan: &Plan,
+    store: &Arc<dyn Store>,
+    (board, rosters): (&Arc<StateBoard>, &Rosters),
+    about: (Clock, &Tenure),
+) -> Result<Built, StartError> {
+    let (mut inboxes, mut doors) = (Vec::new(), HashMap::new());
+    for inbox in &plan.inboxes {
+        let sizes = (plan.inboxes.len(), sweep::era(&**store, &inbox.name).await?);
+        let (parts, door) = build_inbox(inbox, sizes, store, (board, rosters), about)?;
+        let place = sweep::Place { inbox: &inbox.name, home: parts.sessions.home() };
+        parts.sink.saw(sweep::newest(&**store, place).await?);
+        parts.sink.knew(sweep::witnesses(&**store, place).await?);
+        rosters.sinks.put(SinkName::inbox(&inbox.name), parts.sink.clone());
+        doors.insert(inbox.name.to_string(), door);
+        inboxes.push((inbox.name.clone(), parts));
+    }
+    Ok((inboxes, doors))
 }
 
 fn build_inbox(
@@ -258,11 +308,12 @@ fn build_inbox(
     (count, era): (usize, i64),
     store: &Arc<dyn Store>,
     (board, rosters): (&Arc<StateBoard>, &Rosters),
-    clock: Clock,
+    (clock, tenure): (Clock, &Tenure),
 ) -> Result<(InboxParts, Door), StartError> {
     let inbox_fault = |fault| StartError::Inbox { inbox: plan.name.to_string(), fault };
     let client = Arc::new(Client::new(plan.client.clone()).map_err(inbox_fault)?);
-    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), clock, (SESSIONS_MAX / count.max(1), era)));
+    let sizes = (SESSIONS_MAX / count.max(1), era);
+    let sessions = Arc::new(Sessions::new(store.clone(), client.clone(), (clock, tenure.clone()), sizes));
     let sink = Arc::new(InboxSink::new(InboxSinkParts {
         name: plan.name.clone(),
         client: client.clone(),
@@ -312,6 +363,17 @@ fn build_inbox(
 fn admin(plan: &Plan, clock: Clock) -> Admin {
     let hosts = Hosts::new(plan.listen.ip(), plan.admin_hosts.iter().map(String::as_str));
     Admin::new(plan.admin_token.clone(), hosts, clock.now())
+}
+
+/// Takes a share of the store, or all of it where there can be no others.
+async fn tenure(store: &Arc<dyn Store>, owner: &str, clock: Clock) -> Result<(Tenure, Option<Keeper>), StartError> {
+    let asked_millis = clock.now();
+    let lease = store.lease(owner, asked_millis).await?;
+    if !store.is_shared() {
+        return Ok((Tenure::sole(lease, clock), None));
+    }
+    let (keeper, tenure) = Keeper::new(store.clone(), lease, asked_millis, clock);
+    Ok((tenure, Some(keeper)))
 }
 
 fn figures(plan: &Plan, store: &dyn Store) -> Figures {

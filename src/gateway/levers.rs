@@ -74,6 +74,9 @@ impl Levers for Hand {
 async fn pull(seats: &Seats, lever: Lever, name: &BridgeName) -> Pulled {
     let _turn = seats.turn.lock().await;
     let Some(plan) = seats.plan_of(name) else { return Pulled::Unknown };
+    if seats.is_elsewhere(name) {
+        return Pulled::Elsewhere;
+    }
     match (lever, seats.is_paused(name)) {
         (Lever::Pause, false) => seats.pause(plan, LEAVE_LIMIT).await,
         (Lever::Resume, true) => seats.resume(plan).await,

@@ -78,7 +78,7 @@ impl Gateway {
         let listener = TcpListener::bind(plan.listen).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let control = plan.data_dir.join(CONTROL_SOCKET);
-        let owner = format!("{}pid {}", name_of(&plan.data_dir), std::process::id());
+        let owner = format!("{}pid {} {:08x}", name_of(&plan.data_dir), std::process::id(), fastrand::u32(..));
         let core = Core::start(plan, store, &owner, Clock::system(), fastrand::Rng::new()).await?;
         let gateway = Self { address, core, fronts: Task::default(), control };
         gateway.open(listener);

@@ -8,12 +8,13 @@ use std::{
     time::Duration,
 };
 
-use bridge_api::{BridgeName, BridgeState};
+use bridge_api::{BridgeName, BridgeState, Host, Placement};
 use futures_util::future::join_all;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
-    BridgePlan,
+    BridgePlan, LEAVE_LIMIT,
     absent::{Absent, GONE, PAUSED},
     core::Task,
     desk::Desk,
@@ -24,10 +25,11 @@ use super::{
 use crate::{
     clock::Clock,
     intake::{Gates, Intake, Route, Routes},
-    model::{InboxName, SinkName},
+    model::{InboxName, Partition, SinkName},
     sinks::{Bridges, NetworkSink, Paces, Sinks},
     store::Store,
     telemetry::{Figures, StateBoard},
+    tenure::{Held, Tenant, Tenure, Term},
 };
 
 /// Where others find a bridge: who routes to it, who opens its files, who sends by it, and how fast it may fill an inbox.
@@ -61,16 +63,12 @@ pub(super) struct Seats {
     board: Arc<StateBoard>,
     data_dir: Arc<Path>,
     counters: HashMap<InboxName, Counter>,
+    tenure: Tenure,
+    /// As the settings have them now, wherever they run.
+    plans: Mutex<HashMap<BridgeName, BridgePlan>>,
     taken: Mutex<HashMap<BridgeName, Seat>>,
     /// Whoever changes something waits for whoever does so already.
     pub(super) turn: tokio::sync::Mutex<()>,
-}
-
-/// One bridge of the settings.
-pub(super) struct Seat {
-    plan: BridgePlan,
-    /// `None` while it is paused.
-    task: Option<Task>,
 }
 
 impl Books {
@@ -100,90 +98,176 @@ impl Books {
     }
 }
 
+/// A bridge that runs here.
+struct Seat {
+    /// `None` while it is paused.
+    task: Option<Task>,
+    /// Of its home, where it may be another's; else 0.
+    term: Term,
+}
+
 impl Seats {
     pub(super) fn new(
         books: Books,
         (intake, board): (&Arc<Intake>, &Arc<StateBoard>),
-        data_dir: &Path,
-        counters: HashMap<InboxName, Counter>,
+        (data_dir, counters): (&Path, HashMap<InboxName, Counter>),
+        (tenure, plans): (&Tenure, &[BridgePlan]),
     ) -> Self {
-        let (intake, board, data_dir) = (intake.clone(), board.clone(), data_dir.into());
+        let (intake, board, data_dir, tenure) = (intake.clone(), board.clone(), data_dir.into(), tenure.clone());
+        let plans = Mutex::new(plans.iter().map(|plan| (plan.name.clone(), plan.clone())).collect());
         let (taken, turn) = Default::default();
-        Self { books, intake, board, data_dir, counters, taken, turn }
+        Self { books, intake, board, data_dir, counters, tenure, plans, taken, turn }
     }
 
-    /// Starts a bridge that was [entered](Books::enter).
-    pub(super) fn seat(&self, plan: BridgePlan, typing: AgentsTyping) {
+    /// Starts a bridge that was [entered](Books::enter), if it is to run here.
+    pub(super) fn open(&self, plan: BridgePlan, typing: AgentsTyping) {
+        let host = Host::new(plan.name.clone(), Arc::new(self.host_of(&plan)));
+        plan.bridge.meet(&host);
+        match self.term(&plan, &self.tenure.held()) {
+            Some(term) => self.seat(plan, typing, term),
+            None => self.board.bridge(plan.name.as_str(), BridgeState::Elsewhere),
+        }
+    }
+
+    /// The term in which it runs here; `None` while it is another's to run.
+    fn term(&self, plan: &BridgePlan, held: &Held) -> Option<Term> {
+        match plan.bridge.capabilities().placement {
+            Placement::OneReplica if self.tenure.is_shared() => {
+                Some(held.term_of_work(home_of(&plan.name))).filter(|term| *term > 0)
+            }
+            Placement::OneReplica | Placement::EveryReplica => Some(0),
+        }
+    }
+
+    fn host_of(&self, plan: &BridgePlan) -> BridgeHost {
         let counter = self.counters.get(&plan.inbox).cloned();
-        let Counter { desk, typing: tell } = counter.expect("each bridge's inbox was looked for before");
-        let host = BridgeHost {
+        let Counter { desk, typing } = counter.expect("each bridge's inbox was looked for before");
+        BridgeHost {
             bridge: plan.name.clone(),
             intake: self.intake.clone(),
             board: self.board.clone(),
             desk,
-            typing: tell,
+            typing,
             data_dir: self.data_dir.clone(),
-        };
+        }
+    }
+
+    fn seat(&self, plan: BridgePlan, typing: AgentsTyping, term: Term) {
+        let (host, right) = (self.host_of(&plan), (home_of(&plan.name), term));
         let (task, clock, shown) = (Task::default(), self.books.clock, plan.bridge.clone());
-        task.spawn(|stop| typing::to_network(shown, typing, clock, stop));
-        task.spawn(|stop| network::keep_running(plan.bridge.clone(), host, stop));
-        lock(&self.taken).insert(plan.name.clone(), Seat { plan, task: Some(task) });
+        let with_right = |stop| {
+            let showing = typing::to_network(shown, typing, clock, stop);
+            guarded(self.tenure.clone(), right, showing)
+        };
+        task.spawn(with_right);
+        // Who is not to speak any more is cut off in the middle of a word, rather than be a second voice.
+        task.spawn(|stop| guarded(self.tenure.clone(), right, network::keep_running(plan.bridge, host, stop)));
+        lock(&self.taken).insert(plan.name, Seat { task: Some(task), term });
+    }
+
+    /// Goes by the partitions that come and go, until `stop`.
+    pub(super) async fn arrange_all(self: Arc<Self>, stop: CancellationToken) {
+        let mut tenure = self.tenure.clone();
+        let work = async {
+            loop {
+                self.arrange().await;
+                tenure.changed().await;
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    async fn arrange(&self) {
+        let _turn = self.turn.lock().await;
+        let held = self.tenure.held();
+        let mut plans: Vec<_> = lock(&self.plans).values().cloned().collect();
+        // Always in one order, so that a simulation can be played again.
+        plans.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        let seated = |plan: &BridgePlan| lock(&self.taken).get(&plan.name).map(|seat| seat.term);
+        let goes = |plan: &&BridgePlan| seated(plan).is_some_and(|term| self.term(plan, &held) != Some(term));
+        let going: Vec<_> = plans.iter().filter(goes).collect();
+        join_all(going.iter().map(|plan| self.leave(&plan.name, LEAVE_LIMIT))).await;
+        for plan in going {
+            tracing::info!(bridge = plan.name.as_str(), "the bridge is another replica's to run");
+            self.board.bridge(plan.name.as_str(), BridgeState::Elsewhere);
+        }
+        self.tenure.vacated(Tenant::Seats, held.plan, held.leaving);
+        for plan in plans {
+            if let (None, Some(term)) = (seated(&plan), self.term(&plan, &held)) {
+                tracing::info!(bridge = plan.name.as_str(), "the bridge is ours to run");
+                let typing = self.books.enter(&plan);
+                self.intake.sink_changed(&plan.name).await;
+                self.seat(plan, typing, term);
+            }
+        }
     }
 
     /// Takes the place of the bridge of this name, or a new one. What waits for it goes on with the new one. One that is
     /// paused stays so.
     pub(super) async fn replace(&self, plan: BridgePlan, limit: Duration) {
-        if self.is_paused(&plan.name) {
+        if let Some(term) = self.term_of_paused(&plan.name) {
+            lock(&self.plans).insert(plan.name.clone(), plan.clone());
             drop(self.books.enter(&plan));
-            self.rest(plan).await;
+            self.rest(plan, term).await;
             return;
         }
         self.leave(&plan.name, limit).await;
         let typing = self.books.enter(&plan);
         self.intake.sink_changed(&plan.name).await;
-        self.seat(plan, typing);
+        lock(&self.plans).insert(plan.name.clone(), plan.clone());
+        self.open(plan, typing);
     }
 
-    /// Leaves its network until it is told to come back. What waits for it is kept.
+    /// Leaves its network until it is told to come back, or runs elsewhere. What waits for it is kept.
     pub(super) async fn pause(&self, plan: BridgePlan, limit: Duration) {
+        let Some(term) = lock(&self.taken).get(&plan.name).map(|seat| seat.term) else { return };
         self.leave(&plan.name, limit).await;
-        self.rest(plan).await;
+        self.rest(plan, term).await;
     }
 
-    async fn rest(&self, plan: BridgePlan) {
+    async fn rest(&self, plan: BridgePlan, term: Term) {
         self.books.send_by(&BridgePlan { bridge: Arc::new(Absent(PAUSED)), ..plan.clone() });
         self.intake.sink_changed(&plan.name).await;
         self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: PAUSED.to_owned() });
-        lock(&self.taken).insert(plan.name.clone(), Seat { plan, task: None });
+        lock(&self.taken).insert(plan.name, Seat { task: None, term });
     }
 
     pub(super) async fn resume(&self, plan: BridgePlan) {
         let typing = self.books.enter(&plan);
         self.intake.sink_changed(&plan.name).await;
-        self.seat(plan, typing);
+        self.open(plan, typing);
     }
 
     /// As the settings have it; `None` where they do not name it.
     pub(super) fn plan_of(&self, name: &BridgeName) -> Option<BridgePlan> {
-        lock(&self.taken).get(name).map(|seat| seat.plan.clone())
+        lock(&self.plans).get(name).cloned()
+    }
+
+    /// Whether another replica runs it.
+    pub(super) fn is_elsewhere(&self, name: &BridgeName) -> bool {
+        !lock(&self.taken).contains_key(name)
     }
 
     pub(super) fn is_paused(&self, name: &BridgeName) -> bool {
-        lock(&self.taken).get(name).is_some_and(|seat| seat.task.is_none())
+        self.term_of_paused(name).is_some()
+    }
+
+    fn term_of_paused(&self, name: &BridgeName) -> Option<Term> {
+        lock(&self.taken).get(name).filter(|seat| seat.task.is_none()).map(|seat| seat.term)
     }
 
     /// Other limits and masks for a bridge that goes on.
     pub(super) fn go_by(&self, plan: &BridgePlan) {
         self.books.go_by(plan);
-        if let Some(seat) = lock(&self.taken).get_mut(&plan.name) {
+        if let Some(kept) = lock(&self.plans).get_mut(&plan.name) {
             // It stays the bridge that it is.
-            let bridge = seat.plan.bridge.clone();
-            seat.plan = BridgePlan { bridge, ..plan.clone() };
+            *kept = BridgePlan { bridge: kept.bridge.clone(), ..plan.clone() };
         }
     }
 
     /// The settings name it no longer: what waits for it is kept, and what is still written to its people too.
     pub(super) async fn empty(&self, plan: &BridgePlan, limit: Duration) {
+        lock(&self.plans).remove(&plan.name);
         self.leave(&plan.name, limit).await;
         self.books.send_by(&BridgePlan { bridge: Arc::new(Absent(GONE)), ..plan.clone() });
         self.intake.sink_changed(&plan.name).await;
@@ -193,16 +277,29 @@ impl Seats {
     /// All leave their networks politely.
     pub(super) async fn end(&self) {
         let _turn = self.turn.lock().await;
-        let all: Vec<_> = lock(&self.taken).drain().filter_map(|(_, seat)| seat.task).collect();
-        join_all(all.iter().map(Task::end)).await;
+        lock(&self.plans).clear();
+        let mut all: Vec<_> = lock(&self.taken).drain().filter_map(|(name, seat)| Some((name, seat.task?))).collect();
+        // Always in one order, so that a simulation can be played again.
+        all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        join_all(all.iter().map(|(_, task)| task.end())).await;
     }
 
     async fn leave(&self, name: &BridgeName, limit: Duration) {
         let Some(task) = lock(&self.taken).remove(name).and_then(|seat| seat.task) else { return };
-        if tokio::time::timeout(limit, task.end()).await.is_err() {
-            tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it is left behind");
+        // What went on beside the next one would be a second voice.
+        if !task.end_within(limit).await {
+            tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it was cut off");
         }
     }
+}
+
+/// Where a bridge belongs that may run only once.
+fn home_of(bridge: &BridgeName) -> Partition {
+    SinkName::bridge(bridge).home()
+}
+
+async fn guarded(tenure: Tenure, (home, term): (Partition, Term), work: impl Future<Output = ()>) {
+    if term == 0 { work.await } else { tenure.guard((home, term), work).await.unwrap_or_default() }
 }
 
 /// A thread that panicked left nothing half done here.

@@ -11,17 +11,20 @@ use super::core::InboxParts;
 use crate::{
     chatwoot::{CallFault, Client},
     clock::Clock,
-    model::InboxName,
+    model::{InboxName, Partition},
     sessions::Sessions,
     sinks::{InboxSink, Sink},
     store::{Store, StoreError, own_cursor, set_own_cursor},
     sweep,
     telemetry::{Figures, Stage, StateBoard},
+    tenure::Tenure,
 };
 
 const BORN: &str = "born";
 const MARKS_EVERY: Duration = Duration::from_secs(10);
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
+/// Who has this one forgets for all.
+const PRUNER: Partition = 0;
 /// Between two looks at the inbox's own settings while all is well, and while they cannot be read.
 const LOOK_EVERY: Duration = Duration::from_mins(10);
 const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
@@ -68,7 +71,7 @@ pub(super) async fn keep_up(
     store: Arc<dyn Store>,
     mut inboxes: Vec<Marked>,
     retention: Duration,
-    (clock, figures): (Clock, Arc<Figures>),
+    (clock, figures, tenure): (Clock, Arc<Figures>, Tenure),
     stop: CancellationToken,
 ) {
     let failed = |error: &StoreError| figures.error(Stage::Upkeep, error.word());
@@ -80,7 +83,9 @@ pub(super) async fn keep_up(
             biased;
             () = stop.cancelled() => break,
             _ = marks.tick() => save_marks(&*store, &mut inboxes, clock, failed).await,
-            _ = prune.tick() => forget_old(&*store, retention, clock, failed).await,
+            _ = prune.tick() => if tenure.term_of_work(PRUNER) > 0 {
+                forget_old(&*store, retention, clock, failed).await;
+            },
         }
     }
     save_marks(&*store, &mut inboxes, clock, failed).await;

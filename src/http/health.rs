@@ -55,7 +55,7 @@ fn withheld((name, stated): (String, Stated)) -> (String, Stated) {
     let state = match stated.state {
         BridgeState::Degraded { .. } => BridgeState::Degraded { reason },
         BridgeState::Down { .. } => BridgeState::Down { reason },
-        state @ (BridgeState::Connecting | BridgeState::Up) => state,
+        state @ (BridgeState::Connecting | BridgeState::Up | BridgeState::Elsewhere) => state,
     };
     (name, Stated { state, ..stated })
 }

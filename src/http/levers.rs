@@ -21,6 +21,8 @@ pub enum Pulled {
     Done,
     /// It is so already, or paused and cannot be made to reconnect.
     Already,
+    /// Another replica runs it, so it is to be told.
+    Elsewhere,
     /// The settings name no such bridge, or the gateway is stopping.
     Unknown,
 }

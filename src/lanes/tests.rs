@@ -293,3 +293,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn lanes_of_partitions_that_are_left_go_but_for_what_is_under_way() {
+    let mut lanes = lanes(9);
+    for (id, lane) in [1, 1, 2, 2, 257].into_iter().enumerate() {
+        lanes.push(&waiting(lane, id as i64, 0, 0));
+    }
+    let taken = lanes.take(0);
+    let [one, two, far] = taken[..] else { panic!("three lanes: {taken:?}") };
+    lanes.ask(far, 5);
+    lanes.leave(&[1].into_iter().collect());
+    let count = lanes.count(0);
+    assert_eq!((lanes.len(), count.under_way, count.in_doubt, count.waiting), (3, 2, 0, 1));
+    lanes.again(one, 7);
+    lanes.leave_lane(one.sink, one.lane);
+    lanes.finish(two);
+    assert_eq!((lanes.len(), lanes.take(100).len()), (1, 1), "only the rest of the lane that stays");
+    lanes.push(&waiting(1, 9, 0, 0));
+    assert_eq!(lanes.take(100).len(), 1, "it may come back");
+}

@@ -2,6 +2,10 @@
 
 use crate::model::{SinkName, Waiting};
 
+/// Nothing is sent to an inbox's networks before it was asked what was missed, for at most so long: an elder reply may
+/// have been missed while nobody listened.
+pub const CATCH_UP_LIMIT_MILLIS: i64 = 60_000;
+
 #[derive(Debug)]
 pub enum Feed {
     /// These were accepted.

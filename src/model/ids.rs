@@ -4,6 +4,9 @@ use std::{fmt, sync::Arc};
 
 use bridge_api::BridgeName;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::model::Partition;
 
 /// Scope of the gateway's own cursors; no bridge's name holds a dot.
 pub const OWN_SCOPE: &str = "gateway.own";
@@ -52,6 +55,14 @@ impl SinkName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+    /// Whether its effects happen on a network.
+    pub fn is_network(&self) -> bool {
+        self.0.starts_with("bridge:")
+    }
+    /// Where whatever is done once for it belongs: the connection of a bridge, the sweep of an inbox.
+    pub fn home(&self) -> Partition {
+        Sha256::digest(&*self.0)[0]
+    }
 }
 
 impl fmt::Display for SinkName {
@@ -67,6 +78,6 @@ impl fmt::Debug for SinkName {
 }
 
 /// The store's number for an envelope: grows with arrival, never reused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct EnvelopeId(pub i64);

@@ -2,10 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::model::SinkName;
-
-/// Shares of the lanes; the unit of ownership between processes.
-pub const PARTITIONS: i64 = 256;
+use crate::model::{Partition, SinkName};
 
 /// Parts that one message may be cut into; the low bits of an outbound rank.
 pub const PARTS_MAX: usize = 1 << 12;
@@ -15,9 +12,22 @@ pub const PARTS_MAX: usize = 1 << 12;
 pub struct LaneId(pub i64);
 
 impl LaneId {
-    /// From 0 to [`PARTITIONS`] - 1.
-    pub fn partition(self) -> i64 {
-        self.0 & (PARTITIONS - 1)
+    /// Of the lane that [`Lane::new`] makes of the same words.
+    pub fn new(purpose: &str, scope: &str, thread: &str) -> Self {
+        let mut hash = Sha256::new();
+        for word in [purpose, scope, thread] {
+            hash.update((word.len() as u64).to_le_bytes());
+            hash.update(word);
+        }
+        let digest = hash.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        Self(i64::from_le_bytes(first))
+    }
+
+    /// Its share, where the lanes of one sink are spread.
+    pub fn partition(self) -> Partition {
+        self.0.to_le_bytes()[0]
     }
 }
 
@@ -31,19 +41,44 @@ pub struct Lane {
 impl Lane {
     /// The lane of one `thread` (or conversation) within one `purpose` (`in`, `out`, `status`) of a sink.
     pub fn new(sink: SinkName, purpose: &str, scope: &str, thread: &str) -> Self {
-        let mut hash = Sha256::new();
-        for word in [purpose, scope, thread] {
-            hash.update((word.len() as u64).to_le_bytes());
-            hash.update(word);
-        }
-        let digest = hash.finalize();
-        let mut first = [0; 8];
-        first.copy_from_slice(&digest[..8]);
-        Self { id: LaneId(i64::from_le_bytes(first)), sink }
+        Self { id: LaneId::new(purpose, scope, thread), sink }
+    }
+
+    /// Lanes towards an inbox are spread. Those towards a network stay together, and with its bridge: there may be only
+    /// one that speaks.
+    pub fn partition(&self) -> Partition {
+        if self.sink.is_network() { self.sink.home() } else { self.id.partition() }
     }
 }
 
 /// The rank of one part of an agent's message: message ids order it, since callbacks come unordered.
 pub fn rank_of(message: i64, part: usize) -> i64 {
     message * PARTS_MAX as i64 + part.min(PARTS_MAX - 1) as i64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::InboxName;
+
+    #[test]
+    fn lanes_of_an_inbox_are_spread_and_those_of_a_network_stay_together() {
+        let count = |sink: &SinkName| {
+            let lane = |thread: u32| Lane::new(sink.clone(), "out", "net", &thread.to_string());
+            (0..1000).map(|thread| lane(thread).partition()).collect::<std::collections::BTreeSet<_>>().len()
+        };
+        let (inbox, network) = (SinkName::inbox(&InboxName::new("support")), SinkName::bridge(&"libera".into()));
+        assert!(count(&inbox) > 200);
+        assert_eq!(count(&network), 1);
+        assert_eq!(Lane::new(network.clone(), "out", "net", "ada").partition(), network.home());
+    }
+
+    /// Processes of different versions must agree about it.
+    #[test]
+    fn a_home_never_changes() {
+        let home = |name: &str| SinkName::from_stored(name.to_owned()).home();
+        assert_eq!(["bridge:libera", "bridge:mail", "inbox:support"].map(home), HOMES);
+    }
+
+    const HOMES: [Partition; 3] = [152, 45, 57];
 }

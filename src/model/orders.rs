@@ -6,7 +6,7 @@
 use bridge_api::{Agent, BridgeName, EventId, Inbound, Key, Message, Part, Report, Speaker, Target, ThreadId};
 
 use crate::model::{
-    Group, InboxName, Lane, LateFailure, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX,
+    Group, InboxName, Lane, LaneId, LateFailure, MessageRef, MessageStatus, NewEnvelope, OnDuplicate, Order, PARTS_MAX,
     SinkName, plain, rank_of,
 };
 
@@ -23,7 +23,12 @@ pub fn event_of(bridge: &BridgeName, key: &str) -> Option<EventId> {
 
 /// The lane of what one thread brings to its inbox.
 fn inbound_lane(inbox: &InboxName, bridge: &BridgeName, thread: &ThreadId) -> Lane {
-    Lane::new(SinkName::inbox(inbox), "in", bridge.as_str(), thread.as_str())
+    Lane { id: inbound_lane_id(bridge, thread), sink: SinkName::inbox(inbox) }
+}
+
+/// Whichever inbox it is.
+pub fn inbound_lane_id(bridge: &BridgeName, thread: &ThreadId) -> LaneId {
+    LaneId::new("in", bridge.as_str(), thread.as_str())
 }
 
 /// The furthest that a network's clock may be ahead of ours before its stamps are not believed.

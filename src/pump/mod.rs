@@ -3,9 +3,14 @@
 
 mod attempt;
 mod counted;
+mod share;
 mod verdict;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{sync::mpsc, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -13,12 +18,14 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     clock::Clock,
     lanes::{Lanes, Taken},
-    model::{Envelope, EnvelopeId, Feed, OpenAttempt, SinkName, Waiting},
+    model::{Envelope, EnvelopeId, Feed, Partition, SinkName, Waiting},
     sinks::{Sink, Sinks},
-    store::{Begin, Lease, Settle, Settled, Store, StoreError, Turn},
+    store::{Begin, Settle, Settled, Store, StoreError, Turn},
     telemetry::{Figures, SinkFigures, Stage},
+    tenure::Tenure,
 };
-use attempt::Finished;
+use attempt::{Finished, Right};
+use share::Share;
 
 /// Messages to the pump that may wait before those who send them do.
 const FEED_MAX: usize = 4096;
@@ -27,6 +34,8 @@ const SCAN_ROWS: usize = 10_000;
 /// Between two looks at what another process may have accepted, or taken from us. Well below the time after which a
 /// successor asks an inbox about our attempts, where that is left as it is usually set; a network is asked at once.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Pause before such a look, when there may be something.
+const HINT_REST: Duration = Duration::from_millis(20);
 /// Pause before a store that could not be written is tried again.
 const STORE_PAUSE: Duration = Duration::from_millis(250);
 /// Tries to write down how the last attempts ended, before a process that stops leaves them in doubt.
@@ -39,7 +48,7 @@ pub fn feed() -> (mpsc::Sender<Feed>, mpsc::Receiver<Feed>) {
 
 pub struct Pump {
     store: Arc<dyn Store>,
-    lease: Lease,
+    share: Share,
     clock: Clock,
     lanes: Lanes,
     sinks: Arc<Sinks>,
@@ -51,12 +60,11 @@ pub struct Pump {
     feed: mpsc::Receiver<Feed>,
     attempts: JoinSet<Finished>,
     /// Ended attempts that the store has not been told of yet.
-    settle: Vec<Settle>,
+    settle: Vec<(Option<Right>, Settle)>,
     rng: fastrand::Rng,
-    /// Attempts from before this moment belong to a process that is gone.
-    started_millis: i64,
-    /// What the store had up to here was loaded.
-    scanned: EnvelopeId,
+    /// What is in doubt because of an attempt that we made, or asked about in vain: other open attempts belong to a
+    /// process that is gone.
+    doubted: HashMap<EnvelopeId, Partition>,
 }
 
 struct SinkSlot {
@@ -78,7 +86,7 @@ impl SinkSlot {
 impl Pump {
     pub fn new(
         store: Arc<dyn Store>,
-        lease: Lease,
+        tenure: Tenure,
         sinks: Arc<Sinks>,
         feed: mpsc::Receiver<Feed>,
         clock: Clock,
@@ -86,7 +94,7 @@ impl Pump {
     ) -> Self {
         Self {
             store,
-            lease,
+            share: Share::new(tenure, clock),
             clock,
             lanes: Lanes::default(),
             sinks,
@@ -97,15 +105,15 @@ impl Pump {
             attempts: JoinSet::new(),
             settle: Vec::new(),
             rng,
-            started_millis: clock.now(),
-            scanned: EnvelopeId(0),
+            doubted: HashMap::new(),
         }
     }
 
-    /// Works until `stop`, then lets open attempts finish, writes down how they ended and gives the lease
-    /// back. An error means that this process must not go on: the store is broken or the lease lost.
+    /// Works until `stop`, then lets open attempts finish, writes down how they ended and, where nobody else keeps it,
+    /// gives the lease back. An error means that this process must not go on: the store is broken or the lease lost.
     pub async fn run(mut self, stop: CancellationToken) -> Result<(), StoreError> {
         self.rebuild().await?;
+        let shared = self.share.tenure.is_shared();
         let mut look_at = Instant::now() + LOOK_EVERY;
         loop {
             // What the store did not take is due at once: the pause was made when it was refused.
@@ -119,11 +127,14 @@ impl Pump {
                     self.look().await?;
                     look_at = Instant::now() + LOOK_EVERY;
                 }
+                () = self.share.tenure.changed() => {}
+                () = hint(&*self.store, shared) => look_at = look_at.min(Instant::now() + HINT_REST),
                 Some(feed) = self.feed.recv() => self.fed(feed),
                 Some(finished) = self.attempts.join_next() => self.conclude(finished),
                 () = sleep_until(due) => {}
             }
             self.drain();
+            self.follow().await?;
             self.turn(Begins::Yes).await?;
         }
         while let Some(finished) = self.attempts.join_next().await {
@@ -139,13 +150,14 @@ impl Pump {
                 "ended attempts could not be written down; they will be asked about"
             );
         }
-        self.store.release(&self.lease).await
+        if shared { Ok(()) } else { self.store.release(&self.share.held.lease).await }
     }
 
     /// Begins what is due, waits for all of it and settles it. Returns how many attempts ended.
     /// For tests that want to see each step.
     pub async fn step(&mut self) -> Result<usize, StoreError> {
         self.drain();
+        self.follow().await?;
         self.turn(Begins::Yes).await?;
         let mut ended = 0;
         while let Some(finished) = self.attempts.join_next().await {
@@ -166,30 +178,35 @@ impl Pump {
     }
 
     /// Finds what another process on the same store accepted, and hears of it when that one took the lease: while we do
-    /// nothing, nothing else would tell, and our attempts under way would go on beside its own.
-    async fn look(&mut self) -> Result<(), StoreError> {
-        // What has ended and could not be written down yet would be taken for something that waits.
-        if !self.settle.is_empty() {
-            return Ok(());
-        }
+    /// nothing, nothing else would tell, and our attempts under way would go on beside its own. Whether it could be done.
+    async fn look(&mut self) -> Result<bool, StoreError> {
         match self.scan().await {
+            Ok(()) => Ok(true),
             // It passes, and everything that is ours we are told of.
-            Err(StoreError::Unwritable(_)) => Ok(()),
-            scanned => scanned,
+            Err(StoreError::Unwritable(_)) => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
     async fn scan(&mut self) -> Result<(), StoreError> {
         loop {
-            let rows = self.store.waiting(&self.lease, self.scanned, SCAN_ROWS).await?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            self.scanned = last.id;
-            for waiting in &rows {
-                self.push(waiting);
+            let news = self.store.news(&self.share.held.lease, self.share.seen, SCAN_ROWS).await?;
+            self.share.seen = news.next;
+            self.push_all(&news.waiting);
+            if !news.more {
+                return Ok(());
             }
             // The feed has a bound, so it must flow. But nothing begins before all is here: a row further on may belong
             // before those that are.
             self.drain();
+        }
+    }
+
+    /// What has ended and could not be written down yet is in the store as something that waits.
+    fn push_all(&mut self, rows: &[Waiting]) {
+        let ended: HashSet<_> = self.settle.iter().map(|(_, settle)| settle.id).collect();
+        for row in rows.iter().filter(|row| !ended.contains(&row.id)) {
+            self.push(row);
         }
     }
 
@@ -224,6 +241,9 @@ impl Pump {
     }
 
     fn push(&mut self, waiting: &Waiting) {
+        if !self.share.works_on_all() && !self.share.works_on(waiting.lane.partition()) {
+            return;
+        }
         self.know(&waiting.lane.sink);
         self.lanes.push(waiting);
     }
@@ -251,19 +271,22 @@ impl Pump {
     async fn turn(&mut self, begins: Begins) -> Result<(), StoreError> {
         let turned = self.turn_once(begins).await;
         self.show();
+        self.tell_what_is_vacant();
         turned
     }
 
     async fn turn_once(&mut self, begins: Begins) -> Result<(), StoreError> {
+        let begins = begins == Begins::Yes && self.may_begin().await?;
+        self.drop_what_is_not_ours();
         let now = self.clock.now();
-        let taken = if begins == Begins::Yes { self.lanes.take(now) } else { Vec::new() };
+        let taken = if begins { self.lanes.take(now) } else { Vec::new() };
         if taken.is_empty() && self.settle.is_empty() {
             return Ok(());
         }
         let begin = taken.iter().map(|t| Begin { id: t.id, mark: self.slot(t.sink).sink.mark() }).collect();
-        let turn = Turn { settle: std::mem::take(&mut self.settle), begin };
-        let settle = turn.settle.clone();
-        match self.store.turn(&self.lease, turn, now).await {
+        let settle = std::mem::take(&mut self.settle);
+        let turn = Turn { settle: settle.iter().map(|(_, settle)| settle.clone()).collect(), begin };
+        match self.store.turn(&self.share.held.lease, turn, now).await {
             Ok(turned) => {
                 turned.accepted.iter().for_each(|waiting| self.push(waiting));
                 self.begun(taken, turned.begun);
@@ -284,7 +307,21 @@ impl Pump {
         }
     }
 
-    /// Starts the attempts that were written down; what the store no longer has is dropped.
+    /// Where others accept as well, something that belongs before what is due may have come to them: whatever was kept
+    /// by now is known before anything begins.
+    async fn may_begin(&mut self) -> Result<bool, StoreError> {
+        if !self.share.tenure.is_shared() || self.lanes.next_due().is_none_or(|due| due > self.clock.now()) {
+            return Ok(true);
+        }
+        let may = self.share.tenure.may_begin() && self.look().await? && self.share.tenure.may_begin();
+        if !may {
+            // What is due stays due, and must not be asked about without a rest.
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        Ok(may)
+    }
+
+    /// Starts the attempts that were written down; what the store no longer has, or is not ours any more, is dropped.
     fn begun(&mut self, taken: Vec<Taken>, envelopes: Vec<Envelope>) {
         let mut envelopes = envelopes.into_iter().peekable();
         for taken in taken {
@@ -298,23 +335,24 @@ impl Pump {
     fn start(&mut self, taken: Taken, envelope: Envelope) {
         let sink = self.slot(taken.sink).sink.clone();
         self.counts_what_was_left_open(&envelope);
+        let partition = self.lanes.partition(taken.sink, taken.lane);
+        let right = self.share.right(partition);
         // The process that began it may have ended with a request on its way: the far side is asked only when it
         // can no longer be at work on that.
-        let safe_millis = self.started_millis + sink.rules().settle_millis;
-        match &envelope.doubt {
-            Some(open) if self.is_of_an_earlier_process(open) && self.clock.now() < safe_millis => {
-                self.lanes.ask(taken, safe_millis);
-                let reason = "the process ended during the attempt".to_owned();
-                self.settle
-                    .push(Settle { id: envelope.id, outcome: Settled::Doubt { due_millis: safe_millis, reason } });
-            }
-            Some(_) | None => drop(self.attempts.spawn(attempt::run(sink, taken, envelope))),
+        let is_ours = envelope.doubt.is_none() || self.doubted.contains_key(&envelope.id);
+        let safe_millis = self.share.since_millis[usize::from(partition)] + sink.rules().settle_millis;
+        if !is_ours && self.clock.now() < safe_millis {
+            self.lanes.ask(taken, safe_millis);
+            let reason = "the process ended during the attempt".to_owned();
+            let outcome = Settled::Doubt { due_millis: safe_millis, reason };
+            self.settle.push((right, Settle { id: envelope.id, outcome }));
+            return;
         }
-    }
-
-    /// By its stamp: from before our start, or from a clock that was ahead of ours.
-    fn is_of_an_earlier_process(&self, open: &OpenAttempt) -> bool {
-        open.started_millis <= self.started_millis || open.started_millis > self.clock.now()
+        if right.is_some() {
+            self.share.under_way[usize::from(partition)] += 1;
+        }
+        let right = right.map(|right| (self.share.tenure.clone(), right));
+        self.attempts.spawn(attempt::run(sink, right, taken, envelope));
     }
 
     fn slot(&self, index: usize) -> &SinkSlot {
@@ -345,6 +383,10 @@ impl Pump {
 enum Begins {
     Yes,
     No,
+}
+
+async fn hint(store: &dyn Store, shared: bool) {
+    if shared { store.hint().await } else { std::future::pending().await }
 }
 
 async fn sleep_until(due: Option<Instant>) {

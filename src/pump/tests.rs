@@ -2,6 +2,7 @@
 
 mod counted;
 mod doubt;
+mod shared;
 
 use std::{
     collections::VecDeque,
@@ -167,7 +168,8 @@ async fn start(store: &Arc<MemoryStore>, network: &Arc<Scripted>, inbox: &Arc<Sc
     sinks.put(SinkName::bridge(&BridgeName::from("libera")), network.clone());
     sinks.put(SinkName::inbox(&InboxName::new("support")), inbox.clone());
     let figures = Arc::new(Figures::new([("libera", "support")], ["support"], None));
-    Pump::new(store.clone(), lease, sinks, feed().1, clock, (fastrand::Rng::with_seed(7), figures))
+    let tenure = Tenure::sole(lease, clock);
+    Pump::new(store.clone(), tenure, sinks, feed().1, clock, (fastrand::Rng::with_seed(7), figures))
 }
 
 #[tokio::test(start_paused = true)]
@@ -318,11 +320,11 @@ async fn run_over_a_full_disk(stop_after: Duration) -> (Rig, EnvelopeState) {
     let mut rig = Rig::new(Resend::Askable).await;
     rig.reply(9, 1).await;
     *rig.network.fills.lock().unwrap() = Some(rig.store.clone());
-    let pump = std::mem::replace(&mut rig.pump, start(&rig.store, &rig.network, &rig.inbox, rig.clock).await);
-    let lease = rig.store.lease("test", rig.clock.now()).await.unwrap();
+    let other = start(&Arc::new(MemoryStore::default()), &rig.network, &rig.inbox, rig.clock).await;
+    let pump = std::mem::replace(&mut rig.pump, other);
     let stop = CancellationToken::new();
     let (ran, (), before) = tokio::join!(
-        Pump { lease, ..pump }.run(stop.clone()),
+        pump.run(stop.clone()),
         async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             rig.store.allow();

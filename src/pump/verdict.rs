@@ -33,8 +33,17 @@ impl Pump {
         // An attempt catches its own panics; a cancelled one belongs to a pump that is dropped.
         let Ok(finished) = finished else { return };
         self.counts_an_end(&finished);
-        let Finished { taken, envelope, outcome, panicked: _ } = finished;
+        let Finished { taken, right, envelope, outcome, panicked: _ } = finished;
         let id = envelope.id;
+        if let Some(right) = right {
+            self.share.under_way[usize::from(right.partition)] -= 1;
+        }
+        if !self.share.is_good(right) {
+            // Whoever has it now asks what became of it.
+            self.doubted.remove(&id);
+            self.lanes.finish(taken);
+            return;
+        }
         let outcome = match outcome {
             Ok(Some(done)) => self.done(taken, &envelope, done),
             Ok(None) => self.absent(taken, &envelope),
@@ -43,7 +52,15 @@ impl Pump {
                 self.failed(taken, &envelope, &fault, said)
             }
         };
-        self.settle.push(Settle { id, outcome });
+        if matches!(outcome, Settled::Doubt { .. }) {
+            self.doubted.insert(id, self.lanes.partition(taken.sink, taken.lane));
+        } else if envelope.doubt.is_some() {
+            self.doubted.remove(&id);
+        }
+        if right.is_some_and(|right| !self.share.works_on(right.partition)) {
+            self.lanes.leave_lane(taken.sink, taken.lane);
+        }
+        self.settle.push((right, Settle { id, outcome }));
     }
 
     fn done(&mut self, taken: Taken, envelope: &Envelope, done: Done) -> Settled {

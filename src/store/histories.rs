@@ -1,28 +1,36 @@
 //! Random histories: whatever is asked, and whenever the process starts anew, each store answers as the model does.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use bridge_api::{Cursor, Key};
 use proptest::{collection::vec, option, prelude::*};
 
 use super::{
-    Accepted, Batch, Begin, CopyError, DeadLetter, Depth, Found, Held, History, Lease, Listed, MemoryStore, Place,
-    PostgresStore, RowMark, Rows, Settle, Settled, SqliteStore, Store, StoreError, Turn, Turned, Wanted, copy,
-    postgres,
+    Accepted, Batch, Begin, CopyError, DeadLetter, Depth, Found, Held, History, LEASE_MILLIS, Lease, Listed,
+    MemoryStore, Place, PostgresStore, Renewed, RowMark, Rows, Settle, Settled, SqliteStore, Store, StoreError, Turn,
+    Turned, Wanted, Watermark, copy, postgres,
     suite::{NOW, key, new, sink},
 };
-use crate::model::{EnvelopeId, Group, OnDuplicate, Waiting, rank_of};
+use crate::model::{EnvelopeId, Group, OnDuplicate, Partition, Partitions, Waiting, rank_of};
 
 const LANES: usize = 2;
 const MESSAGES: usize = 3;
 const PARTS: usize = 3;
 
+/// Which of those who work on it.
+type Owner = usize;
+
+const OWNERS: [&str; 3] = ["one", "other", "third"];
+
 #[derive(Clone, Debug)]
 enum Step {
     Accept(Vec<Group>, Vec<Held>, Vec<(String, Cursor)>),
-    Lease,
-    Release,
-    Turn(Turn),
+    Lease(Owner),
+    Renew(Owner),
+    GiveBack(Owner, Partitions),
+    Release(Owner),
+    Turn(Owner, Turn),
+    News(Owner),
     Revive(Vec<Key>),
     Discard(Vec<Key>),
     Prune(i64),
@@ -35,6 +43,9 @@ enum Step {
 enum Answer {
     Accepted(Result<Vec<Accepted>, StoreError>),
     Leased(Result<Lease, StoreError>),
+    Renewed(Result<Renewed, StoreError>),
+    /// Each once.
+    News(Result<BTreeSet<EnvelopeId>, StoreError>),
     Unit(Result<(), StoreError>),
     Turned(Box<Result<Turned, StoreError>>),
     Revived(Result<Vec<Waiting>, StoreError>),
@@ -44,7 +55,7 @@ enum Answer {
 /// All that can be seen from outside.
 #[derive(Debug, PartialEq)]
 struct View {
-    waiting: Result<Vec<Waiting>, StoreError>,
+    waiting: Vec<Result<Vec<Waiting>, StoreError>>,
     list: Vec<Listed>,
     dead: Vec<DeadLetter>,
     depth: Depth,
@@ -132,9 +143,12 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (vec(groups(), 0..4), vec(held(), 0..2), cursors())
             .prop_map(|(groups, held, cursors)| Step::Accept(groups, held, cursors)),
-        8 => turns().prop_map(Step::Turn),
-        2 => Just(Step::Lease),
-        1 => Just(Step::Release),
+        8 => (owners(), turns()).prop_map(|(owner, turn)| Step::Turn(owner, turn)),
+        2 => owners().prop_map(Step::Lease),
+        4 => owners().prop_map(Step::Renew),
+        2 => (owners(), 0_usize..4).prop_map(|(owner, nth)| Step::GiveBack(owner, quarter(nth))),
+        1 => owners().prop_map(Step::Release),
+        2 => owners().prop_map(Step::News),
         2 => keys().prop_map(Step::Revive),
         1 => keys().prop_map(Step::Discard),
         1 => (0_i64..60).prop_map(|after| Step::Prune(NOW + after)),
@@ -142,14 +156,76 @@ fn steps() -> impl Strategy<Value = Step> {
     ]
 }
 
-async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> Answer {
+/// Mostly the first.
+fn owners() -> impl Strategy<Value = Owner> {
+    prop_oneof![6 => Just(0), 2 => Just(1), 1 => Just(2)]
+}
+
+fn quarter(nth: usize) -> Partitions {
+    (0..=Partition::MAX).filter(|one| usize::from(*one) % 4 == nth).collect()
+}
+
+/// A little time, and now and then so much that whoever said nothing is taken for dead.
+fn pauses() -> impl Strategy<Value = i64> {
+    prop_oneof![20 => 0_i64..9, 1 => LEASE_MILLIS + 100..2 * LEASE_MILLIS]
+}
+
+/// One store, with what each owner knows of it.
+struct Party<'a> {
+    store: &'a dyn Store,
+    leases: [Lease; 3],
+    seen: [Watermark; 3],
+}
+
+impl<'a> Party<'a> {
+    async fn new(store: &'a dyn Store) -> Self {
+        let leases = OWNERS.map(Lease::none);
+        let mut party = Self { store, leases, seen: [Watermark::START; 3] };
+        party.leases[0] = store.lease(OWNERS[0], NOW).await.unwrap();
+        party
+    }
+
+    async fn take(&mut self, step: Step, now_millis: i64) -> Answer {
+        let answer = take(self, step.clone(), now_millis).await;
+        match (&step, &answer) {
+            (Step::Lease(owner) | Step::GiveBack(owner, _), Answer::Leased(Ok(newer))) => {
+                self.leases[*owner] = newer.clone();
+            }
+            (Step::Renew(owner), Answer::Renewed(Ok(renewed))) => self.leases[*owner] = renewed.lease.clone(),
+            _ => {}
+        }
+        answer
+    }
+
+    async fn news(&mut self, owner: Owner) -> Result<BTreeSet<EnvelopeId>, StoreError> {
+        let mut found = BTreeSet::new();
+        loop {
+            let news = self.store.news(&self.leases[owner], self.seen[owner], 3).await?;
+            found.extend(news.waiting.iter().map(|row| row.id));
+            self.seen[owner] = news.next;
+            if !news.more {
+                break;
+            }
+        }
+        // A store may also name what this lease is no longer good for.
+        let held = self.store.waiting(&self.leases[owner], &Partitions::ALL, EnvelopeId(0), 100).await?;
+        found.retain(|id| held.iter().any(|row| row.id == *id));
+        Ok(found)
+    }
+}
+
+async fn take(party: &mut Party<'_>, step: Step, now_millis: i64) -> Answer {
+    let (store, leases) = (party.store, party.leases.clone());
     match step {
         Step::Accept(groups, held, cursors) => {
             Answer::Accepted(store.accept(Batch { groups, cursors, held, ..Batch::default() }, now_millis).await)
         }
-        Step::Lease => Answer::Leased(store.lease("tests", now_millis).await),
-        Step::Release => Answer::Unit(store.release(lease).await),
-        Step::Turn(turn) => Answer::Turned(Box::new(store.turn(lease, turn, now_millis).await)),
+        Step::Lease(owner) => Answer::Leased(store.lease(OWNERS[owner], now_millis).await),
+        Step::Renew(owner) => Answer::Renewed(store.renew(&leases[owner], now_millis).await),
+        Step::GiveBack(owner, some) => Answer::Leased(store.give_back(&leases[owner], &some).await),
+        Step::Release(owner) => Answer::Unit(store.release(&leases[owner]).await),
+        Step::Turn(owner, turn) => Answer::Turned(Box::new(store.turn(&leases[owner], turn, now_millis).await)),
+        Step::News(owner) => Answer::News(party.news(owner).await),
         Step::Revive(keys) => Answer::Revived(store.revive(&keys, now_millis).await),
         Step::Discard(keys) => Answer::Count(store.discard(&keys, now_millis).await),
         Step::Prune(before) => Answer::Count(store.prune(before).await),
@@ -157,13 +233,18 @@ async fn take(store: &dyn Store, step: Step, lease: &Lease, now_millis: i64) -> 
     }
 }
 
-async fn look(store: &dyn Store, lease: &Lease) -> Result<View, StoreError> {
+async fn look(party: &Party<'_>) -> Result<View, StoreError> {
+    let store = party.store;
     let mut histories = Vec::new();
     for name in names() {
         histories.push(store.history(&key(&name)).await?);
     }
+    let mut waiting = Vec::new();
+    for lease in &party.leases {
+        waiting.push(store.waiting(lease, &Partitions::ALL, EnvelopeId(0), 100).await);
+    }
     Ok(View {
-        waiting: store.waiting(lease, EnvelopeId(0), 100).await,
+        waiting,
         list: store.list(100).await?,
         dead: store.dead(100).await?,
         depth: store.depth().await?,
@@ -222,24 +303,26 @@ async fn found(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
     Ok(stretches)
 }
 
-async fn compare(history: Vec<(Step, i64)>, open: impl AsyncFn() -> Box<dyn Store>) -> Result<(), TestCaseError> {
-    let model = MemoryStore::default();
-    let mut store = open().await;
-    let mut lease = model.lease("tests", NOW).await.unwrap();
-    prop_assert_eq!(&store.lease("tests", NOW).await.unwrap(), &lease);
-    let mut now_millis = NOW;
+async fn compare(
+    history: Vec<(Step, i64)>,
+    model: MemoryStore,
+    open: impl AsyncFn() -> Box<dyn Store>,
+) -> Result<(), TestCaseError> {
+    let (mut store, mut model, mut now_millis) = (open().await, Party::new(&model).await, NOW);
+    let Party { leases, seen, .. } = Party::new(&*store).await;
+    prop_assert_eq!(&leases, &model.leases);
+    let mut known = (leases, seen);
     for (step, passed) in history {
         now_millis += passed;
         if matches!(step, Step::Restart) {
             store.close().await;
             store = open().await;
         }
-        let expected = take(&model, step.clone(), &lease, now_millis).await;
-        prop_assert_eq!(&take(&*store, step.clone(), &lease, now_millis).await, &expected, "{:?}", step);
-        if let Answer::Leased(Ok(newer)) = expected {
-            lease = newer;
-        }
-        prop_assert_eq!(look(&*store, &lease).await, look(&model, &lease).await, "after {:?}", step);
+        let mut party = Party { store: &*store, leases: known.0, seen: known.1 };
+        let expected = model.take(step.clone(), now_millis).await;
+        prop_assert_eq!(&party.take(step.clone(), now_millis).await, &expected, "{:?}", step);
+        prop_assert_eq!(look(&party).await, look(&model).await, "after {:?}", step);
+        known = (party.leases, party.seen);
     }
     store.close().await;
     Ok(())
@@ -253,18 +336,18 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn sqlite_answers_as_the_model_does(history in vec((steps(), 0_i64..9), 1..40)) {
+    fn sqlite_answers_as_the_model_does(history in vec((steps(), pauses()), 1..40)) {
         let folder = tempfile::tempdir().unwrap();
         let place = Place::in_dir(folder.path());
         let open = async || Box::new(SqliteStore::open(&place).unwrap()) as Box<dyn Store>;
-        runtime().block_on(compare(history, open))?;
+        runtime().block_on(compare(history, MemoryStore::default(), open))?;
     }
 
     #[test]
-    fn postgres_answers_as_the_model_does(history in vec((steps(), 0_i64..9), 1..40)) {
+    fn postgres_answers_as_the_model_does(history in vec((steps(), pauses()), 1..60)) {
         let Some(place) = postgres::server::place() else { return Ok(()) };
         let open = async || Box::new(PostgresStore::open(&place).await.unwrap()) as Box<dyn Store>;
-        runtime().block_on(compare(history, open))?;
+        runtime().block_on(compare(history, MemoryStore::shared(), open))?;
     }
 }
 
@@ -274,12 +357,10 @@ async fn compare_with_copy(history: Vec<(Step, i64)>) -> Result<(), TestCaseErro
     let folder = tempfile::tempdir().unwrap();
     let from = Place::in_dir(folder.path());
     let sqlite = SqliteStore::open(&from).unwrap();
-    let (mut lease, mut now_millis) = (sqlite.lease("tests", NOW).await.unwrap(), NOW);
+    let (mut party, mut now_millis) = (Party::new(&sqlite).await, NOW);
     for (step, passed) in history {
         now_millis += passed;
-        if let Answer::Leased(Ok(newer)) = take(&sqlite, step, &lease, now_millis).await {
-            lease = newer;
-        }
+        party.take(step, now_millis).await;
     }
     let occupied = Place { handover: Duration::ZERO, ..from.clone() };
     let refused = copy(&occupied, &to, |_| ()).await;
@@ -289,11 +370,15 @@ async fn compare_with_copy(history: Vec<(Step, i64)>) -> Result<(), TestCaseErro
     prop_assert_eq!(copy(&from, &to, |_| ()).await.unwrap(), copied);
 
     let (sqlite, postgres) = (SqliteStore::open(&from).unwrap(), PostgresStore::open(&to).await.unwrap());
-    let (here, there) = (sqlite.lease("tests", NOW).await.unwrap(), postgres.lease("tests", NOW).await.unwrap());
-    prop_assert_eq!(look(&postgres, &there).await, look(&sqlite, &here).await);
+    let (mut here, mut there) = (Party::new(&sqlite).await, Party::new(&postgres).await);
+    // In SQLite one lease is all there is.
+    let (mut seen, mut copied) = (look(&here).await.unwrap(), look(&there).await.unwrap());
+    prop_assert!(seen.waiting.drain(1..).all(|one| one == Err(StoreError::LeaseLost)));
+    prop_assert!(copied.waiting.drain(1..).all(|one| one == Ok(Vec::new())));
+    prop_assert_eq!(copied, seen);
     let next = Step::Accept(vec![Group::one(new("next", "lane 0", 0))], Vec::new(), Vec::new());
-    let expected = take(&sqlite, next.clone(), &here, now_millis).await;
-    prop_assert_eq!(take(&postgres, next, &there, now_millis).await, expected);
+    let expected = here.take(next.clone(), now_millis).await;
+    prop_assert_eq!(there.take(next, now_millis).await, expected);
     sqlite.close().await;
     postgres.close().await;
     let refused = copy(&from, &to, |_| ()).await;

@@ -1,11 +1,8 @@
 //! Where a store is, of whichever kind, and how it is opened.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use super::{Place, PostgresPlace, PostgresStore, SqliteStore, Store, StoreError};
-
-/// Between two looks whether another gateway still works on what waits.
-const STAND_BY: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub enum Location {
@@ -27,20 +24,12 @@ impl Location {
         }
     }
 
-    /// The same, for a gateway. Where several may come, all but one stand by until its lease ends, which is at once when
-    /// it stops and half a minute after it was last heard of. One whose name begins like ours is not waited for: it
-    /// is gone, since its data directory is ours.
+    /// The same, for a gateway. Others may work on it beside this one; those whose names begin like ours are gone, since
+    /// their data directory is ours.
     pub async fn open_to_work(&self, ours: impl FnOnce() -> String) -> Result<Arc<dyn Store>, StoreError> {
         let Self::Postgres(place) = self else { return self.open().await };
         let store = PostgresStore::open(place).await?;
-        let (ours, mut told) = (ours(), false);
-        while let Some(owner) = store.worker().await?.filter(|owner| !owner.starts_with(&ours)) {
-            if !std::mem::replace(&mut told, true) {
-                let reason = format!("{owner} works on this store");
-                tracing::info!(reason = reason.as_str(), "standing by until the other gateway is gone");
-            }
-            tokio::time::sleep(STAND_BY).await;
-        }
+        store.bury(&ours()).await?;
         Ok(Arc::new(store))
     }
 

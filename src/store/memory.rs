@@ -3,7 +3,9 @@
 
 mod forget;
 mod looks;
+mod news;
 mod row;
+mod tenants;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -14,13 +16,13 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
-use self::row::Row;
+use self::{row::Row, tenants::Tenants};
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, Forgotten, Found,
-    HOUR_MILLIS, Held, History, Lease, Listed, Rows, Settle, Settled, Space, Store, StoreError, Turn, Turned, Wanted,
-    Whom, message_ranks,
+    HOUR_MILLIS, Held, History, Lease, Listed, News, Renewed, Rows, Settle, Settled, Space, Store, StoreError, Turn,
+    Turned, Wanted, Watermark, Whom, message_ranks,
 };
-use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Session, Waiting};
+use crate::model::{Envelope, EnvelopeId, Group, NewEnvelope, OnDuplicate, Partitions, Session, Waiting};
 
 /// A store in memory. What outlives a "crash" in a simulation is this value, or a clone: all see the same.
 #[derive(Clone, Debug, Default)]
@@ -31,6 +33,13 @@ pub struct MemoryStore {
 }
 
 impl MemoryStore {
+    /// One that several processes may work on at once.
+    pub fn shared() -> Self {
+        let store = Self::default();
+        lock(&store.model).tenants.shared = true;
+        store
+    }
+
     /// From now on verbs fail so, until [`allow`](Self::allow). Those that only read still answer while
     /// the store is merely unwritable.
     pub fn refuse(&self, error: StoreError) {
@@ -77,32 +86,53 @@ impl Store for MemoryStore {
         Ok(accepted)
     }
 
-    async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
-        let mut model = self.write()?;
-        model.epoch += 1;
-        model.leased = true;
-        Ok(Lease { owner: owner.to_owned(), epoch: model.epoch, partitions: [u64::MAX; 4] })
+    fn is_shared(&self) -> bool {
+        lock(&self.model).tenants.shared
+    }
+    async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError> {
+        Ok(self.write()?.tenants.lease(owner, now_millis))
+    }
+    async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
+        self.write()?.tenants.renew(lease, now_millis)
+    }
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
+        self.write()?.tenants.give_back(lease, partitions)
     }
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        let mut model = self.write()?;
-        model.hold(lease)?;
-        model.leased = false;
-        Ok(())
+        self.write()?.tenants.release(lease)
     }
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         let model = self.read()?;
-        model.hold(lease)?;
-        let rows = model.unfinished().filter(|row| row.id > after && row.lives());
+        model.tenants.hold_all(lease)?;
+        let wanted = |row: &&Row| partitions.has(row.partition) && model.tenants.holds(lease, row.partition);
+        let rows = model.unfinished().filter(|row| row.id > after && row.lives()).filter(wanted);
         Ok(rows.take(count_max).map(Row::waiting).collect())
+    }
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
+        self.read()?.news(lease, since, count_max)
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let mut model = self.write()?;
-        model.hold(lease)?;
+        model.tenants.hold_all(lease)?;
         let mut turned = Turned::default();
         for settle in turn.settle {
-            model.settle(settle, now_millis, &mut turned);
+            if model.is_lost(lease, settle.id) {
+                turned.lost.push(settle.id);
+            } else {
+                model.settle(settle, now_millis, &mut turned);
+            }
         }
         for begin in turn.begin {
+            if model.is_lost(lease, begin.id) {
+                turned.lost.push(begin.id);
+                continue;
+            }
             match model.begin(begin, now_millis) {
                 Some(envelope) => turned.begun.push(envelope),
                 None => turned.gone.push(begin.id),
@@ -207,12 +237,14 @@ struct Model {
     /// Those of them that wait or are dead, so that long histories cost nothing.
     unfinished: BTreeSet<EnvelopeId>,
     newest: i64,
+    /// Of those that began to wait, by the order in which they did. One that did so again stands there again.
+    news: BTreeMap<i64, EnvelopeId>,
+    stamp: i64,
     /// By moment of the event and key.
     known: HashMap<(i64, Key), EnvelopeId>,
     /// The newest of those that are known by a key.
     by_key: HashMap<Key, EnvelopeId>,
-    epoch: i64,
-    leased: bool,
+    tenants: Tenants,
     sessions: HashMap<(BridgeName, ThreadId), Session>,
     cursors: BTreeMap<(String, String), String>,
     /// By id, with the cursor that holds it.
@@ -220,10 +252,6 @@ struct Model {
 }
 
 impl Model {
-    fn hold(&self, lease: &Lease) -> Result<(), StoreError> {
-        if self.leased && lease.epoch == self.epoch { Ok(()) } else { Err(StoreError::LeaseLost) }
-    }
-
     fn unfinished(&self) -> impl Iterator<Item = &Row> {
         self.unfinished.iter().filter_map(|id| self.rows.get(id))
     }
@@ -273,9 +301,11 @@ impl Model {
         self.by_key.insert(new.key.clone(), id);
         self.unfinished.insert(id);
         let state = EnvelopeState::Waiting { due_millis: new.due_millis };
-        let row = Row { id, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
+        let partition = new.lane.partition();
+        let row = Row { id, partition, new, accepted_millis: now_millis, attempts: 0, tried: Vec::new(), state };
         let waiting = row.waiting();
         self.rows.insert(id, row);
+        self.is_news(id);
         waiting
     }
 
@@ -358,6 +388,7 @@ impl Model {
             row.attempts = 0;
             row.state = EnvelopeState::Waiting { due_millis: now_millis };
             revived.push(row.waiting());
+            self.is_news(id);
         }
         revived.sort_by_key(|waiting| (waiting.rank, waiting.id));
         revived
@@ -367,6 +398,7 @@ impl Model {
         let (rows, known) = (self.rows.len(), self.known.len());
         self.rows.retain(|_, row| row.finished().is_none_or(|at_millis| at_millis >= before_millis));
         let rows_now = &self.rows;
+        self.news.retain(|_, id| rows_now.contains_key(id));
         let kept = |id: &EnvelopeId| rows_now.get(id).is_some_and(|row| row.finished().is_none());
         self.known.retain(|(at_millis, _), id| *at_millis >= before_millis || kept(id));
         self.by_key.clear();

@@ -3,10 +3,12 @@
 
 mod copy;
 mod forget;
+mod lease;
 mod location;
 mod looking;
 mod memory;
 mod postgres;
+mod shares;
 mod sqlite;
 mod written;
 #[cfg(test)]
@@ -21,6 +23,7 @@ use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 
 pub use copy::{Copied, CopyError, Step as CopyStep, copy};
 pub use forget::{By, Forgotten, Whom};
+pub use lease::{LEASE_MILLIS, Lease, News, Renewed, Watermark};
 pub use location::Location;
 pub use looking::{Attempt, DeadLetter, Depth, EnvelopeState, Found, History, Listed, RowMark, Rows, Wanted};
 pub use memory::MemoryStore;
@@ -28,7 +31,7 @@ pub use postgres::{PostgresPlace, PostgresStore, Tls};
 pub use sqlite::{Place, SqliteStore};
 
 use crate::{
-    model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Session, Waiting},
+    model::{Envelope, EnvelopeId, Group, OWN_SCOPE, PARTS_MAX, Partitions, Session, Waiting},
     telemetry::Histogram,
 };
 
@@ -43,14 +46,41 @@ pub trait Store: Send + Sync + 'static {
     /// Keeps all of the batch or nothing. The answer speaks of the groups and, behind them, of those that are held.
     async fn accept(&self, batch: Batch, now_millis: i64) -> Result<Vec<Accepted>, StoreError>;
 
-    /// Takes the partitions that this process may work on. An older lease of any owner on them ends:
-    /// whoever shows it from now on gets [`StoreError::LeaseLost`] and changes nothing.
+    /// Whether several processes may work on this store at once, each on its share. Where they may not, a lease is of
+    /// everything, lasts until somebody else takes it, and is never [renewed](Self::renew).
+    fn is_shared(&self) -> bool {
+        false
+    }
+    /// Takes what this owner may work on. Where the store is not shared that is everything, and an older lease of any
+    /// owner ends: whoever shows it from now on gets [`StoreError::LeaseLost`] and changes nothing. Where it is shared, it
+    /// is what nobody who lives holds, up to a fair share, and only an older lease under this very name ends.
     async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError>;
-    /// Gives them back.
+    /// Says that this owner lives, for [`LEASE_MILLIS`] from now. Takes what is missing from its fair share and held by
+    /// nobody who lives, and says what others lack. An owner that was taken for dead joins anew: what it held and others
+    /// took is not in the new lease, and what nobody took still is, with the same epochs.
+    async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError>;
+    /// Gives back some of what is held: others may take it at once, and have no reason to think that anything was missed.
+    /// Nothing of it may be under way. Returns what is left.
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError>;
+    /// Gives back everything, as one who goes.
     async fn release(&self, lease: &Lease) -> Result<(), StoreError>;
-    /// What waits in the leased partitions, by ascending id, beginning after `after`, at most
+    /// What waits in these of the leased partitions, by ascending id, beginning after `after`, at most
     /// `count_max`. An empty answer is the end.
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError>;
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError>;
+    /// What began to wait in the leased partitions since then, whoever accepted it or put it back: nothing that was there
+    /// for others to see when this was asked is left out for good. At most about `count_max` at once. May go by what the
+    /// lease says and not by what it is still good for.
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError>;
+    /// Returns when there may be [news](Self::news): earlier than one would look anyway, or never. May be dropped.
+    async fn hint(&self) {
+        std::future::pending::<()>().await;
+    }
     /// Ends attempts and begins others, together. See [`Turn`].
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError>;
 
@@ -166,6 +196,12 @@ pub enum Accepted {
 }
 
 impl Accepted {
+    pub fn waiting(&self) -> &[Waiting] {
+        match self {
+            Self::New(waiting) | Self::Revived(waiting) => waiting,
+            Self::Duplicate => &[],
+        }
+    }
     pub fn into_waiting(self) -> Vec<Waiting> {
         match self {
             Self::New(waiting) | Self::Revived(waiting) => waiting,
@@ -174,18 +210,11 @@ impl Accepted {
     }
 }
 
-/// The right to work on partitions. Who holds an older epoch changes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lease {
-    pub owner: String,
-    /// Fencing number.
-    pub epoch: i64,
-    /// Bit `n` of word `n / 64` stands for partition `n`.
-    pub partitions: [u64; 4],
-}
-
 /// Attempts that end and attempts that begin, in one transaction and in this order: fsync is the price
 /// of a message.
+///
+/// Where the store is shared, only those of partitions whose epoch is still the lease's are looked at. One partition that
+/// was lost must not keep the others from going on, so the rest of the turn stands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Turn {
     pub settle: Vec<Settle>,
@@ -230,6 +259,8 @@ pub struct Turned {
     pub gone: Vec<EnvelopeId>,
     /// What the settled attempts caused.
     pub accepted: Vec<Waiting>,
+    /// In partitions that this lease does not hold any more: nothing of them changed.
+    pub lost: Vec<EnvelopeId>,
 }
 
 /// The store's name for a blob: 32 lower-case hex digits, the first 15 of which grow with time.
@@ -277,7 +308,7 @@ pub struct Space {
 /// Why the store did not do it. Nothing of the verb happened, unless said otherwise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Another process took the partitions over.
+    /// Another process took everything over.
     #[error("the lease on the partitions is lost")]
     LeaseLost,
     /// Cannot be written now, for example because the disk is full. May pass.

@@ -1,7 +1,7 @@
 //! An operator says that an inbox is right as it is, although it is not the one that was posted to before.
 
 use crate::{
-    model::{Envelope, EnvelopeId, InboxName, Order, SinkName},
+    model::{Envelope, EnvelopeId, InboxName, Order, Partitions, SinkName},
     store::{Begin, Settle, Settled, Store, StoreError, Turn},
 };
 
@@ -23,9 +23,15 @@ pub struct Adopted {
 /// messages. What people wrote waits on. No gateway may run on this store.
 pub async fn adopt(store: &dyn Store, inbox: &InboxName, now_millis: i64) -> Result<Adopted, StoreError> {
     let lease = store.lease("adopt", now_millis).await?;
+    if !lease.partitions().is_all() {
+        store.release(&lease).await?;
+        return Err(StoreError::Unwritable(
+            "a gateway works on it, or did so a moment ago: stop all of them".to_owned(),
+        ));
+    }
     let (sink, mut after, mut adopted) = (SinkName::inbox(inbox), EnvelopeId(0), Adopted::default());
     loop {
-        let rows = store.waiting(&lease, after, ROWS_MAX).await?;
+        let rows = store.waiting(&lease, &Partitions::ALL, after, ROWS_MAX).await?;
         let Some(last) = rows.last() else { break };
         after = last.id;
         let ours = rows.iter().filter(|row| row.lane.sink == sink);

@@ -25,17 +25,16 @@ use crate::{
     chatwoot::{CallFault, Client, Conversation, ConversationId, MessageId},
     clock::Clock,
     intake::{Door, Intake, Missed},
+    model::{CATCH_UP_LIMIT_MILLIS, SinkName},
     sessions::Sessions,
     store::{Store, StoreError},
     telemetry::{Stage, StateBoard},
+    tenure::Tenure,
 };
 
 pub use adopt::{Adopted, adopt};
 pub use position::{Place, era, newest, save_marks, witnesses};
 
-/// Nothing is sent to the inbox's networks before its first sweep has ended, for at most so long: an elder reply may
-/// have been missed while nobody listened.
-const CATCH_UP_LIMIT_MILLIS: i64 = 60_000;
 /// Between two sweeps, however often one is asked for.
 const REST_MIN: Duration = Duration::from_secs(2);
 /// Before a sweep that failed is tried again: the first time, and at most.
@@ -55,6 +54,7 @@ pub struct SweepParts {
     pub board: Arc<StateBoard>,
     pub door: Door,
     pub clock: Clock,
+    pub tenure: Tenure,
     /// The rest between two sweeps that nobody asked for.
     pub every: Duration,
     pub requests_per_minute: u32,
@@ -66,6 +66,8 @@ pub struct Sweep {
     missed: Arc<Missed>,
     pace: Pace,
     position: Option<Position>,
+    /// The inbox is this process's to sweep, as of the last look.
+    leads: bool,
     /// When the last sweep began, by the clock that nobody sets.
     swept_at_millis: Option<i64>,
     /// The conversations of the last window, as they were when they were looked through.
@@ -82,6 +84,13 @@ struct Looked {
     updated_millis: i64,
     /// A second look at the same stamp finds what came in the same moment as the first.
     twice: bool,
+}
+
+/// How much may have been missed.
+#[derive(Clone, Copy)]
+struct Missing {
+    callbacks: u64,
+    orphans: u64,
 }
 
 /// Why a sweep did not come to its end.
@@ -132,8 +141,8 @@ impl Sweep {
     pub fn new(parts: SweepParts, missed: Arc<Missed>) -> Self {
         let pace = Pace::new(parts.requests_per_minute);
         let (looked, unread, put_right) = Default::default();
-        let (position, swept_at_millis) = (None, None);
-        Self { parts, missed, pace, position, swept_at_millis, looked, unread, put_right }
+        let (position, leads, swept_at_millis) = (None, false, None);
+        Self { parts, missed, pace, position, leads, swept_at_millis, looked, unread, put_right }
     }
 
     /// Holds back what is for the inbox until it is known to be the one that was posted to, and what is for its networks
@@ -144,51 +153,89 @@ impl Sweep {
         self.intake.pause(&self.door.inbox, until_millis).await;
     }
 
-    /// Sweeps until `stop`.
+    /// Sweeps until `stop`: again and again where the inbox is ours to look after, and elsewhere when something may have
+    /// been missed by us, or by one whose part we took. In between each process looks whether the inbox is still the one
+    /// that it posts to.
     pub async fn run(mut self, stop: CancellationToken) {
         let mut again = AGAIN_FIRST;
+        let mut whole = true;
         loop {
-            let missed = self.missed.count();
-            let Some(ended) = stop.run_until_cancelled(self.once()).await else { return };
-            let rest = match ended {
+            let missed = Missing { callbacks: self.missed.count(), orphans: self.tenure.held().orphans };
+            self.turn_to_lead();
+            let Some(ended) = stop.run_until_cancelled(self.look(whole)).await else { return };
+            let (rest, failed) = match ended {
                 Ok(found) => {
                     again = AGAIN_FIRST;
                     self.well(found, missed).await;
-                    self.every
+                    (self.every, false)
                 }
                 Err(trouble) => {
                     let rest = self.troubled(&trouble, again).await;
                     again = (again * 2).min(AGAIN_MAX);
-                    rest
+                    (rest, true)
                 }
             };
+            let mut tenure = self.tenure.clone();
             let asked = async {
                 tokio::time::sleep(REST_MIN.min(rest)).await;
                 self.missed.told().await;
             };
+            let orphaned = async {
+                while tenure.held().orphans == missed.orphans {
+                    tenure.changed().await;
+                }
+            };
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                () = tokio::time::sleep(rest) => {}
-                () = asked => {}
+                () = orphaned => whole = true,
+                () = tokio::time::sleep(rest) => whole = (whole && failed) || self.is_ours(),
+                () = asked => whole = true,
             }
         }
     }
 
-    /// `missed`: how many callbacks were missed before the sweep began. One that came since is not in it.
-    async fn well(&mut self, found: usize, missed: u64) {
+    fn is_ours(&self) -> bool {
+        self.tenure.term_of_work(SinkName::inbox(&self.door.inbox).home()) > 0
+    }
+
+    /// What others swept meanwhile is in the store, and not in our memory.
+    fn turn_to_lead(&mut self) {
+        let leads = self.is_ours();
+        let led = std::mem::replace(&mut self.leads, leads);
+        if !led || !self.leads {
+            self.position = None;
+            self.swept_at_millis = None;
+            self.looked.clear();
+            self.unread.clear();
+        }
+    }
+
+    /// Returns how many messages were news, should they have been looked for.
+    async fn look(&mut self, whole: bool) -> Result<Option<usize>, Trouble> {
+        if whole {
+            return self.once().await.map(Some);
+        }
+        witness::check(&self.parts, &mut self.pace).await?;
+        self.intake.trust(&self.door.inbox).await;
+        Ok(None)
+    }
+
+    /// `missed`: what was missed before the look began. What came since is not in it.
+    async fn well(&mut self, found: Option<usize>, missed: Missing) {
         let inbox = self.parts.door.inbox.as_str();
+        if self.parts.intake.reopen(&self.parts.door.inbox) {
+            tracing::warn!(inbox, "the inbox holds what was posted there again; it goes on");
+            self.parts.board.inbox_may_speak(inbox, BridgeState::Up);
+        }
+        let Some(found) = found else { return };
         if let Some(figures) = self.parts.board.figures().inbox(inbox) {
             figures.swept(found, self.parts.clock.of_day());
         }
         if found > 0 {
             tracing::info!(inbox, found, "the sweep found what no callback had told");
         }
-        if self.parts.intake.reopen(&self.parts.door.inbox) {
-            tracing::warn!(inbox, "the inbox holds what was posted there again; it goes on");
-            self.parts.board.inbox_may_speak(inbox, BridgeState::Up);
-        }
-        if self.missed.count() == missed {
+        if self.missed.count() == missed.callbacks && self.tenure.held().orphans == missed.orphans {
             self.parts.intake.resume(&self.parts.door.inbox).await;
         }
     }

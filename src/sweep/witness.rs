@@ -4,7 +4,7 @@
 use super::{
     SweepParts, Trouble,
     pace::Pace,
-    position::{save_era, witnesses},
+    position::{era, save_era, witnesses},
 };
 use crate::{
     chatwoot::{CallFault, ConversationId, MessageId, MessageRow},
@@ -22,6 +22,12 @@ pub(super) enum Standing {
 
 /// Looks for what was posted there last. One message that is where it was will do.
 pub(super) async fn check(parts: &SweepParts, pace: &mut Pace) -> Result<Standing, Trouble> {
+    // Another process may have found out.
+    let saved = era(&*parts.store, &parts.door.inbox).await?;
+    if saved > parts.sessions.era() {
+        parts.sessions.enter(saved);
+        return Ok(Standing::Another);
+    }
     let witnesses = witnesses(&*parts.store, parts.place()).await?;
     let mut unread = None;
     for witness in witnesses.iter() {

@@ -102,7 +102,7 @@ impl StateBoard {
 fn works(state: &BridgeState) -> bool {
     match state {
         BridgeState::Up | BridgeState::Degraded { .. } => true,
-        BridgeState::Connecting | BridgeState::Down { .. } => false,
+        BridgeState::Connecting | BridgeState::Down { .. } | BridgeState::Elsewhere => false,
     }
 }
 
@@ -122,6 +122,7 @@ fn condition(state: &BridgeState) -> u8 {
         BridgeState::Up => 0,
         BridgeState::Degraded { .. } => 1,
         BridgeState::Connecting | BridgeState::Down { .. } => 2,
+        BridgeState::Elsewhere => 3,
     }
 }
 

@@ -16,6 +16,7 @@ use deskbridge::{
     model::{Group, InboxName, Lane, NewEnvelope, Order, Session, SinkName},
     sessions::{Sessions, home_of},
     store::{Batch, Place, SqliteStore, Store},
+    tenure::Tenure,
 };
 
 use crate::{plan, slices, stand_in::StandIn, wait};
@@ -159,8 +160,10 @@ async fn cache(folder: &Path, cached: usize) {
         before = slices::resident_kib(me);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    let sessions =
-        Sessions::new(store.clone(), Arc::new(plan::client(plan::nobody())), Clock::system(), (SESSIONS_MAX, 0));
+    let clock = Clock::system();
+    let tenure = Tenure::sole(store.lease("footprint", clock.now()).await.expect("the store works"), clock);
+    let client = Arc::new(plan::client(plan::nobody()));
+    let sessions = Sessions::new(store.clone(), client, (clock, tenure), (SESSIONS_MAX, 0));
     for number in 0..cached {
         let known = sessions.known(&"net".into(), &thread(number).into()).await.expect("the store works");
         assert!(known.is_some(), "session {number} was saved");

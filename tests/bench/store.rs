@@ -14,7 +14,7 @@ use std::{
 
 use deskbridge::{
     clock::now_millis,
-    model::{EnvelopeId, Group, InboxName, Lane, LaneId, NewEnvelope, Order, SinkName, Waiting},
+    model::{EnvelopeId, Group, InboxName, Lane, LaneId, NewEnvelope, Order, Partitions, SinkName, Waiting},
     store::{Batch, Begin, Lease, Place, Settle, Settled, SqliteStore, Store, Turn},
 };
 
@@ -159,7 +159,7 @@ impl Subject {
     async fn scan(&self) {
         let mut after = EnvelopeId(0);
         loop {
-            let page = self.store.waiting(&self.lease, after, 4096).await.expect("the store works");
+            let page = self.store.waiting(&self.lease, &Partitions::ALL, after, 4096).await.expect("the store works");
             let Some(last) = page.last() else { return };
             after = last.id;
             self.heads.lock().expect("no panic").add(&page);
@@ -342,7 +342,7 @@ pub(crate) async fn restart(folder: PathBuf) {
     let (mut after, mut count) = (EnvelopeId(0), 0);
     let mut first = None;
     loop {
-        let page = store.waiting(&lease, after, 4096).await.expect("the store works");
+        let page = store.waiting(&lease, &Partitions::ALL, after, 4096).await.expect("the store works");
         let Some(last) = page.last() else { break };
         (after, count) = (last.id, count + page.len());
         first.get_or_insert(begun.elapsed());

@@ -1,5 +1,5 @@
 //! Gateways whose outbox is in PostgreSQL, on ngIRCd: killed, and with their database taken away, in the middle of a
-//! conversation; and one that stands by for another.
+//! conversation; and two that share the work.
 
 use std::{fs, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
         postgres::Postgres,
     },
     sandbox::Sandbox,
-    wait::{until, until_within},
+    wait::until_within,
     world::{FAST, heavy},
 };
 
@@ -75,8 +75,18 @@ fn an_outbox_in_postgresql_survives_kills_and_the_loss_of_its_database() {
     assert_eq!(conversation.incoming(), asked, "each once and in order");
 }
 
+/// The one whose bridge is on its network, and the other, once the other says so.
+fn in_order<'a>(one: &'a mut Gateway, two: &'a mut Gateway) -> (&'a mut Gateway, &'a mut Gateway) {
+    until_within(TAKEOVER, "one of two to be on the network, and the other not", || {
+        let states = [one.bridge_state(), two.bridge_state()];
+        let states = states.each_ref().map(String::as_str);
+        if matches!(states, ["up", "elsewhere"] | ["elsewhere", "up"]) { Ok(()) } else { Err(format!("{states:?}")) }
+    });
+    if one.bridge_state() == "up" { (one, two) } else { (two, one) }
+}
+
 #[test]
-fn a_second_gateway_stands_by_until_the_first_is_gone_and_then_goes_on() {
+fn two_gateways_share_the_work_and_each_goes_on_alone() {
     let _alone = heavy();
     if !Ngircd::present() {
         return;
@@ -84,47 +94,56 @@ fn a_second_gateway_stands_by_until_the_first_is_gone_and_then_goes_on() {
     let Some(database) = Postgres::start() else { return };
     let (folder, network) = (peers::folder(), Ngircd::start(Flood::Free));
     let sandbox = Sandbox::start(folder.path());
-    let mut first = gateway(folder.path(), "one", &sandbox, &network, &database);
-    let mut second = gateway(folder.path(), "two", &sandbox, &network, &database);
-    sandbox.call_back(&first.callback_url());
-    first.start();
-    first.until_on_network();
-    second.spawn();
-    until("the second to stand by", || {
-        let log = second.log();
-        if log.contains("standing by") { Ok(()) } else { Err(log) }
-    });
+    let mut one = gateway(folder.path(), "one", &sandbox, &network, &database);
+    let mut two = gateway(folder.path(), "two", &sandbox, &network, &database);
+    one.start();
+    two.start();
+    let (speaker, other) = in_order(&mut one, &mut two);
+    // Callbacks go to the one that is not on the network.
+    sandbox.call_back(&other.callback_url());
     let mut alice = Person::join(network.address(), "alice");
-    alice.say(NICK, "hello");
+    let mut asked = vec!["hello".to_owned()];
+    alice.say(NICK, &asked[0]);
     let conversation = sandbox.conversation("alice", "hello").id;
-    let reply = sandbox.reply(conversation, "good morning");
-    alice.hears(NICK, "good morning");
-    // From then on no kill can leave it in doubt.
-    sandbox.until_status(reply, "delivered");
-    assert!(second.ready().is_err(), "it does not listen");
+    let mut answered = Vec::new();
+    for round in 0..ROUNDS {
+        let (question, answer) = (format!("question {round}"), format!("answer {round}"));
+        alice.say(NICK, &question);
+        assert_eq!(sandbox.conversation("alice", &question).id, conversation);
+        let reply = sandbox.reply(conversation, &answer);
+        alice.hears(NICK, &answer);
+        sandbox.until_status(reply, "delivered");
+        asked.push(question);
+        answered.push(answer);
+    }
 
-    first.kill();
-    // The callback finds nobody.
-    sandbox.reply(conversation, "are you there?");
-    sandbox.call_back(&second.callback_url());
-    until_within(TAKEOVER, "the second to work", || match second.ready()? {
-        answer if answer.status == 200 => Ok(()),
-        answer => Err(format!("{answer:?}")),
+    // The one on the network dies. Nobody gives anything back.
+    speaker.kill();
+    let reply = sandbox.reply(conversation, "are you there?");
+    answered.push("are you there?".to_owned());
+    until_within(TAKEOVER, "the other to take over", || match other.bridge_state() {
+        state if state == "up" => Ok(()),
+        state => Err(state),
     });
-    second.until_on_network();
     alice.hears(NICK, "are you there?");
-    alice.say(NICK, "yes");
-    assert_eq!(sandbox.conversation("alice", "yes").id, conversation);
+    sandbox.until_status(reply, "delivered");
 
-    // Who stops gives everything back: the first takes over at once.
-    first.spawn();
-    second.signal("TERM");
-    assert!(second.wait().success());
-    first.until_ready();
-    first.until_on_network();
-    sandbox.call_back(&first.callback_url());
+    // It comes back, and gets its share of the work; then the other one is stopped, which gives everything back.
+    speaker.start();
+    let (speaker, other) = in_order(speaker, other);
+    sandbox.call_back(&other.callback_url());
+    speaker.signal("TERM");
+    assert!(speaker.wait().success());
     sandbox.reply(conversation, "welcome back");
+    answered.push("welcome back".to_owned());
+    other.until_on_network();
     alice.hears(NICK, "welcome back");
+    alice.say(NICK, "thanks");
+    asked.push("thanks".to_owned());
+    assert_eq!(sandbox.conversation("alice", "thanks").id, conversation);
     alice.settle();
-    assert_eq!(alice.texts_from(NICK), ["good morning", "are you there?", "welcome back"]);
+    assert_eq!(alice.texts_from(NICK), answered, "each once and in order");
+    let desk = sandbox.desk();
+    let [conversation] = desk.of("alice")[..] else { panic!("several conversations: {desk:?}") };
+    assert_eq!(conversation.incoming(), asked, "each once and in order");
 }

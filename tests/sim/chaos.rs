@@ -32,8 +32,8 @@ async fn chaos(messages: u64, withheld: u32) -> (Count, Vec<String>, u64) {
     let rates = [(Strike::CallbackRepeated, 1000), (Strike::CallbackWithheld, withheld)];
     let world = World::new(Weather::only(7, &rates), Broken::Nothing);
     let (tell, orders) = mpsc::channel(1);
-    let lives = world.weather.tasks.spawn(world.clone().run(orders));
-    Script::new(world.clone(), tell.clone()).everybody_writes().await;
+    let lives = world.weather.tasks.spawn(world.clone().run(0, orders));
+    Script::new(world.clone(), vec![tell.clone()]).everybody_writes().await;
     world.until_quiet().await;
 
     let conversations: Vec<(i64, String)> = {

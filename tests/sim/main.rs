@@ -15,6 +15,7 @@ mod isolation;
 mod network;
 mod oracle;
 mod process;
+mod replicas;
 mod run;
 mod script;
 mod store;
@@ -56,13 +57,17 @@ fn seeds() -> Vec<u64> {
 
 /// Plays all of them, on as many threads as there are processors: each run is alone on its own.
 fn play_all(seeds: &[u64], broken: Broken) -> Vec<Ended> {
+    play_each(seeds, |seed| play(seed, broken))
+}
+
+fn play_each(seeds: &[u64], play: impl Fn(u64) -> Ended + Sync) -> Vec<Ended> {
     let (next, ended) = (AtomicU64::new(0), Mutex::new(Vec::new()));
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(seed) = seeds.get(next.fetch_add(1, Ordering::Relaxed) as usize) {
-                    let run = play(*seed, broken);
+                    let run = play(*seed);
                     ended.lock().unwrap().push(run);
                 }
             });
@@ -75,6 +80,11 @@ fn play_all(seeds: &[u64], broken: Broken) -> Vec<Ended> {
 fn whatever_goes_wrong_everything_ends_where_it_belongs_once_and_in_order() {
     let (seeds, begun) = (seeds(), Instant::now());
     let ended = play_all(&seeds, Broken::Nothing);
+    check("whatever", (&seeds, &ended), (Strike::ALL, COUNT), begun);
+}
+
+/// Nothing went wrong, and what was to be met was, where enough runs were played to prove something.
+fn check(test: &str, (seeds, ended): (&[u64], &[Ended]), (all, count): (&[Strike], u64), begun: Instant) {
     let mut met: BTreeMap<Strike, u64> = BTreeMap::new();
     ended.iter().flat_map(|run| &run.struck).for_each(|(strike, times)| *met.entry(*strike).or_default() += times);
     println!("{} runs in {:.1} s, met: {met:?}", ended.len(), begun.elapsed().as_secs_f64());
@@ -84,11 +94,11 @@ fn whatever_goes_wrong_everything_ends_where_it_belongs_once_and_in_order() {
         println!("{}", first.story);
     }
     for run in &failed {
-        println!("DESKBRIDGE_SIM_SEED={} cargo test --test sim whatever: {:#?}", run.seed, run.violations);
+        println!("DESKBRIDGE_SIM_SEED={} cargo test --test sim {test}: {:#?}", run.seed, run.violations);
     }
     assert!(failed.is_empty(), "{} of {} seeds failed", failed.len(), seeds.len());
-    if seeds.len() as u64 >= COUNT {
-        let unmet: Vec<_> = Strike::ALL.iter().filter(|strike| !met.contains_key(strike)).collect();
+    if seeds.len() as u64 >= count {
+        let unmet: Vec<_> = all.iter().filter(|strike| !met.contains_key(strike)).collect();
         assert!(unmet.is_empty(), "no run met {unmet:?}: the runs prove nothing about that");
     }
 }

@@ -36,6 +36,8 @@ const SCRIPTED: &str = "scripted";
 pub(crate) struct Network {
     pub(crate) name: BridgeName,
     pub(crate) resend: Resend,
+    /// Nobody may come while another one is there: the processes have agreed about it.
+    shared: bool,
     weather: Arc<Weather>,
     witness: Arc<Witness>,
     state: Mutex<State>,
@@ -56,6 +58,10 @@ struct State {
     /// Threads whose peers are gone for good.
     gone: BTreeSet<ThreadId>,
     landed: BTreeMap<EventId, Landing>,
+    /// Processes that are connected.
+    voices: Vec<Arc<Process>>,
+    /// The last one that was.
+    last_voice: u32,
 }
 
 #[derive(Clone, Debug)]
@@ -77,9 +83,30 @@ enum Ending {
 }
 
 impl Network {
-    pub(crate) fn new(name: &str, resend: Resend, weather: Arc<Weather>, witness: Arc<Witness>) -> Arc<Self> {
+    pub(crate) fn new(
+        (name, resend): (&str, Resend),
+        shared: bool,
+        weather: Arc<Weather>,
+        witness: Arc<Witness>,
+    ) -> Arc<Self> {
         let (name, state, news) = (BridgeName::from(name), Mutex::default(), Notify::new());
-        Arc::new(Self { name, resend, weather, witness, state, news })
+        Arc::new(Self { name, resend, shared, weather, witness, state, news })
+    }
+
+    /// For as long as what is returned lives.
+    fn enter(self: &Arc<Self>, process: &Arc<Process>) -> Voice {
+        let mut state = lock(&self.state);
+        state.voices.retain(|voice| !voice.is_dead());
+        for other in state.voices.iter().filter(|_| self.shared) {
+            self.weather.violation(format!("{}: {} and {} speak at once", self.name, other.number, process.number));
+        }
+        if self.shared && state.last_voice != process.number && state.last_voice > 0 {
+            self.weather.met(Strike::BridgeMoved);
+        }
+        state.last_voice = process.number;
+        state.voices.push(process.clone());
+        self.weather.say(&format!("{}: {} is there", self.name, process.number));
+        Voice { network: self.clone(), process: process.clone() }
     }
 
     /// Somebody does something.
@@ -161,6 +188,18 @@ fn texts(part: &Part) -> Vec<&str> {
         Part::Text { text, .. } | Part::Letter { text, .. } => vec![text],
         // What is taken back shows nothing.
         Part::Attachment(_) | Part::Withdraw { .. } | _ => Vec::new(),
+    }
+}
+
+/// A process that is connected.
+struct Voice {
+    network: Arc<Network>,
+    process: Arc<Process>,
+}
+
+impl Drop for Voice {
+    fn drop(&mut self) {
+        lock(&self.network.state).voices.retain(|voice| !Arc::ptr_eq(voice, &self.process));
     }
 }
 
@@ -270,6 +309,7 @@ impl Bridge for Played {
     async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
         while !stop.is_cancelled() {
             self.process.touch(Strike::CrashInRun).await;
+            let _voice = self.network.enter(&self.process);
             self.connection.store(self.network.connect(), Ordering::Relaxed);
             self.talk(&host, &stop).await?;
             if self.speaks() {

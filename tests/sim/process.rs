@@ -1,14 +1,17 @@
 //! One life of a gateway's process: it can end at every touch of the world outside. What happens between two touches
 //! is seen by nobody, so an end there is the same as one at the touch.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 
-use crate::weather::{Strike, Weather};
+use crate::weather::{Strike, Weather, lock};
 
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -18,6 +21,17 @@ pub(crate) struct Process {
     died: Notify,
     /// Touches that are left, as far as they are counted.
     left: AtomicI64,
+    /// Until when it gets no further, and until when it does not reach the store and the inbox.
+    hangs_until: Mutex<Option<Instant>>,
+    no_store_until: Mutex<Option<(Instant, Cut)>>,
+    no_inbox_until: Mutex<Option<Instant>>,
+}
+
+/// How something does not answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Refused,
+    Silent,
 }
 
 /// So many touches that none is the last.
@@ -31,6 +45,9 @@ impl Process {
             dead: AtomicBool::new(false),
             died: Notify::new(),
             left: AtomicI64::new(MANY),
+            hangs_until: Mutex::default(),
+            no_store_until: Mutex::default(),
+            no_inbox_until: Mutex::default(),
         })
     }
 
@@ -41,9 +58,37 @@ impl Process {
             self.weather.say(&format!("process {} dies: {place:?}", self.number));
             self.kill();
         }
+        while let Some(until) = later(&self.hangs_until) {
+            tokio::time::sleep_until(until).await;
+        }
         if self.is_dead() {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// From now on it gets nowhere for a while, and then goes on where it was.
+    pub(crate) fn hang(&self, pause: Duration) {
+        *lock(&self.hangs_until) = Some(Instant::now() + pause);
+    }
+    pub(crate) fn cut_from_store(&self, pause: Duration, cut: Cut) {
+        *lock(&self.no_store_until) = Some((Instant::now() + pause, cut));
+    }
+    pub(crate) fn cut_from_inbox(&self, pause: Duration) {
+        *lock(&self.no_inbox_until) = Some(Instant::now() + pause);
+    }
+    /// Whether the store can be reached, now or in the end.
+    pub(crate) async fn reaches_store(&self) -> bool {
+        loop {
+            let cut = *lock(&self.no_store_until);
+            match cut.filter(|(until, _)| *until > Instant::now()) {
+                None => return true,
+                Some((_, Cut::Refused)) => return false,
+                Some((until, Cut::Silent)) => tokio::time::sleep_until(until).await,
+            }
+        }
+    }
+    pub(crate) fn reaches_inbox(&self) -> bool {
+        later(&self.no_inbox_until).is_none()
     }
 
     pub(crate) fn crash_after(&self, touches: usize) {
@@ -51,6 +96,9 @@ impl Process {
     }
     pub(crate) fn spare(&self) {
         self.left.store(MANY, Ordering::Relaxed);
+        *lock(&self.hangs_until) = None;
+        *lock(&self.no_store_until) = None;
+        *lock(&self.no_inbox_until) = None;
     }
 
     pub(crate) fn kill(&self) {
@@ -67,4 +115,8 @@ impl Process {
             died.await;
         }
     }
+}
+
+fn later(until: &Mutex<Option<Instant>>) -> Option<Instant> {
+    lock(until).filter(|until| *until > Instant::now())
 }

@@ -9,6 +9,7 @@ use crate::{
     canary,
     inbox::Kind,
     network::Network,
+    replicas,
     weather::{Strike, lock},
     world::{Order, World},
 };
@@ -20,7 +21,8 @@ const GONE: usize = 3;
 
 pub(crate) struct Script {
     world: Arc<World>,
-    orders: mpsc::Sender<Order>,
+    /// To whoever runs the process in each place.
+    orders: Vec<mpsc::Sender<Order>>,
     /// Numbers everything that is said.
     said: usize,
     /// As the network shows them at the moment, by network and peer.
@@ -30,7 +32,7 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(world: Arc<World>, orders: mpsc::Sender<Order>) -> Self {
+    pub(crate) fn new(world: Arc<World>, orders: Vec<mpsc::Sender<Order>>) -> Self {
         Self { world, orders, said: 0, nicks: BTreeMap::new(), answers: Vec::new() }
     }
 
@@ -237,6 +239,10 @@ impl Script {
 
     async fn gateway_suffers(&self) {
         let weather = &self.world.weather;
+        if self.world.is_shared() {
+            let place = weather.below(self.orders.len());
+            return replicas::suffers(&self.world, place, &self.orders[place]).await;
+        }
         match weather.below(10) {
             0..=5 => self.world.crash_after(weather.below(150)),
             6 | 7 => self.order(Order::Restart).await,
@@ -246,7 +252,7 @@ impl Script {
 
     async fn order(&self, order: Order) {
         // Between two lives nobody takes orders.
-        if self.orders.send_timeout(order, Duration::from_secs(5)).await.is_err() {
+        if self.orders[0].send_timeout(order, Duration::from_secs(5)).await.is_err() {
             self.world.weather.say("nobody takes orders now");
         }
     }

@@ -12,10 +12,10 @@ use std::{
 use bridge_api::{BridgeName, Cursor, Key, ThreadId, async_trait};
 use bytes::Bytes;
 use deskbridge::{
-    model::{EnvelopeId, Session, Waiting},
+    model::{EnvelopeId, Partitions, Session, Waiting},
     store::{
-        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, MemoryStore, Rows,
-        Space, Store, StoreError, Turn, Turned, Wanted, Whom,
+        Accepted, Batch, BlobId, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, MemoryStore, News,
+        Renewed, Rows, Space, Store, StoreError, Turn, Turned, Wanted, Watermark, Whom,
     },
 };
 
@@ -49,6 +49,10 @@ impl Handle {
         self.process.touch(Strike::CrashInStore).await;
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
+        }
+        if !self.process.reaches_store().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            return Err(StoreError::Unwritable("the store cannot be reached".into()));
         }
         if self.weather.strikes(Strike::StoreSlow) {
             tokio::time::sleep(self.weather.between(1, 400)).await;
@@ -107,11 +111,50 @@ impl Store for Handle {
         self.before(true).await?;
         self.inner.release(lease).await
     }
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+    fn is_shared(&self) -> bool {
+        self.inner.is_shared()
+    }
+    async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
+        if let Err(error) = self.before(true).await {
+            let none = Partitions::NONE;
+            let as_before = Renewed { lease: lease.clone(), orphaned: none, surplus: none, owners: 1 };
+            return if self.broken == Broken::HoldsOn { Ok(as_before) } else { Err(error) };
+        }
+        let renewed = self.inner.renew(lease, now_millis).await?;
+        if !renewed.orphaned.is_empty() {
+            self.weather.met(Strike::PartitionsOrphaned);
+        }
+        self.weather.say(&format!("process {} holds {:?}", self.process.number, renewed.lease));
+        self.after().await;
+        Ok(renewed)
+    }
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
+        self.before(true).await?;
+        let lease = self.inner.give_back(lease, partitions).await?;
+        self.weather.met(Strike::PartitionsGivenBack);
+        self.after().await;
+        Ok(lease)
+    }
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
         self.before(false).await?;
-        let waiting = self.inner.waiting(lease, after, count_max).await?;
+        let waiting = self.inner.waiting(lease, partitions, after, count_max).await?;
         self.witness.known_to(self.process.number, &waiting.iter().map(|row| row.id).collect::<Vec<_>>());
         Ok(waiting)
+    }
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
+        self.before(false).await?;
+        let mut news = self.inner.news(lease, since, count_max).await?;
+        if self.broken == Broken::HearsNothing && since > Watermark::START {
+            news.waiting.clear();
+        }
+        self.witness.known_to(self.process.number, &news.waiting.iter().map(|row| row.id).collect::<Vec<_>>());
+        Ok(news)
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let chosen: Vec<_> = turn.begin.iter().map(|begin| begin.id).collect();
@@ -122,8 +165,12 @@ impl Store for Handle {
         if self.broken == Broken::ForgetsDoubt {
             turned.begun.iter_mut().for_each(|envelope| envelope.doubt = None);
         }
-        for fault in unheard {
+        // What is another's by now did not begin.
+        for (_, fault) in unheard.into_iter().filter(|(id, _)| !turned.lost.contains(id)) {
             self.weather.violation(fault);
+        }
+        if !turned.lost.is_empty() {
+            self.weather.met(Strike::RowsLost);
         }
         let new = self.witness.turned(&settled, &turned);
         self.after().await;

@@ -23,18 +23,20 @@ const RATES: [u32; 6] = [0, 0, 0, 4, 20, 90];
 const SHOWN_LINES: usize = 120;
 
 macro_rules! strikes {
-    ($($name:ident),* $(,)?) => {
+    ({ $($name:ident),* $(,)? } of replicas { $($other:ident),* $(,)? }) => {
         /// One kind of trouble. A set of runs that met none of a kind proves nothing about it.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub(crate) enum Strike { $($name),* }
+        pub(crate) enum Strike { $($name,)* $($other),* }
 
         impl Strike {
             pub(crate) const ALL: &[Self] = &[$(Self::$name),*];
+            /// Of several processes on one store.
+            pub(crate) const OF_REPLICAS: &[Self] = &[$(Self::$other),*];
         }
     };
 }
 
-strikes! {
+strikes! { {
     // What the inbox does with a request.
     NotSent, CutBefore, CutAfter, CutThenSaved, Late, Silent, ErrorBefore, ErrorAfter, BadGatewayBefore,
     BadGatewayAfter, UnprocessableAfter, Unauthorised, Limited, LimitedUntil, Flooded, LoginPage, TooLarge,
@@ -51,7 +53,12 @@ strikes! {
     ReceiptLate,
     // What people do.
     NickChanged, Merged, RetryPressed, TakenBack, Translated, Foreign, Note, Activity, Template, Resolved,
-}
+} of replicas {
+    // What becomes of one of them.
+    Crashed, Hung, CutFromStore, UnansweredByStore, CutFromInbox, StoppedSoftly,
+    // What that has to lead to.
+    PartitionsOrphaned, PartitionsGivenBack, RowsLost, BridgeMoved,
+} }
 
 /// Shared by everything in one run.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bridge_api::Key;
@@ -17,11 +17,17 @@ use crate::weather::{Weather, lock};
 #[derive(Debug)]
 pub(crate) struct Witness {
     weather: Arc<Weather>,
+    /// Several processes work on the store at once.
+    shared: bool,
     seen: Mutex<Seen>,
 }
 
+/// Between the moment in which a process looks and the one in which it begins.
+const HEARD_LIMIT_MILLIS: i64 = 20;
+
 #[derive(Debug, Default)]
 struct Seen {
+    now_millis: i64,
     rows: BTreeMap<EnvelopeId, Row>,
     by_key: HashMap<Key, EnvelopeId>,
     by_lane: HashMap<LaneId, Vec<EnvelopeId>>,
@@ -36,6 +42,8 @@ struct Row {
     open: bool,
     /// The process that was told of it last, 0 for none.
     known_to: u32,
+    /// When it began to wait.
+    since_millis: i64,
     /// Times that its outcome was in doubt.
     doubts: u32,
     revivals: u32,
@@ -49,13 +57,19 @@ pub(crate) struct Past {
 }
 
 impl Witness {
-    pub(crate) fn new(weather: Arc<Weather>) -> Arc<Self> {
-        Arc::new(Self { weather, seen: Mutex::default() })
+    pub(crate) fn new(weather: Arc<Weather>, shared: bool) -> Arc<Self> {
+        Arc::new(Self { weather, shared, seen: Mutex::default() })
+    }
+
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        let mut seen = lock(&self.seen);
+        seen.now_millis = self.weather.clock.now();
+        seen
     }
 
     /// Envelopes that wait from now on.
     pub(crate) fn accepted(&self, groups: &[Group], accepted: &[Accepted]) -> Vec<EnvelopeId> {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen();
         let mut new = Vec::new();
         for (group, accepted) in groups.iter().zip(accepted) {
             match accepted {
@@ -74,7 +88,7 @@ impl Witness {
         new
     }
     pub(crate) fn revived(&self, waiting: &[Waiting]) {
-        let mut seen = lock(&self.seen);
+        let mut seen = self.seen();
         for waiting in waiting {
             seen.revive(waiting);
         }
@@ -91,8 +105,12 @@ impl Witness {
     }
 
     /// Attempts that a process is about to begin although others stand before them, and do not end with `settle`.
-    pub(crate) fn unheard(&self, process: u32, settle: &[Settle], begin: &[EnvelopeId]) -> Vec<String> {
-        let seen = lock(&self.seen);
+    pub(crate) fn unheard(&self, process: u32, settle: &[Settle], begin: &[EnvelopeId]) -> Vec<(EnvelopeId, String)> {
+        let seen = self.seen();
+        // Whoever was told by whomever: what is in the store is known before anything begins.
+        let is_known = |row: &Row| {
+            row.known_to == process || (self.shared && seen.now_millis - row.since_millis > HEARD_LIMIT_MILLIS)
+        };
         let ends: HashSet<EnvelopeId> = settle.iter().flat_map(ends).collect();
         let mut faults = Vec::new();
         for id in begin {
@@ -102,10 +120,10 @@ impl Witness {
                 if ends.contains(elder) {
                     continue;
                 }
-                let stands_before = other.lives && other.known_to == process && (other.rank, *elder) < (row.rank, *id);
+                let stands_before = other.lives && is_known(other) && (other.rank, *elder) < (row.rank, *id);
                 // One that comes late may pass a younger one in doubt: that stands where it stands.
                 if stands_before {
-                    faults.push(format!("{} was begun although {} comes first", row.key, other.key));
+                    faults.push((*id, format!("{} was begun although {} comes first", row.key, other.key)));
                 }
             }
         }
@@ -114,8 +132,8 @@ impl Witness {
 
     /// Attempts that ended and attempts that began.
     pub(crate) fn turned(&self, settled: &[Settle], turned: &Turned) -> Vec<EnvelopeId> {
-        let mut seen = lock(&self.seen);
-        for settle in settled {
+        let mut seen = self.seen();
+        for settle in settled.iter().filter(|settle| !turned.lost.contains(&settle.id)) {
             seen.settle(settle);
         }
         for envelope in &turned.begun {
@@ -162,7 +180,8 @@ impl Seen {
         let (id, lane, rank) = (waiting.id, waiting.lane.id, waiting.rank);
         self.by_key.insert(key.clone(), id);
         self.by_lane.entry(lane).or_default().push(id);
-        let row = Row { key, lane, rank, lives: true, open: false, known_to: 0, doubts: 0, revivals: 0 };
+        let since_millis = self.now_millis;
+        let row = Row { key, lane, rank, lives: true, open: false, known_to: 0, since_millis, doubts: 0, revivals: 0 };
         self.rows.insert(id, row);
         id
     }
@@ -173,6 +192,7 @@ impl Seen {
         }
         if let Some(row) = self.rows.get_mut(&waiting.id) {
             (row.lives, row.open, row.known_to) = (true, false, 0);
+            row.since_millis = self.now_millis;
             row.revivals += 1;
         }
         waiting.id

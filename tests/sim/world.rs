@@ -51,6 +51,10 @@ pub(crate) enum Broken {
     TurnsRound,
     /// Callbacks call every note public.
     BlursNotes,
+    /// A process that cannot renew its lease goes on as if it had.
+    HoldsOn,
+    /// What others accepted is not heard of.
+    HearsNothing,
 }
 
 #[derive(Debug)]
@@ -62,7 +66,8 @@ pub(crate) struct World {
     pub(crate) store: MemoryStore,
     pub(crate) sends_templates: bool,
     broken: Broken,
-    live: Mutex<Option<Arc<Process>>>,
+    /// The process at work in each place; one place, or one for each replica.
+    live: Vec<Mutex<Option<Arc<Process>>>>,
     born: AtomicU32,
 }
 
@@ -84,18 +89,23 @@ enum End {
 
 impl World {
     pub(crate) fn new(weather: Weather, broken: Broken) -> Arc<Self> {
-        let weather = Arc::new(weather);
-        let witness = Witness::new(weather.clone());
+        Self::of(weather, broken, 1)
+    }
+
+    /// Several processes work on one store.
+    pub(crate) fn of(weather: Weather, broken: Broken, replicas: usize) -> Arc<Self> {
+        let (weather, shared) = (Arc::new(weather), replicas > 1);
+        let witness = Witness::new(weather.clone(), shared);
         let networks =
             [("harm", Resend::Harmless), ("ask", Resend::Askable), ("risk", Resend::Risky), ("fail", Resend::Risky)];
-        let networks = networks.map(|(name, resend)| Network::new(name, resend, weather.clone(), witness.clone()));
+        let networks = networks.map(|network| Network::new(network, shared, weather.clone(), witness.clone()));
         Arc::new(Self {
             inbox: Inbox::new(weather.clone(), witness.clone(), broken),
             networks: networks.into(),
-            store: MemoryStore::default(),
+            store: if shared { MemoryStore::shared() } else { MemoryStore::default() },
             sends_templates: weather.one_in(2),
             broken,
-            live: Mutex::default(),
+            live: (0..replicas).map(|_| Mutex::default()).collect(),
             born: AtomicU32::new(0),
             weather,
             witness,
@@ -142,19 +152,28 @@ impl World {
         let owner = format!("process {}", process.number);
         let core = Core::start(self.plan(process), handle, &owner, self.weather.clock, self.weather.fork()).await?;
         let router = http::public(core.front().clone());
-        self.inbox.open_door(CallbackDoor { process: process.clone(), router });
+        let door = CallbackDoor { process: process.clone(), router };
+        if self.is_shared() {
+            self.inbox.open_another(door);
+        } else {
+            self.inbox.open_door(door);
+        }
         Ok(core)
     }
 
-    /// One life after the other, until nobody gives orders any more.
-    pub(crate) async fn run(self: Arc<Self>, mut orders: mpsc::Receiver<Order>) {
+    pub(crate) fn is_shared(&self) -> bool {
+        self.live.len() > 1
+    }
+
+    /// One life after the other in this place, until nobody gives orders any more.
+    pub(crate) async fn run(self: Arc<Self>, place: usize, mut orders: mpsc::Receiver<Order>) {
         loop {
             let process = Process::new(self.born.fetch_add(1, Ordering::Relaxed) + 1, self.weather.clone());
             self.weather.say(&format!("process {} starts", process.number));
             if !self.weather.is_calm() && self.weather.one_in(6) {
                 process.crash_after(self.weather.below(60));
             }
-            *lock(&self.live) = Some(process.clone());
+            *lock(&self.live[place]) = Some(process.clone());
             let started = tokio::select! {
                 biased;
                 () = process.death() => None,
@@ -222,23 +241,28 @@ impl World {
 
     /// The process at work, should there be one, ends within this many touches of the world.
     pub(crate) fn crash_after(&self, touches: usize) {
-        if let Some(process) = &*lock(&self.live) {
+        if let Some(process) = self.process(0) {
             process.crash_after(touches);
         }
+    }
+
+    /// The process at work in a place.
+    pub(crate) fn process(&self, place: usize) -> Option<Arc<Process>> {
+        lock(&self.live[place]).clone()
     }
 
     /// From now on nothing goes wrong.
     pub(crate) fn calm_down(&self) {
         self.weather.say("the weather calms down");
         self.weather.calm_down();
-        if let Some(process) = &*lock(&self.live) {
-            process.spare();
-        }
+        (0..self.live.len()).filter_map(|place| self.process(place)).for_each(|process| process.spare());
     }
 
     /// Waits until nothing waits any more.
     pub(crate) async fn until_quiet(&self) {
-        let end = tokio::time::Instant::now() + DRAIN_LIMIT;
+        // What nobody hears of is not heard of later either.
+        let limit = if self.broken == Broken::HearsNothing { DRAIN_LIMIT / 30 } else { DRAIN_LIMIT };
+        let end = tokio::time::Instant::now() + limit;
         while tokio::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_secs(2)).await;
             if self.is_quiet().await {

@@ -24,6 +24,10 @@ pub trait Bridge: Send + Sync + 'static {
         crate::content::plain_parts(reply, self.capabilities().text_bytes_max)
     }
 
+    /// The host is there. Told once, before anything else is asked for, and also where another replica of the gateway
+    /// [runs](Self::run) it: its files may be opened here.
+    fn meet(&self, _host: &Host) {}
+
     /// Stays connected, hands events to `host`, reconnects by itself, returns when `stop` fires.
     ///
     /// An error means that it cannot go on by itself: the gateway shows it and starts it again, paced.

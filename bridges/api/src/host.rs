@@ -39,6 +39,8 @@ pub enum BridgeState {
     Down {
         reason: String,
     },
+    /// Another replica of the gateway runs it. The gateway says so itself, and no bridge does.
+    Elsewhere,
 }
 
 /// Where a reported message ended.

@@ -234,10 +234,8 @@ impl Bridge for Homeserver {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::cautious();
         capabilities.resend = Resend::Askable;
-        capabilities.placement = match &self.settings.account {
-            Account::Appservice(Appservice { entrance: Entrance::Push { .. }, .. }) => Placement::EveryReplica,
-            Account::Appservice(_) | Account::Bot { .. } => Placement::OneReplica,
-        };
+        // Whoever receives keeps in memory who is in which room, also where the homeserver pushes.
+        capabilities.placement = Placement::OneReplica;
         capabilities.text_bytes_max = render::TEXT_BYTES_MAX;
         capabilities.text_form = TextForm::Html;
         capabilities.attachments = Attachments::Native { bytes_max: self.upload_bytes_max.load(Ordering::Relaxed) };

@@ -1,7 +1,7 @@
 //! The gateway's side: `Kind` and `Bridge` over the server, the desk and the client. Holds no protocol.
 
 use std::{
-    sync::{Arc, PoisonError, RwLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
     time::Duration,
 };
 
@@ -47,8 +47,8 @@ impl Kind for Smtp {
             // Only to find what is wrong with them now; they are read anew when the bridge runs.
             ServerTls::load(files, Instant::now().into_std())?;
         }
-        let running = RwLock::default();
-        Ok(Arc::new(MailDesk { name, settings, identity, judge, relay, composer, running }))
+        let (met, running) = (OnceLock::new(), RwLock::default());
+        Ok(Arc::new(MailDesk { name, settings, identity, judge, relay, composer, met, running }))
     }
 }
 
@@ -67,6 +67,8 @@ struct MailDesk {
     judge: Arc<Judge>,
     relay: Relay,
     composer: Composer,
+    /// For what is asked where another replica runs it.
+    met: OnceLock<Host>,
     running: RwLock<Option<Running>>,
 }
 
@@ -125,7 +127,8 @@ impl Bridge for MailDesk {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::cautious();
         capabilities.resend = Resend::Risky;
-        capabilities.placement = Placement::EveryReplica;
+        // One reads the spool and makes the key of reply addresses.
+        capabilities.placement = Placement::OneReplica;
         capabilities.text_bytes_max = usize::MAX;
         capabilities.text_form = TextForm::Markdown;
         capabilities.attachments = Attachments::Native { bytes_max: u64::from(self.settings.relay.mail_mib_max) << 20 };
@@ -143,6 +146,11 @@ impl Bridge for MailDesk {
             return Vec::new();
         }
         vec![Part::Letter { text, attachments, reply_to }]
+    }
+
+    fn meet(&self, host: &Host) {
+        // Whoever was met first is as good as any.
+        self.met.get_or_init(|| host.clone());
     }
 
     async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
@@ -196,7 +204,10 @@ impl Bridge for MailDesk {
     async fn open(&self, attachment: &Attachment) -> Result<File, Fault> {
         let gone = || Fault::refused(format!("the mail with the file {:?} is no longer kept", attachment.name));
         let (id, number) = desk::file_of(&attachment.url).ok_or_else(gone)?;
-        let Running { host, .. } = self.running()?;
+        let host = match self.met.get() {
+            Some(host) => host.clone(),
+            None => self.running()?.host,
+        };
         let raw = host.kept(&id).await.map_err(|error| Fault::retry(error.to_string()))?.ok_or_else(gone)?;
         let read = tokio::task::spawn_blocking(move || mail::read_file(&raw, number)).await;
         let file = read.map_err(|error| Fault::retry(error.to_string()))?.ok_or_else(gone)?;

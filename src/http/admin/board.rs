@@ -174,6 +174,7 @@ fn state(side: &Side, now_millis: i64) -> Markup {
         BridgeState::Connecting => ("connecting", None),
         BridgeState::Degraded { reason } => ("degraded", Some(reason)),
         BridgeState::Down { reason } => ("down", Some(reason)),
+        BridgeState::Elsewhere => ("elsewhere", None),
     };
     // For good is what the settings no longer name; the rest is tried again.
     let held = side.figures.held_until_millis.filter(|until| *until > now_millis && *until < i64::MAX);

@@ -38,6 +38,7 @@ pub(super) async fn pull(
             Lever::Reconnect => format!("{name} connects again"),
         },
         Pulled::Already => format!("Nothing to do: {name} is {}", already(lever)),
+        Pulled::Elsewhere => format!("{name} runs in another replica: it is to be told on that one's page"),
         Pulled::Unknown => "There is no such bridge now".to_owned(),
     };
     front.admin.visits.notify(&visitor.id, notice);
@@ -70,6 +71,7 @@ pub(super) async fn pull_by_api(
     let name = BridgeName::from(name);
     match pulled(&front, lever, &name).await {
         Pulled::Unknown => api::refuse(StatusCode::NOT_FOUND, "the settings name no such bridge"),
+        Pulled::Elsewhere => api::refuse(StatusCode::CONFLICT, "another replica runs this bridge: ask that one"),
         done @ (Pulled::Done | Pulled::Already) => {
             let paused = front.levers.is_paused(&name);
             Json(json!({ "bridge": name.as_str(), "changed": done == Pulled::Done, "paused": paused })).into_response()

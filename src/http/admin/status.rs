@@ -176,7 +176,7 @@ impl Side {
 
     pub(super) fn tone(&self) -> Tone {
         match self.stated.as_ref().map(|stated| &stated.state) {
-            Some(BridgeState::Up) => Tone::Good,
+            Some(BridgeState::Up | BridgeState::Elsewhere) => Tone::Good,
             Some(BridgeState::Connecting | BridgeState::Degraded { .. }) | None => Tone::Warn,
             Some(BridgeState::Down { .. }) => Tone::Bad,
         }

@@ -1,13 +1,14 @@
 //! One envelope of the model, in whatever state.
 
 use crate::{
-    model::{About, EnvelopeId, NewEnvelope, OpenAttempt, Waiting},
+    model::{About, EnvelopeId, NewEnvelope, OpenAttempt, Partition, Waiting},
     store::{Attempt, DeadLetter, EnvelopeState, History, Listed, Wanted},
 };
 
 #[derive(Debug)]
 pub(super) struct Row {
     pub(super) id: EnvelopeId,
+    pub(super) partition: Partition,
     pub(super) new: NewEnvelope,
     pub(super) accepted_millis: i64,
     /// Those that count.

@@ -1,7 +1,8 @@
 //! The locks that replicas on one database agree by. None of them is held longer than a transaction.
 //!
-//! *The fence.* A turn shares it and then reads who has which partition; who takes or gives back partitions has it
-//! alone. So no lease changes while a turn that showed it is on its way, and a turn that waited for the change sees it.
+//! *The fence.* A turn shares it and then reads who has which partition, and so does who says that they live; who takes
+//! or gives back partitions has it alone. So no lease changes while a turn that showed it is on its way, and a turn that
+//! waited for the change sees it; and whoever is taken for dead hears of it with their next word.
 //! Rows of leases are not locked themselves: each lock of a row is a write.
 //!
 //! *The announcement.* Numbers of envelopes grow with arrival, but whoever took the lower number may commit later.
@@ -11,11 +12,6 @@
 //! reads the highest number, then the announcements, then the rows. A transaction that it does not see announced has
 //! either ended, and then its rows are visible to what is read afterwards (locks go after the commit is visible), or
 //! announces itself later, and then takes numbers above the highest that was read.
-
-/// How long nobody takes a partition of somebody who said nothing.
-pub(super) const LEASE_SECONDS: f64 = 30.0;
-/// A lease that ends sooner than this is renewed.
-pub(super) const RENEW_BELOW_SECONDS: f64 = 20.0;
 
 /// The first half of a lock's name: no other program's, as far as one can choose. The schema's own number keeps several
 /// stores in one database apart.
@@ -27,6 +23,8 @@ macro_rules! class {
 
 pub(super) const SHARE: &str = concat!("SELECT pg_advisory_xact_lock_shared(", class!(), ", -1)");
 pub(super) const ALONE: &str = concat!("SELECT pg_advisory_xact_lock(", class!(), ", -1)");
+/// Whoever puts something back, until that is visible.
+pub(super) const PUT_BACK: &str = concat!("SELECT pg_advisory_xact_lock(", class!(), ", -3)");
 pub(super) const MIGRATE: &str = concat!("SELECT pg_advisory_xact_lock(", class!(), ", -2)");
 
 /// The low 31 bits of the highest number: those that are on their way together lie closer than that.
@@ -55,14 +53,6 @@ pub(super) fn horizon(newest: i64, announced: impl Iterator<Item = i64>) -> i64 
     announced.map(of).fold(newest, i64::min)
 }
 
-pub(super) fn mask(partitions: &[i16]) -> [u64; 4] {
-    let mut mask = [0; 4];
-    for partition in partitions {
-        mask[*partition as usize / 64] |= 1 << (partition % 64);
-    }
-    mask
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -79,11 +69,5 @@ mod tests {
         ] {
             assert_eq!(horizon(newest, announced.clone().into_iter()), expected, "{newest}: {announced:?}");
         }
-    }
-
-    #[test]
-    fn a_mask_has_a_bit_for_each_partition() {
-        assert_eq!(mask(&[0, 63, 64, 255]), [1 | 1 << 63, 1, 0, 1 << 63]);
-        assert_eq!(mask(&(0..256).collect::<Vec<_>>()), [u64::MAX; 4]);
     }
 }

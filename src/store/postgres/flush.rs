@@ -44,8 +44,7 @@ const KEPT: &str = "INSERT INTO kept (n, id, scope, name, bytes)
     SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bytea[])";
 const FILLED: &str = "UPDATE blob SET bytes = filled.bytes, scope = filled.scope, name = filled.name
     FROM unnest($1::text[], $2::bigint[], $3::text[], $4::text[]) AS filled (id, bytes, scope, name) WHERE blob.id = filled.id";
-const RENEW: &str = "UPDATE lease SET until = now() + make_interval(secs => $3)
-    FROM unnest($1::text[], $2::bigint[]) AS shown (owner, epoch) WHERE lease.owner = shown.owner AND lease.epoch = shown.epoch";
+const AGAIN: &str = "INSERT INTO again (id) SELECT unnest($1::bigint[])";
 const NUMBER: &str = "INSERT INTO writer (id, number) VALUES ($1, $2)
     ON CONFLICT (id) DO UPDATE SET number = excluded.number, at = now()";
 /// The wait for a standby server, which is part of a commit, must not be cut short: that would commit all the same.
@@ -76,7 +75,8 @@ pub(super) const ALL: &[&str] = &[
     NO_SESSION,
     KEPT,
     FILLED,
-    RENEW,
+    fence::PUT_BACK,
+    AGAIN,
     NUMBER,
     PATIENCE,
     TALLY,
@@ -223,14 +223,15 @@ async fn blobs(session: &Session, work: &Work) -> Result<(), Failure> {
 }
 
 async fn last(session: &Session, work: &Work, moves: &Moves<'_>, (name, number): (&Name, i64)) -> Result<(), Failure> {
-    let renewed = work.shown.iter().filter(|name| work.ending.contains(*name));
-    let (owners, epochs): (Vec<&str>, Vec<i64>) = renewed.map(|(owner, epoch)| (owner.as_str(), *epoch)).unzip();
     let counts: Vec<_> = moves.counts().into_iter().collect();
     let counted: Vec<i32> = counts.iter().map(|(sink, _)| *sink).collect();
     let waiting: Vec<i64> = counts.iter().map(|(_, (waiting, _))| *waiting).collect();
     let dead: Vec<i64> = counts.iter().map(|(_, (_, dead))| *dead).collect();
+    if !work.revived.is_empty() {
+        session.query(fence::PUT_BACK, &[]).await?;
+    }
     together!(
-        run(session, owners.len(), RENEW, &[&owners, &epochs, &fence::LEASE_SECONDS]),
+        run(session, work.revived.len(), AGAIN, &[&work.revived]),
         run(session, 1, NUMBER, &[&name.id, &number]),
         run(session, 1, PATIENCE, &[]),
         run(session, counted.len(), TALLY, &[&counted, &name.slot, &waiting, &dead]),

@@ -196,12 +196,17 @@ fn array(kind: &Kind, place: usize, parameter: usize) -> String {
     format!("${parameter}::{}[]", cast(kind.columns[place].1))
 }
 
+/// As [`Lane::partition`](crate::model::Lane::partition) says.
+const SHARE: &str = ", (SELECT CASE WHEN sink.name LIKE 'bridge:%'
+        THEN get_byte(sha256(convert_to(sink.name, 'UTF8')), 0) ELSE (u.lane & 255)::int END
+    FROM sink WHERE sink.id = u.sink)";
+
 fn put(kind: &Kind) -> String {
     let names: Vec<&str> = kind.columns.iter().map(|(name, _)| *name).collect();
     let arrays: Vec<String> = (0..names.len()).map(|place| array(kind, place, place + 1)).collect();
     let changes: Vec<String> = names[kind.key..].iter().map(|name| format!("{name} = excluded.{name}")).collect();
     // What the target derives from the others.
-    let (more, derived) = if kind.name == "ev" { (", partition", ", (lane & 255)::smallint") } else { ("", "") };
+    let (more, derived) = if kind.name == "ev" { (", share", SHARE) } else { ("", "") };
     let values: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
     format!(
         "INSERT INTO {} ({}{more}) OVERRIDING SYSTEM VALUE SELECT {}{derived} FROM unnest({}) AS u ({}) \

@@ -1,5 +1,7 @@
 //! Reads what the verbs of a transaction need, all of it in one round trip, and locks the rows that they may change.
 
+use std::collections::HashMap;
+
 use futures_util::future::try_join_all;
 use tokio_postgres::Row as SqlRow;
 
@@ -10,6 +12,7 @@ use super::{
     text,
     work::{Known, Needs, Record, Row, Table, Work},
 };
+use crate::model::{Partition, Partitions};
 
 const KNOWN: &str =
     "SELECT at, hash, id FROM unnest($1::bigint[], $2::bytea[]) AS asked (at, hash) JOIN known USING (at, hash)";
@@ -30,8 +33,7 @@ const DEAD_KEYS: &str =
     FROM dead JOIN sink ON sink.id = dead.sink
     WHERE key = ANY($1::text[]) ORDER BY dead.id FOR UPDATE OF dead";
 pub(super) const LEASES: &str =
-    "SELECT owner, epoch, array_agg(partition), min(until) < now() + make_interval(secs => $1)
-    FROM lease WHERE owner IS NOT NULL GROUP BY owner, epoch";
+    "SELECT owner, epoch, array_agg(partition) FROM lease WHERE owner = ANY($1::text[]) GROUP BY owner, epoch";
 
 pub(super) const ALL: &[&str] =
     &[KNOWN, WAITING, ORDERS, RECORDS, DEAD_RANKS, DEAD_KEYS, LEASES, fence::SHARE, fence::ANNOUNCE];
@@ -63,7 +65,7 @@ pub(super) async fn load(session: &Session, needs: &Needs, work: &mut Work) -> R
         unless_empty(begun.is_empty(), session.query(RECORDS, &[&begun])),
     );
     let ((), leases, known, waiting, by_rank, by_key, orders, records) = read?;
-    take_leases(&leases, work);
+    work.leases = leases_of(&leases);
     for row in known {
         let hash: &[u8] = row.get(1);
         let hash =
@@ -85,10 +87,12 @@ pub(super) async fn load(session: &Session, needs: &Needs, work: &mut Work) -> R
 /// come.
 async fn fences(session: &Session, needs: &Needs) -> Result<Rows, Failure> {
     let news = !needs.known.is_empty();
-    let locks = [(needs.leases, fence::SHARE), (news, fence::ANNOUNCE)];
+    let locks = [(!needs.owners.is_empty(), fence::SHARE), (news, fence::ANNOUNCE)];
     let locks = locks.into_iter().filter(|(wanted, _)| *wanted).map(|(_, sql)| session.query(sql, &[]));
     let locks = try_join_all(locks);
-    let leases = unless_empty(!needs.leases, session.query(LEASES, &[&fence::RENEW_BELOW_SECONDS]));
+    let owners: Vec<_> = needs.owners.iter().map(|owner| text::put(owner)).collect();
+    let owners: Vec<&str> = owners.iter().map(AsRef::as_ref).collect();
+    let leases = async { if owners.is_empty() { Ok(Vec::new()) } else { session.query(LEASES, &[&owners]).await } };
     let (_, leases) = together!(locks, leases)?;
     Ok(leases)
 }
@@ -97,14 +101,10 @@ async fn unless_empty(empty: bool, query: impl Future<Output = Result<Rows, Fail
     if empty { Ok(Vec::new()) } else { query.await }
 }
 
-pub(super) fn take_leases(rows: &[SqlRow], work: &mut Work) {
-    for row in rows {
-        let name: (String, i64) = (text::take(row.get(0)), row.get(1));
-        work.leases.insert(name.clone(), fence::mask(&row.get::<_, Vec<i16>>(2)));
-        if row.get(3) {
-            work.ending.insert(name);
-        }
-    }
+/// Partitions by owner and epoch.
+pub(super) fn leases_of(rows: &[SqlRow]) -> HashMap<(String, i64), Partitions> {
+    let held = |row: &SqlRow| row.get::<_, Vec<i16>>(2).into_iter().map(|one| one as Partition).collect();
+    rows.iter().map(|row| ((text::take(row.get(0)), row.get(1)), held(row))).collect()
 }
 
 fn waiting_row(row: &SqlRow) -> (i64, Row) {

@@ -8,45 +8,67 @@ use tokio_postgres::Row;
 
 use super::{fault::Failure, fence, load, reader::query, session::together, text, work};
 use crate::{
-    model::{About, EnvelopeId, Order, Session, Waiting},
-    store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, Rows},
+    model::{About, EnvelopeId, Order, Partitions, Session, Waiting},
+    store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, News, Rows, Watermark},
 };
 
 /// Cursors of one step.
 const CURSORS_MAX: usize = 1000;
 
-/// What waits, up to the highest number behind which none can still come; and whether the lease ends soon.
+/// What waits in those of these partitions that this lease is still good for.
 pub(super) async fn waiting(
-    client: &Object,
-    lease: &Lease,
+    tx: &Transaction<'_>,
+    (lease, partitions): (&Lease, &Partitions),
     after: EnvelopeId,
     count_max: usize,
-) -> Result<(Vec<Waiting>, bool), Failure> {
+) -> Result<Vec<Waiting>, Failure> {
+    let owner = text::put(lease.owner());
+    let held = load::leases_of(&query(tx, load::LEASES, &[&[owner.as_ref()].as_slice()]).await?);
+    let good = partitions.iter().filter(|one| work::holds(&held, lease, *one));
+    let good: Vec<i16> = good.map(i16::from).collect();
     let sql = "SELECT ev.id, lane, name, rank, due FROM ev JOIN sink ON sink.id = ev.sink
-        WHERE ev.id > $1 AND partition = ANY($2::smallint[]) ORDER BY ev.id LIMIT $3";
+        WHERE ev.id > $1 AND share = ANY($2::smallint[]) ORDER BY ev.id LIMIT $3";
+    let rows = query(tx, sql, &[&after.0, &good, &limit(count_max)]).await?;
+    Ok(rows.iter().map(waiting_of).collect())
+}
+
+/// What began to wait behind `since`, up to the highest number behind which none can still come.
+pub(super) async fn news(client: &Object, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, Failure> {
+    let new = "SELECT ev.id, lane, name, rank, due FROM ev JOIN sink ON sink.id = ev.sink
+        WHERE ev.id > $1 AND share = ANY($2::smallint[]) ORDER BY ev.id LIMIT $3";
+    let again =
+        "SELECT ev.id, lane, name, rank, due, stamp FROM again JOIN ev USING (id) JOIN sink ON sink.id = ev.sink
+        WHERE stamp > $1 AND share = ANY($2::smallint[]) ORDER BY stamp LIMIT $3";
     let (newest, announced) = (client.prepare_cached(fence::NEWEST), client.prepare_cached(fence::ANNOUNCED));
-    let (leases, rows) = (client.prepare_cached(load::LEASES), client.prepare_cached(sql));
-    let (newest, announced, leases, rows) = together!(newest, announced, leases, rows)?;
-    let partitions: Vec<i16> = (0..256).filter(|n| lease.partitions[*n as usize / 64] & (1 << (n % 64)) != 0).collect();
+    let (new, again) = (client.prepare_cached(new), client.prepare_cached(again));
+    let (newest, announced, new, again) = together!(newest, announced, new, again)?;
+    let partitions: Vec<i16> = lease.partitions().iter().map(i16::from).collect();
     let limit = limit(count_max);
     // One after another at the server, each seeing what was committed before it; see `fence`.
-    let (newest, announced, leases, rows) = together!(
+    let (newest, announced, new, again) = together!(
         client.query_one(&newest, &[]),
         client.query(&announced, &[]),
-        client.query(&leases, &[&fence::RENEW_BELOW_SECONDS]),
-        client.query(&rows, &[&after.0, &partitions, &limit]),
+        client.query(&new, &[&since.after.0, &partitions, &limit]),
+        client.query(&again, &[&since.at, &partitions, &limit]),
     )?;
-    let mut held = work::Work::default();
-    load::take_leases(&leases, &mut held);
-    held.hold(lease).map_err(Failure::Refused)?;
     let horizon = fence::horizon(newest.get(0), announced.iter().map(|row| row.get(0)));
-    let seen = rows.iter().take_while(|row| row.get::<_, i64>(0) <= horizon).map(|row| Waiting {
+    let mut waiting: Vec<_> = new.iter().map(waiting_of).take_while(|waiting| waiting.id.0 <= horizon).collect();
+    // A full answer may go on before the horizon.
+    let is_full = waiting.len() == count_max;
+    let after = if is_full { waiting[count_max - 1].id.0 } else { horizon.max(since.after.0) };
+    let at = again.last().map_or(since.at, |row| row.get(5));
+    waiting.extend(again.iter().map(waiting_of));
+    let more = is_full || again.len() == count_max;
+    Ok(News { waiting, next: Watermark { at, after: EnvelopeId(after) }, more })
+}
+
+fn waiting_of(row: &Row) -> Waiting {
+    Waiting {
         id: EnvelopeId(row.get(0)),
         lane: work::Row::lane(row.get(1), row.get(2)),
         rank: row.get(3),
         due_millis: row.get(4),
-    });
-    Ok((seen.collect(), !held.ending.is_empty()))
+    }
 }
 
 /// A small blob, or a large one that is whole.

@@ -7,7 +7,9 @@ mod filling;
 mod find;
 mod flush;
 mod forget;
+mod hints;
 mod import;
+mod keeper;
 mod lease;
 mod load;
 mod looks;
@@ -42,7 +44,9 @@ pub(super) use self::import::Import;
 use self::{
     fault::Failure,
     filling::Filling,
-    place::Role,
+    hints::Hints,
+    keeper::{Keeper, ask},
+    place::{Dialer, Role},
     reader::{Reader, look},
     session::{Name, Session as Connection},
     turn::Take,
@@ -51,14 +55,14 @@ use self::{
 };
 pub use self::{place::PostgresPlace, tls::Tls};
 use super::{
-    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, Rows, Space,
-    Store, StoreError, Turn, Turned, Wanted, Whom,
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, News,
+    Renewed, Rows, Space, Store, StoreError, Turn, Turned, Wanted, Watermark, Whom,
     copy::COPYING,
     sqlite::{blobs::make_folder, owner::Owner},
     written,
 };
 use crate::{
-    model::{EnvelopeId, Session, Waiting},
+    model::{EnvelopeId, Partitions, Session, Waiting},
     telemetry::{self, Histogram},
 };
 
@@ -86,6 +90,11 @@ pub struct PostgresStore {
     looks: Reader,
     /// For what is long, and writes.
     side: Arc<Reader>,
+    keeper: Keeper,
+    hints: Hints,
+    /// What this process may work on, as it was last told.
+    mine: Mutex<Partitions>,
+    dialer: Dialer,
     slot: i16,
     words: String,
     commits: Histogram,
@@ -129,6 +138,10 @@ impl PostgresStore {
             lookups: Reader::new(&dialer, Role::Reader, LOOKUPS_MAX)?,
             looks: Reader::new(&dialer, Role::Reader, LOOKS_MAX)?,
             side: Arc::new(Reader::new(&dialer, Role::Side, SIDE_MAX)?),
+            keeper: Keeper::new(dialer.clone()),
+            hints: Hints::default(),
+            mine: Mutex::default(),
+            dialer,
             slot,
             words: format!("PostgreSQL {version}: {}", place.words()),
             commits,
@@ -137,9 +150,26 @@ impl PostgresStore {
         })
     }
 
-    /// Who works on what waits at this moment, if anybody.
+    /// Somebody who works on what waits at this moment, if anybody does.
     pub async fn worker(&self) -> Result<Option<String>, StoreError> {
-        look!(self.lookups, tx => lease::owner(&tx))
+        ask!(self.keeper, client => lease::somebody(client))
+    }
+
+    /// Owners whose names begin so are gone: others need not wait until they are missed.
+    pub(super) async fn bury(&self, beginning: &str) -> Result<(), StoreError> {
+        ask!(self.keeper, client => lease::bury(client, beginning))
+    }
+
+    fn holds(&self, lease: &Lease) {
+        *self.mine.lock().unwrap_or_else(PoisonError::into_inner) = lease.partitions();
+    }
+
+    /// What waits now is another's to work on, as far as we know.
+    fn tell<'a>(&self, waiting: impl IntoIterator<Item = &'a Waiting>) {
+        let mine = *self.mine.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mine.is_all() && waiting.into_iter().any(|waiting| !mine.has(waiting.lane.partition())) {
+            self.hints.say();
+        }
     }
 }
 
@@ -160,6 +190,16 @@ async fn own(data_dir: Option<&Path>) -> Result<Option<Owner>, StoreError> {
 pub(in crate::store) async fn fresh() -> Option<PostgresStore> {
     let place = server::place()?;
     Some(PostgresStore::open(&place).await.expect("the server of the tests is there"))
+}
+
+/// Seconds on top of the database's own clock: none, but where a test makes time pass.
+#[cfg(not(test))]
+fn ahead(_now_millis: i64) -> f64 {
+    0.0
+}
+#[cfg(test)]
+fn ahead(now_millis: i64) -> f64 {
+    (now_millis - super::suite::NOW) as f64 / 1000.0
 }
 
 /// Runs a transaction on a side connection, again while others want the same.
@@ -188,32 +228,60 @@ impl Store for PostgresStore {
         let groups = batch.groups.into_iter().map(written::Written::from).collect();
         let held = batch.held.into_iter().map(written::WrittenHeld::from).collect();
         let (cursors, blobs) = (batch.cursors, batch.blobs);
-        self.intake.call(Accept { groups, held, cursors, blobs, now_millis }).await
+        let accepted = self.intake.call(Accept { groups, held, cursors, blobs, now_millis }).await?;
+        self.tell(accepted.iter().flat_map(Accepted::waiting));
+        Ok(accepted)
     }
 
-    async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
-        change!(self, tx => lease::take(&tx, owner))
+    fn is_shared(&self) -> bool {
+        true
+    }
+    async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError> {
+        self.hints.begin(&self.dialer, &self.tasks);
+        let lease = ask!(self.keeper, client => lease::take(client, owner, ahead(now_millis)))?;
+        self.holds(&lease);
+        Ok(lease)
+    }
+    async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
+        let owner = lease.owner();
+        let renewed = ask!(self.keeper, client => lease::renew(client, owner, ahead(now_millis)))?;
+        self.holds(&renewed.lease);
+        Ok(renewed)
+    }
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
+        let owner = lease.owner();
+        let left = ask!(self.keeper, client => lease::give_back(client, owner, partitions))?;
+        self.holds(&left);
+        Ok(left)
     }
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        change!(self, tx => lease::give_back(&tx, lease))
+        self.holds(&Lease::none(lease.owner()));
+        ask!(self.keeper, client => lease::release(client, lease.owner()))
     }
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        look!(self.lookups, tx => looks::waiting(&tx, (lease, partitions), after, count_max))
+    }
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
         let mut again = true;
-        let (waiting, ends_soon) = loop {
+        loop {
             let looked = reader::limited(async {
                 let client = self.lookups.client().await?;
-                looks::waiting(&client, lease, after, count_max).await
+                looks::news(&client, lease, since, count_max).await
             });
             match Box::pin(looked).await {
                 Err(Failure::Lost(_)) if again => again = false,
-                looked => break looked.map_err(Failure::reason)?,
+                looked => return looked.map_err(Failure::reason),
             }
-        };
-        if ends_soon {
-            // Each turn that shows a lease renews it. What fails is tried again with the next one.
-            self.turns.call(Take::new(lease.clone(), Turn::default(), 0)).await.ok();
         }
-        Ok(waiting)
+    }
+    async fn hint(&self) {
+        self.hints.heard().await;
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let taken = self.turns.call(Take::new(lease.clone(), turn, now_millis)).await?;
@@ -229,7 +297,8 @@ impl Store for PostgresStore {
                 }
             }
         }
-        Ok(Turned { begun, gone, accepted: taken.accepted })
+        self.tell(&taken.accepted);
+        Ok(Turned { begun, gone, accepted: taken.accepted, lost: taken.lost })
     }
 
     async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {
@@ -262,7 +331,9 @@ impl Store for PostgresStore {
     }
     async fn revive(&self, keys: &[Key], now_millis: i64) -> Result<Vec<Waiting>, StoreError> {
         let keys = keys.iter().map(Key::to_string).collect();
-        self.intake.call(Revive { keys, now_millis }).await
+        let revived = self.intake.call(Revive { keys, now_millis }).await?;
+        self.tell(&revived);
+        Ok(revived)
     }
     async fn discard(&self, keys: &[Key], now_millis: i64) -> Result<usize, StoreError> {
         let keys = keys.iter().map(Key::to_string).collect();
@@ -330,6 +401,8 @@ impl Store for PostgresStore {
         self.intake.stop().await;
         self.turns.stop().await;
         self.tasks.close();
+        self.keeper.close();
+        self.hints.close();
         for reader in [&self.lookups, &self.looks, &*self.side] {
             reader.close();
         }

@@ -1,10 +1,10 @@
 //! Where a store is, and how each connection to it begins: with our schema, commits that are on the disk, and an end to
 //! every wait.
 
-use std::{path::PathBuf, time::Duration};
+use std::{future::poll_fn, path::PathBuf, time::Duration};
 
 use tokio_postgres::{
-    Client,
+    AsyncMessage, Client, Notification,
     config::{Config, Host, TargetSessionAttrs},
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -23,6 +23,8 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// One statement, but for those of people who search.
 pub(super) const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
+/// A process that hangs in the middle of a transaction holds locks that others wait for.
+const HANG_LIMIT: Duration = Duration::from_secs(4);
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) enum Role {
     /// Work that nobody waits for.
     Side,
     Reader,
+    /// Says that we live. Whoever is late with that has lost, so there is no use in waiting.
+    Keeper,
 }
 
 /// Opens connections.
@@ -55,6 +59,12 @@ pub(super) struct Dialer {
     pub(super) schema: String,
     pub(super) connector: MakeRustlsConnect,
     tasks: TaskTracker,
+}
+
+impl std::fmt::Debug for Dialer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Dialer").field("schema", &self.schema).finish_non_exhaustive()
+    }
 }
 
 impl PostgresPlace {
@@ -101,11 +111,28 @@ impl PostgresPlace {
 impl Dialer {
     /// One that is ready for statements.
     pub(super) async fn dial(&self, role: Role) -> Result<Client, Failure> {
+        self.dial_and_hear(role, |_| {}).await
+    }
+
+    /// The same; `hear` is told what others say to all. It ends with the client, and the client with it.
+    pub(super) async fn dial_and_hear(
+        &self,
+        role: Role,
+        hear: impl Fn(Notification) + Send + 'static,
+    ) -> Result<Client, Failure> {
         let dialed = async {
-            let (client, connection) = self.config.connect(self.connector.clone()).await?;
+            let (client, mut connection) = self.config.connect(self.connector.clone()).await?;
             self.tasks.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = words(&error), "a connection to the database ended");
+                while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
+                    match message {
+                        Ok(AsyncMessage::Notification(said)) => hear(said),
+                        // Notices, and what is not known yet.
+                        Ok(_) => {}
+                        Err(error) => {
+                            tracing::debug!(error = words(&error), "a connection to the database ended");
+                            break;
+                        }
+                    }
                 }
             });
             client.batch_execute(&self.begin(role)).await?;
@@ -130,7 +157,7 @@ impl Dialer {
             SET idle_in_transaction_session_timeout TO {};",
             millis(STATEMENT_LIMIT),
             millis(LOCK_LIMIT),
-            millis(STATEMENT_LIMIT)
+            millis(if matches!(role, Role::Writer | Role::Keeper) { HANG_LIMIT } else { STATEMENT_LIMIT })
         );
         match role {
             Role::Writer => sql.push_str(
@@ -139,6 +166,8 @@ impl Dialer {
             ),
             Role::Side => sql.push_str("SET statement_timeout TO 0;"),
             Role::Reader => sql.push_str("SET default_transaction_read_only TO on;"),
+            // Those who want a lock behind one that is waited for in vain wait as well.
+            Role::Keeper => sql.push_str("SET lock_timeout TO 1000; SET statement_timeout TO 3000;"),
         }
         sql
     }

@@ -11,7 +11,10 @@ use crate::store::StoreError;
 
 /// In order, each with the oldest schema whose programs can work on beside it; a file is never changed once it was
 /// released.
-const MIGRATIONS: [(&str, i32); 1] = [(include_str!("../migrations/postgres/0001_outbox.sql"), 1)];
+const MIGRATIONS: [(&str, i32); 2] = [
+    (include_str!("../migrations/postgres/0001_outbox.sql"), 1),
+    (include_str!("../migrations/postgres/0002_shares.sql"), 2),
+];
 
 /// Of PostgreSQL. Older ones are not supported by their makers any more.
 const VERSION_MIN: i32 = 130_000;
@@ -118,7 +121,7 @@ mod tests {
         let dialer = place.dialer(TaskTracker::new()).unwrap();
         prepare(&dialer).await.unwrap();
         let client = dialer.dial(Role::Side).await.unwrap();
-        client.execute("INSERT INTO migration (version, oldest) VALUES (99, 1)", &[]).await.unwrap();
+        client.execute("INSERT INTO migration (version, oldest) VALUES (99, 2)", &[]).await.unwrap();
         prepare(&dialer).await.unwrap();
         client.execute("UPDATE migration SET oldest = 98 WHERE version = 99", &[]).await.unwrap();
         let refused = prepare(&dialer).await;

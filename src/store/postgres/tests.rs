@@ -3,14 +3,17 @@
 mod proxy;
 mod rough;
 
+use std::time::Duration;
+
 use futures_util::future::join_all;
 
 use self::proxy::{Losing, Proxy};
 use super::{PostgresPlace, PostgresStore, Tls, place::Role, server};
 use crate::{
-    model::{EnvelopeId, Group},
+    model::{EnvelopeId, Group, Partitions},
     store::{
-        Accepted, Batch, Begin, EnvelopeState, Settle, Settled, Store, StoreError, Turn,
+        Accepted, Batch, Begin, EnvelopeState, LEASE_MILLIS, Settle, Settled, Store, StoreError, Turn, Turned,
+        Watermark,
         suite::{NOW, key, new},
     },
 };
@@ -45,14 +48,48 @@ async fn who_lost_the_lease_to_another_replica_settles_nothing() {
     let old = one.lease("one", NOW).await.unwrap();
     one.turn(&old, begin(id), NOW).await.unwrap();
     assert_eq!(other.worker().await, Ok(Some("one".to_owned())));
-    let new = other.lease("other", NOW).await.unwrap();
-    assert_eq!(one.turn(&old, done(id, Vec::new()), NOW).await, Err(StoreError::LeaseLost));
-    assert_eq!(one.waiting(&old, EnvelopeId(0), 9).await, Err(StoreError::LeaseLost));
+    let new = other.lease("other", NOW + LEASE_MILLIS).await.unwrap();
+    let lost = Turned { lost: vec![id], ..Turned::default() };
+    assert_eq!(one.turn(&old, done(id, Vec::new()), NOW).await, Ok(lost));
+    assert_eq!(one.waiting(&old, &Partitions::ALL, EnvelopeId(0), 9).await, Ok(Vec::new()));
     let open = other.turn(&new, begin(id), NOW).await.unwrap().begun.remove(0);
     assert!(open.doubt.is_some(), "it is asked about");
     assert_eq!(other.turn(&new, done(id, Vec::new()), NOW).await.unwrap().gone, []);
     other.release(&new).await.unwrap();
     assert_eq!(one.worker().await, Ok(None));
+}
+
+/// The one before had this data directory, which one process has for itself.
+#[tokio::test]
+async fn who_comes_after_a_crash_in_the_same_place_does_not_wait_for_itself() {
+    let Some(place) = server::place() else { return };
+    let (before, after) = (open(&place).await, open(&place).await);
+    before.lease("gateway x, pid 1", NOW).await.unwrap();
+    let other = before.lease("gateway y, pid 1", NOW).await.unwrap();
+    assert!(other.partitions().is_empty());
+    after.bury("gateway x, ").await.unwrap();
+    let taken = after.renew(&other, NOW).await.unwrap();
+    assert_eq!((taken.lease.partitions(), taken.orphaned, taken.owners), (Partitions::ALL, Partitions::ALL, 1));
+}
+
+#[tokio::test]
+async fn a_replica_hears_what_another_took_in_for_it_and_not_what_it_took_in_itself() {
+    let Some(place) = server::place() else { return };
+    let (one, other) = (open(&place).await, open(&place).await);
+    let all = one.lease("one", NOW).await.unwrap();
+    other.lease("other", NOW).await.unwrap();
+    // Until both listen.
+    let heard = async || tokio::time::timeout(Duration::from_millis(200), one.hint()).await.is_ok();
+    let mut said = 0;
+    while !heard().await {
+        accepted_id(&other, &format!("of the other {said}")).await;
+        said += 1;
+        assert!(said < 100, "nothing is heard");
+    }
+    one.give_back(&all, &Partitions::ALL).await.unwrap();
+    while heard().await {}
+    accepted_id(&one, "own").await;
+    assert!(!heard().await);
 }
 
 #[tokio::test]
@@ -82,18 +119,18 @@ async fn what_commits_late_is_still_seen_by_who_reads_on_from_the_newest() {
     late.batch_execute("BEGIN").await.unwrap();
     late.query(super::fence::ANNOUNCE, &[]).await.unwrap();
     let number: i64 = late.query_one("SELECT nextval('envelope_id')", &[]).await.unwrap().get(0);
-    let copy = "INSERT INTO ev SELECT $1, partition, sink, lane, rank, due, 0, 0 FROM ev WHERE id = $2";
+    let copy = "INSERT INTO ev SELECT $1, share, sink, lane, rank, due, 0, 0 FROM ev WHERE id = $2";
     late.execute(copy, &[&number, &first.0]).await.unwrap();
     let newest = accepted_id(&store, "b").await;
     assert!(newest.0 > number);
-    let ids = async |after| {
-        let waiting = store.waiting(&lease, after, 9).await.unwrap();
-        waiting.iter().map(|waiting| waiting.id.0).collect::<Vec<_>>()
+    let ids = async |since| {
+        let news = store.news(&lease, since, 9).await.unwrap();
+        (news.waiting.iter().map(|waiting| waiting.id.0).collect::<Vec<_>>(), news.next)
     };
-    let seen = ids(EnvelopeId(0)).await;
+    let (seen, next) = ids(Watermark::START).await;
     assert!(seen.iter().all(|id| *id < number), "{seen:?} with {number} on its way");
     late.batch_execute("COMMIT").await.unwrap();
-    assert_eq!(ids(EnvelopeId(seen.last().copied().unwrap_or(0))).await.last_chunk::<2>(), Some(&[number, newest.0]));
+    assert_eq!(ids(next).await.0.last_chunk::<2>(), Some(&[number, newest.0]));
 }
 
 #[tokio::test]

@@ -38,6 +38,7 @@ pub(super) struct Taken {
     pub(super) begun: Vec<Begun>,
     pub(super) gone: Vec<EnvelopeId>,
     pub(super) accepted: Vec<Waiting>,
+    pub(super) lost: Vec<EnvelopeId>,
 }
 
 impl Answer for Taken {
@@ -71,7 +72,7 @@ impl Verb for Take {
     type Answer = Taken;
 
     fn needs(&self, needs: &mut Needs) {
-        needs.leases = true;
+        needs.owners.insert(self.lease.owner().to_owned());
         for (id, outcome, follow) in &self.settle {
             needs.waiting.insert(id.0);
             if let Settled::Dead { also, .. } = outcome {
@@ -84,9 +85,12 @@ impl Verb for Take {
     }
 
     fn run(&self, work: &mut Work) -> Result<Taken, StoreError> {
-        work.hold(&self.lease)?;
         let mut taken = Taken::default();
         for (id, outcome, follow) in &self.settle {
+            if work.is_lost(&self.lease, id.0) {
+                taken.lost.push(*id);
+                continue;
+            }
             if !end(work, id.0, outcome, self.now_millis) {
                 taken.gone.push(*id);
                 continue;
@@ -95,6 +99,10 @@ impl Verb for Take {
             taken.accepted.extend(accepted.into_iter().flat_map(Accepted::into_waiting));
         }
         for wanted in &self.begin {
+            if work.is_lost(&self.lease, wanted.id.0) {
+                taken.lost.push(wanted.id);
+                continue;
+            }
             match begin(work, *wanted, self.now_millis) {
                 Some(begun) => taken.begun.push(begun),
                 None => taken.gone.push(wanted.id),

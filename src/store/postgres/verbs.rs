@@ -272,6 +272,7 @@ fn revive(work: &mut Work, matches: impl Fn(&Row) -> bool, now_millis: i64) -> V
         })
         .collect();
     revived.sort_by_key(|waiting| (waiting.rank, waiting.id));
+    work.revived.extend(revived.iter().map(|waiting| waiting.id.0));
     revived
 }
 

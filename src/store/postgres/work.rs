@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use bridge_api::Cursor;
 
 use crate::{
-    model::{EnvelopeId, Lane, LaneId, Session, SinkName, Waiting},
-    store::{Blob, BlobId, Lease, StoreError},
+    model::{EnvelopeId, Lane, LaneId, Partition, Partitions, Session, SinkName, Waiting},
+    store::{Blob, BlobId, Lease},
 };
 
 /// New envelopes have these numbers and higher ones, until the sequence gave out the real ones: behind all others, in
@@ -27,7 +27,8 @@ pub(super) struct Needs {
     pub(super) dead_ranks: Vec<(i64, i64, i64)>,
     pub(super) dead_keys: BTreeSet<String>,
     pub(super) sinks: BTreeSet<SinkName>,
-    pub(super) leases: bool,
+    /// Whose leases.
+    pub(super) owners: BTreeSet<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,12 +100,8 @@ pub(super) struct Work {
     /// By envelope and number.
     pub(super) records: BTreeMap<(i64, i32), Record>,
     pub(super) known: HashMap<(i64, [u8; 16]), Known>,
-    /// Partitions by owner and epoch.
-    pub(super) leases: HashMap<(String, i64), [u64; 4]>,
-    /// Leases that end soon.
-    pub(super) ending: HashSet<(String, i64)>,
-    /// Those that were shown.
-    pub(super) shown: BTreeSet<(String, i64)>,
+    /// Who has which partitions, by owner and epoch.
+    pub(super) leases: HashMap<(String, i64), Partitions>,
     pub(super) sessions: BTreeMap<(String, String), Option<Session>>,
     pub(super) cursors: BTreeMap<(String, String), Option<String>>,
     pub(super) blobs: Vec<Blob>,
@@ -116,6 +113,8 @@ pub(super) struct Work {
     pub(super) untold: HashSet<(i64, i32)>,
     /// How many numbers the new envelopes need.
     pub(super) new_count: i64,
+    /// What was put back.
+    pub(super) revived: Vec<i64>,
     pub(super) numbers: Numbers,
 }
 
@@ -125,15 +124,9 @@ impl Work {
         PROVISIONAL + self.new_count - 1
     }
 
-    /// Fails when somebody else has one of its partitions by now.
-    pub(super) fn hold(&mut self, lease: &Lease) -> Result<(), StoreError> {
-        let name = (lease.owner.clone(), lease.epoch);
-        let holds = |held: &[u64; 4]| held.iter().zip(lease.partitions).all(|(held, wanted)| held & wanted == wanted);
-        if !self.leases.get(&name).is_some_and(holds) {
-            return Err(StoreError::LeaseLost);
-        }
-        self.shown.insert(name);
-        Ok(())
+    /// Whether this envelope is in hand, and in a partition that somebody else may have by now.
+    pub(super) fn is_lost(&self, lease: &Lease, id: i64) -> bool {
+        self.rows.get(&id).is_some_and(|row| !holds(&self.leases, lease, row.lane.partition()))
     }
 
     pub(super) fn set_cursors(&mut self, cursors: &[(String, Cursor)]) {
@@ -152,8 +145,15 @@ impl Work {
         let records = std::mem::take(&mut self.records);
         self.records = records.into_iter().map(|((id, number), record)| ((numbers.of(id), number), record)).collect();
         self.known.values_mut().for_each(|known| known.id = numbers.of(known.id));
+        self.revived.iter_mut().for_each(|id| *id = numbers.of(*id));
         self.numbers = numbers;
     }
+}
+
+/// Whether this lease is good for this partition, going by what was read.
+pub(super) fn holds(held: &HashMap<(String, i64), Partitions>, lease: &Lease, partition: Partition) -> bool {
+    let Some(epoch) = lease.epoch(partition) else { return false };
+    held.get(&(lease.owner().to_owned(), epoch)).is_some_and(|held| held.has(partition))
 }
 
 /// The real numbers of new envelopes, in order of arrival.

@@ -7,30 +7,36 @@ use rusqlite::{Connection, OptionalExtension, Row};
 
 use super::fault::Failure;
 use crate::{
-    model::{About, EnvelopeId, Lane, LaneId, Order, Session, SinkName, Waiting},
+    model::{About, EnvelopeId, Lane, LaneId, Order, Partitions, Session, SinkName, Waiting},
     store::{Attempt, BlobId, DeadLetter, Depth, EnvelopeState, History, Lease, Listed, Rows, StoreError},
 };
 
 pub(super) fn waiting(
     connection: &Connection,
     lease: &Lease,
+    partitions: &Partitions,
     after: EnvelopeId,
     count_max: usize,
 ) -> Result<Vec<Waiting>, Failure> {
     let held = "SELECT epoch = ?1 AND owner IS NOT NULL FROM lease";
-    if !connection.prepare_cached(held)?.query_row([lease.epoch], |row| row.get(0))? {
+    let epoch = lease.epoch(0);
+    if !connection.prepare_cached(held)?.query_row([epoch], |row| row.get::<_, Option<bool>>(0))?.unwrap_or(false) {
         return Err(Failure::Refused(StoreError::LeaseLost));
     }
     let mut sinks = connection.prepare_cached("SELECT name FROM sink ORDER BY id")?;
     let sinks: Vec<_> = sinks.query_map([], |row| sink(row, 0))?.collect::<Result<_, _>>()?;
     let sql = "SELECT id, sink, lane, rank, due FROM ev WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut waiting = connection.prepare_cached(sql)?;
-    let waiting = waiting.query_map([after.0, limit(count_max)], |row| {
+    let rows_max = if partitions.is_all() { limit(count_max) } else { -1 };
+    let waiting = waiting.query_map([after.0, rows_max], |row| {
         let sink = sinks[row.get::<_, i64>(1)? as usize - 1].clone();
         let lane = Lane { id: LaneId(row.get(2)?), sink };
         Ok(Waiting { id: EnvelopeId(row.get(0)?), lane, rank: row.get(3)?, due_millis: row.get(4)? })
     })?;
-    Ok(waiting.collect::<Result<_, _>>()?)
+    let wanted = |row: &Result<Waiting, _>| {
+        partitions.is_all() || row.as_ref().map_or(true, |row| partitions.has(row.lane.partition()))
+    };
+    Ok(waiting.filter(wanted).take(count_max).collect::<Result<_, _>>()?)
 }
 
 /// A small blob.

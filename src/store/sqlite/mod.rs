@@ -43,12 +43,12 @@ use self::{
     work::Work, writer::Writer,
 };
 use super::{
-    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, Rows, Space,
-    Store, StoreError, Turn, Turned, Wanted, Whom,
+    Accepted, Batch, BlobId, BlobNames, DeadLetter, Depth, Fill, Forgotten, Found, History, Lease, Listed, News,
+    Renewed, Rows, Space, Store, StoreError, Turn, Turned, Wanted, Watermark, Whom,
     written::{Written, WrittenHeld},
 };
 use crate::{
-    model::{EnvelopeId, Session, Waiting},
+    model::{EnvelopeId, Partitions, Session, Waiting},
     telemetry::{self, Histogram},
 };
 
@@ -205,11 +205,21 @@ impl Store for SqliteStore {
 
     async fn lease(&self, owner: &str, _now_millis: i64) -> Result<Lease, StoreError> {
         let owner = owner.to_owned();
-        let lease = move |work: &mut Work| {
-            let epoch = work.take_lease(&owner)?;
-            Ok(Lease { owner: owner.clone(), epoch, partitions: [u64::MAX; 4] })
-        };
-        self.writer.call(lease).await
+        self.writer.call(move |work| Ok(Lease::of_all(&owner, work.take_lease(&owner)?))).await
+    }
+    async fn renew(&self, lease: &Lease, _now_millis: i64) -> Result<Renewed, StoreError> {
+        let held = lease.clone();
+        self.writer.call(move |work| work.hold(&held)).await?;
+        let none = Partitions::NONE;
+        Ok(Renewed { lease: lease.clone(), orphaned: none, surplus: none, owners: 1 })
+    }
+    /// All or nothing: there is one epoch.
+    async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
+        if !partitions.is_all() {
+            return self.renew(lease, 0).await.map(|renewed| renewed.lease);
+        }
+        self.release(lease).await?;
+        Ok(Lease::none(lease.owner()))
     }
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
         let lease = lease.clone();
@@ -219,9 +229,22 @@ impl Store for SqliteStore {
         };
         self.writer.call(release).await
     }
-    async fn waiting(&self, lease: &Lease, after: EnvelopeId, count_max: usize) -> Result<Vec<Waiting>, StoreError> {
-        let lease = lease.clone();
-        self.lookups.call(move |connection| looks::waiting(connection, &lease, after, count_max)).await
+    async fn waiting(
+        &self,
+        lease: &Lease,
+        partitions: &Partitions,
+        after: EnvelopeId,
+        count_max: usize,
+    ) -> Result<Vec<Waiting>, StoreError> {
+        let (lease, partitions) = (lease.clone(), *partitions);
+        self.lookups.call(move |connection| looks::waiting(connection, &lease, &partitions, after, count_max)).await
+    }
+    /// One writer gives out ids in the order in which they become visible.
+    async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
+        let waiting = self.waiting(lease, &Partitions::ALL, since.after, count_max).await?;
+        let after = waiting.last().map_or(since.after, |last| last.id);
+        let more = waiting.len() == count_max;
+        Ok(News { waiting, next: Watermark { after, ..since }, more })
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let (lease, turn) = (lease.clone(), WrittenTurn::from(turn));
@@ -238,7 +261,7 @@ impl Store for SqliteStore {
                 }
             }
         }
-        Ok(Turned { begun, gone, accepted: turned.accepted })
+        Ok(Turned { begun, gone, accepted: turned.accepted, lost: Vec::new() })
     }
 
     async fn session(&self, bridge: &BridgeName, thread: &ThreadId) -> Result<Option<Session>, StoreError> {

@@ -51,7 +51,7 @@ async fn what_was_written_is_there_after_a_restart_and_open_attempts_are_in_doub
     let store = SqliteStore::open(&place).unwrap();
     assert_eq!(store.depth().await, Ok(depth));
     let lease = store.lease("two", NOW).await.unwrap();
-    assert!(lease.epoch > old.epoch);
+    assert!(lease.epoch(0) > old.epoch(0));
     let turned = store.turn(&lease, Turn { begin, ..Turn::default() }, NOW + 1).await.unwrap();
     assert_eq!(turned.begun[0].doubt.as_ref().map(|open| (open.number, open.mark)), Some((1, 5)));
     let ids: Vec<_> = accept(&store, "c").await.unwrap().into_waiting().iter().map(|waiting| waiting.id.0).collect();
@@ -263,7 +263,7 @@ async fn a_verb_that_fails_does_not_fail_those_that_share_its_transaction() {
         assert!(matches!(accepted, Ok(Accepted::New(_))), "{accepted:?}");
     }
     assert_eq!(store.depth().await.unwrap().waiting, 2);
-    assert_eq!(store.lease("tests", NOW).await.unwrap().epoch, 1);
+    assert_eq!(store.lease("tests", NOW).await.unwrap().epoch(0), Some(1));
 }
 
 #[tokio::test]

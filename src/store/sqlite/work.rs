@@ -96,7 +96,7 @@ impl Work {
     }
 
     pub(super) fn hold(&self, lease: &Lease) -> Result<(), Failure> {
-        let held = self.numbers.leased && lease.epoch == self.numbers.epoch;
+        let held = self.numbers.leased && lease.epoch(0) == Some(self.numbers.epoch);
         if held { Ok(()) } else { Err(Failure::Refused(StoreError::LeaseLost)) }
     }
     pub(super) fn take_lease(&mut self, owner: &str) -> rusqlite::Result<i64> {

@@ -4,7 +4,7 @@ use bridge_api::Cursor;
 
 use super::{NOW, accept, accept_one, begin, dead, done, group, key, lease, new, reviving, settle, sink, waiting};
 use crate::{
-    model::{EnvelopeId, Group, Waiting, rank_of},
+    model::{EnvelopeId, Group, Partitions, Waiting, rank_of},
     store::{Accepted, Batch, Store},
 };
 
@@ -133,7 +133,7 @@ async fn what_waits_is_read_in_pages(store: &dyn Store) {
     let mut read = Vec::new();
     loop {
         let after = read.last().map_or(EnvelopeId(0), |waiting: &Waiting| waiting.id);
-        let page = store.waiting(&lease, after, 4).await.unwrap();
+        let page = store.waiting(&lease, &Partitions::ALL, after, 4).await.unwrap();
         assert!(page.len() <= 4);
         if page.is_empty() {
             break;

@@ -27,12 +27,52 @@ macro_rules! on_each_store {
     };
 }
 
+/// The same for stores that several processes may work on at once.
+macro_rules! on_each_shared_store {
+    ($($sentence:ident)*) => {
+        mod memory_shared {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(&crate::store::MemoryStore::shared()).await;
+            })*
+        }
+        mod postgres_shared {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let Some(store) = crate::store::postgres::fresh().await else { return };
+                super::$sentence(&store).await;
+            })*
+        }
+    };
+}
+
+/// Makes tests of the sentences for stores of one process.
+macro_rules! on_each_sole_store {
+    ($($sentence:ident)*) => {
+        mod memory_sole {
+            $(#[tokio::test]
+            async fn $sentence() {
+                super::$sentence(&crate::store::MemoryStore::default()).await;
+            })*
+        }
+        mod sqlite_sole {
+            $(#[tokio::test]
+            async fn $sentence() {
+                let folder = tempfile::tempdir().unwrap();
+                let place = crate::store::Place::in_dir(folder.path());
+                super::$sentence(&crate::store::SqliteStore::open(&place).unwrap()).await;
+            })*
+        }
+    };
+}
+
 mod accepting;
 mod attempts;
 mod forgetting;
 mod keeping;
 mod letters;
 mod looking;
+mod sharing;
 
 use bridge_api::{Key, Part};
 
@@ -43,7 +83,8 @@ pub(in crate::store) use keeping::put;
 
 use crate::{
     model::{
-        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, SinkName, Waiting, rank_of,
+        EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, Partitions, SinkName, Waiting,
+        rank_of,
     },
     store::{Accepted, Batch, Begin, Lease, Settle, Settled, Store, Turn, Turned},
 };
@@ -85,7 +126,7 @@ pub(super) async fn lease(store: &dyn Store) -> Lease {
     store.lease("tests", NOW).await.unwrap()
 }
 pub(super) async fn waiting(store: &dyn Store, lease: &Lease) -> Vec<Waiting> {
-    store.waiting(lease, EnvelopeId(0), 1000).await.unwrap()
+    store.waiting(lease, &Partitions::ALL, EnvelopeId(0), 1000).await.unwrap()
 }
 pub(super) async fn begin(store: &dyn Store, lease: &Lease, id: EnvelopeId, at: i64) -> Turned {
     let turn = Turn { begin: vec![Begin { id, mark: 40 }], ..Turn::default() };

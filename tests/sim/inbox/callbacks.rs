@@ -31,13 +31,24 @@ pub(crate) struct CallbackDoor {
 }
 
 impl Inbox {
-    /// Callbacks go there from now on, or to nobody.
+    /// Callbacks go there from now on, and to no other.
     pub(crate) fn open_door(&self, door: CallbackDoor) {
-        *lock(&self.door) = Some(door);
+        *lock(&self.doors) = vec![door];
+    }
+    /// There too.
+    pub(crate) fn open_another(&self, door: CallbackDoor) {
+        lock(&self.doors).push(door);
     }
     /// Unless another process has one by now.
     pub(crate) fn close_door(&self, of: u32) {
-        lock(&self.door).take_if(|door| door.process.number == of);
+        lock(&self.doors).retain(|door| door.process.number != of);
+    }
+
+    /// Any of those that are open. Nobody has noticed yet who died.
+    fn door(&self) -> Option<CallbackDoor> {
+        let doors = lock(&self.doors);
+        let place = if doors.len() > 1 { self.weather.below(doors.len()) } else { 0 };
+        doors.get(place).cloned()
     }
 
     pub(super) fn announce(&self, message: &Message, event: &'static str) {
@@ -86,8 +97,7 @@ impl Inbox {
         if self.weather.strikes(Strike::CallbackCutBefore) {
             return Some("Connection reset by peer");
         }
-        let door = lock(&self.door).clone();
-        let Some(door) = door.filter(|door| !door.process.is_dead()) else {
+        let Some(door) = self.door().filter(|door| !door.process.is_dead()) else {
             self.weather.met(Strike::CallbackUnanswered);
             return Some("Connection refused");
         };

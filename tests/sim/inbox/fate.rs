@@ -43,6 +43,9 @@ enum Answer {
 impl Exchange for Line {
     async fn exchange(&self, asked: Asked) -> Result<Answered, Unanswered> {
         self.process.touch(Strike::CrashBeforeRequest).await;
+        if !self.process.reaches_inbox() {
+            return Err(Unanswered::NotSent);
+        }
         let fate = self.inbox.fate(&asked);
         let (tell, told) = oneshot::channel();
         let inbox = self.inbox.clone();

@@ -35,7 +35,7 @@ pub(crate) struct Inbox {
     pub(crate) weather: Arc<Weather>,
     me: Weak<Self>,
     witness: Arc<Witness>,
-    door: Mutex<Option<CallbackDoor>>,
+    doors: Mutex<Vec<CallbackDoor>>,
     pub(crate) state: Mutex<State>,
     broken: Broken,
 }
@@ -124,8 +124,8 @@ impl Inbox {
         let keeps_to_one = weather.one_in(2);
         // Numbers of contacts, conversations and messages never look alike.
         let state = State { newest: 9000, keeps_to_one, ..State::default() };
-        let (door, state) = (Mutex::default(), Mutex::new(state));
-        Arc::new_cyclic(|me| Self { weather, me: me.clone(), witness, door, state, broken })
+        let (doors, state) = (Mutex::default(), Mutex::new(state));
+        Arc::new_cyclic(|me| Self { weather, me: me.clone(), witness, doors, state, broken })
     }
 
     fn now(&self) -> i64 {

@@ -13,7 +13,7 @@ use crate::store::postgres::{
 };
 
 pub(super) const EV_NEW: &str =
-    "INSERT INTO ev (id, partition, sink, lane, rank, due, attempts, number, started, mark)
+    "INSERT INTO ev (id, share, sink, lane, rank, due, attempts, number, started, mark)
     SELECT * FROM unnest($1::bigint[], $2::smallint[], $3::int[], $4::bigint[], $5::bigint[], $6::bigint[], $7::int[], $8::int[],
         $9::bigint[], $10::bigint[])";
 pub(super) const EV_SAME: &str =
@@ -120,7 +120,7 @@ pub(super) async fn ev(session: &Session, moves: &Moves<'_>) -> Result<(), Failu
             EV_NEW,
             vec![
                 Box::new(ids(&new)),
-                Box::new(column(&new, |row| row.lane.id.partition() as i16)),
+                Box::new(column(&new, |row| i16::from(row.lane.partition()))),
                 Box::new(column(&new, |row| moves.sink(row))),
                 Box::new(column(&new, |row| row.lane.id.0)),
                 Box::new(column(&new, |row| row.rank)),

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{PostgresPlace, PostgresStore, accept, begin, done, open};
 use crate::{
-    model::{EnvelopeId, Group},
+    model::{EnvelopeId, Group, Partitions},
     store::{
         Accepted, EnvelopeState, Lease, Store, StoreError, Turn, Turned,
         postgres::{place::Role, server::Server},
@@ -85,7 +85,7 @@ async fn work(place: &PostgresPlace, trouble: impl Future<Output = ()>) {
     let settled: Vec<String> = settled.into_iter().flatten().collect();
     assert_eq!(settled.len(), TASKS * ROUNDS);
     look(&store, &settled).await;
-    let waiting = store.waiting(&lease, EnvelopeId(0), 10_000).await.unwrap();
+    let waiting = store.waiting(&lease, &Partitions::ALL, EnvelopeId(0), 10_000).await.unwrap();
     assert_eq!(waiting.len(), settled.len());
     store.close().await;
 }
@@ -135,7 +135,7 @@ async fn while_the_server_is_away_nothing_is_written_and_afterwards_all_works_ag
         assert!(matches!(refused, Err(StoreError::Unwritable(_))), "{refused:?}");
         let refused = store.turn(&lease, Turn::default(), NOW).await;
         assert!(matches!(refused, Err(StoreError::Unwritable(_))), "{refused:?}");
-        let refused = store.waiting(&lease, EnvelopeId(0), 9).await;
+        let refused = store.waiting(&lease, &Partitions::ALL, EnvelopeId(0), 9).await;
         assert!(matches!(refused, Err(StoreError::Unwritable(_))), "{refused:?}");
         assert!(matches!(store.check().await, Err(StoreError::Unwritable(_))));
         let refused = PostgresStore::open(&place).await.map(drop);
@@ -145,5 +145,5 @@ async fn while_the_server_is_away_nothing_is_written_and_afterwards_all_works_ag
     insist(async || store.check().await).await;
     assert!(matches!(insist(async || accept(&store, "b").await).await.0, Accepted::New(_)));
     assert_eq!(insist(async || accept(&store, "a").await).await.0, Accepted::Duplicate);
-    assert_eq!(insist(async || store.waiting(&lease, EnvelopeId(0), 9).await).await.0.len(), 2);
+    assert_eq!(insist(async || store.waiting(&lease, &Partitions::ALL, EnvelopeId(0), 9).await).await.0.len(), 2);
 }
