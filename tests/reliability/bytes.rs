@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::{
-    field::{Field, Layout},
+    field::Field,
+    layout::Layout,
     nets::Kind,
     oracle::Way,
     row::{Effort, Outcome},

@@ -18,6 +18,7 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{
+    door::Out,
     peers::server::{Server, forward},
     process::free_port,
 };
@@ -33,17 +34,19 @@ pub(crate) struct Callbacks {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// The gateway's address.
-    target: String,
+    /// Addresses of gateways, which take turns.
+    targets: Vec<String>,
+    out: Out,
+    next: AtomicUsize,
     taken: Mutex<HashSet<u64>>,
     /// Answered by the gateway itself, and not with 200.
     refused: AtomicUsize,
 }
 
 impl Callbacks {
-    /// `target` is everything of the gateway's address before the path.
-    pub(crate) fn to(target: String) -> Self {
-        let shared = Arc::new(Shared { target, ..Shared::default() });
+    /// `targets` are everything of the gateways' addresses before the path.
+    pub(crate) fn to(targets: Vec<String>, out: Out) -> Self {
+        let shared = Arc::new(Shared { targets, out, ..Shared::default() });
         let port = free_port();
         let router = Router::new().fallback(pass).with_state(shared.clone());
         Self { port, shared, _server: Server::on(port, router) }
@@ -72,7 +75,11 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
         return Response::builder().status(StatusCode::BAD_REQUEST).body(Body::empty()).expect("a valid answer");
     };
     let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let answer = forward(&shared.target, Request::from_parts(parts, Body::from(bytes))).await;
+    let count = shared.targets.len();
+    let first = shared.next.fetch_add(1, Ordering::Relaxed);
+    // Only to one: whoever died over it may have kept it.
+    let turn = (0..count).map(|step| (first + step) % count).find(|who| !shared.out.has(*who)).unwrap_or_default();
+    let answer = forward(&shared.targets[turn], Request::from_parts(parts, Body::from(bytes))).await;
     if answer.status() == StatusCode::OK {
         if let Some(id) = said["id"].as_u64().filter(|_| said["event"] == "message_created") {
             shared.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(id);

@@ -12,8 +12,10 @@ use tempfile::TempDir;
 
 use crate::{
     callbacks::Callbacks,
+    door::{Door, Out},
     gateway::Gateway,
-    nets::{Between, Kind, Net, called},
+    layout::{Layout, furnish},
+    nets::{Net, called},
     oracle::{Fate, Promise, Talk, Tally, Token, Way},
     peers,
     sandbox::{Desk, Message, Sandbox},
@@ -35,6 +37,10 @@ const DRAIN: Duration = PATIENCE.saturating_mul(6);
 pub(crate) struct Field {
     // Dropped in this order: the gateway's log should end before its peers do.
     pub(crate) gateway: Gateway,
+    /// Others on the same store.
+    pub(crate) beside: Vec<Gateway>,
+    pub(crate) doors: Vec<Door>,
+    pub(crate) out: Out,
     pub(crate) nets: Vec<Box<dyn Net>>,
     pub(crate) sandbox: Sandbox,
     pub(crate) callbacks: Callbacks,
@@ -65,22 +71,6 @@ impl Person {
     }
 }
 
-/// How a field is laid out.
-pub(crate) struct Layout<'a> {
-    pub(crate) kinds: &'a [(Kind, usize)],
-    pub(crate) seed: u64,
-    /// Between the gateway and the inbox, given the inbox's address.
-    pub(crate) before_inbox: Option<Between<'a>>,
-    /// The same before the stand-in homeserver.
-    pub(crate) before_homeserver: Option<Between<'a>>,
-}
-
-impl<'a> Layout<'a> {
-    pub(crate) fn of(kinds: &'a [(Kind, usize)], seed: u64) -> Self {
-        Self { kinds, seed, before_inbox: None, before_homeserver: None }
-    }
-}
-
 impl Field {
     /// Everybody is there, and nobody was started: [`Field::open`] does.
     pub(crate) fn lay_out(layout: &Layout<'_>) -> Self {
@@ -88,19 +78,22 @@ impl Field {
         let sandbox = Sandbox::start(folder.path());
         let kinds = layout.kinds.iter();
         let nets: Vec<_> = kinds.map(|(kind, people)| kind.start(*people, layout.before_homeserver)).collect();
-        let mut inbox = format!("{}settle_seconds = 1\nsweep_seconds = 5\nconcurrency = 16\n", sandbox.settings());
-        if let Some(before) = layout.before_inbox {
-            inbox = inbox.replace(&sandbox.url, &before(&sandbox.url));
-        }
-        let table = |net: &dyn Net| {
-            format!("[bridges.{}]\ninbox = \"desk\"\npeer_pause_millis = 0\n{}\n", net.name(), net.table())
-        };
-        let tables: String = nets.iter().map(|net| table(&**net)).collect();
-        let gateway = Gateway::with_bridges(folder.path(), &inbox, &tables);
-        let callbacks = Callbacks::to(gateway.url(""));
+        let mut gateways: Vec<_> =
+            (0..layout.gateways).map(|number| furnish((folder.path(), number), layout, &sandbox, &nets)).collect();
+        let out = Out::default();
+        let callbacks = Callbacks::to(gateways.iter().map(|(gateway, _)| gateway.url("")).collect(), out.clone());
+        let ports = |net: usize| gateways.iter().filter_map(|(_, ports)| ports[net]).collect::<Vec<_>>();
+        let listening = nets.iter().enumerate().filter_map(|(number, net)| Some((net.listens()?, ports(number))));
+        let shared = listening.filter(|_| layout.gateways > 1);
+        let doors = shared.map(|(port, ports)| Door::on(port, ports, out.clone())).collect();
+        let gateway = gateways.remove(0).0;
+        let beside = gateways.into_iter().map(|(gateway, _)| gateway).collect();
         sandbox.call_back(&callbacks.url("/callbacks/desk"));
         Self {
             gateway,
+            beside,
+            doors,
+            out,
             nets,
             sandbox,
             callbacks,
@@ -115,7 +108,7 @@ impl Field {
 
     /// Starts, and has everybody and their agent say hello.
     pub(crate) fn open(&mut self) {
-        self.gateway.start();
+        self.gateways().for_each(Gateway::start);
         self.until_up();
         for net in &mut self.nets {
             net.gather();
@@ -170,20 +163,35 @@ impl Field {
         });
     }
 
+    /// In some gateway each.
     fn look_whether_up(&self) -> Result<(), String> {
-        let seen = self.gateway.ready()?.json();
-        let up = |net: &dyn Net| {
-            let state = &seen["bridges"][net.name()]["state"];
-            state == "up" || state["state"] == "up"
-        };
-        if self.nets.iter().all(|net| up(&**net)) { Ok(()) } else { Err(seen["bridges"].to_string()) }
+        let all = std::iter::once(&self.gateway).chain(&self.beside);
+        let seen: Vec<_> = all.map(Gateway::ready).collect();
+        let answered: Vec<_> = seen.iter().flatten().map(|answer| answer.json()["bridges"].clone()).collect();
+        let up = |net: &dyn Net| answered.iter().any(|bridges| is_up(&bridges[net.name()]));
+        if self.nets.iter().all(|net| up(&**net)) { Ok(()) } else { Err(format!("{seen:?}")) }
+    }
+
+    pub(crate) fn gateways(&mut self) -> impl Iterator<Item = &mut Gateway> {
+        std::iter::once(&mut self.gateway).chain(&mut self.beside)
+    }
+
+    fn is_any_running(&mut self) -> bool {
+        self.gateways().any(Gateway::is_running)
+    }
+
+    /// What waits for the network, as a gateway that is well says.
+    fn waiting(&self) -> Vec<(String, String)> {
+        let all = std::iter::once(&self.gateway).chain(&self.beside).enumerate();
+        let (_, well) = all.into_iter().find(|(number, _)| !self.out.has(*number)).expect("one of them is well");
+        well.waiting()
     }
 
     /// Everybody talks for so long, or until the gateway is gone.
     pub(crate) fn talk(&mut self, span: Duration) {
         self.is_dead &= !self.gateway.is_running();
         let end = Instant::now() + span;
-        while Instant::now() < end && self.gateway.is_running() {
+        while Instant::now() < end && self.is_any_running() {
             self.burst(BURST);
             thread::sleep(PAUSE);
         }
@@ -250,10 +258,17 @@ impl Field {
     /// The link of this network broke just now, or is mended.
     pub(crate) fn mark_break(&mut self, net: usize) {
         let waiting: BTreeSet<u64> =
-            self.gateway.waiting().iter().filter_map(|(key, _)| key.split([':', '/']).nth(1)?.parse().ok()).collect();
+            self.waiting().iter().filter_map(|(key, _)| key.split([':', '/']).nth(1)?.parse().ok()).collect();
         for person in self.people.iter_mut().filter(|person| person.net == net) {
             let is_open = person.talk.replies.iter().any(|id| waiting.contains(id));
             person.talk.mark_break(is_open);
+        }
+    }
+
+    /// Nobody hears what is said on this network now. Nothing that was answered is in doubt for that.
+    pub(crate) fn mark_silence(&mut self, net: usize) {
+        for person in self.people.iter_mut().filter(|person| person.net == net) {
+            person.talk.breaks.push(person.talk.said);
         }
     }
 
@@ -281,9 +296,7 @@ impl Field {
     pub(crate) fn drain(&mut self) -> Desk {
         self.sandbox.faults(&serde_json::json!({}));
         self.must_live();
-        if !self.gateway.is_running() {
-            self.gateway.start();
-        }
+        self.gateways().filter_map(|gateway| (!gateway.is_running()).then(|| gateway.start())).for_each(drop);
         self.until_up();
         // Somebody who is heard now was not forgotten.
         for who in 0..self.people.len() {
@@ -325,7 +338,7 @@ impl Field {
                 return Some(format!("reply {id} has no outcome: {:?}", desk.message(*id)));
             }
         }
-        let waiting = self.gateway.waiting();
+        let waiting = self.waiting();
         (!waiting.is_empty()).then(|| format!("{waiting:?}"))
     }
 
@@ -372,6 +385,11 @@ impl Field {
             _ => Fate::Swept,
         }
     }
+}
+
+/// As `/readyz` says it: in one word, or a word with more.
+pub(crate) fn is_up(stated: &serde_json::Value) -> bool {
+    stated["state"] == "up" || stated["state"]["state"] == "up"
 }
 
 /// What became of all messages of one network in one direction.

@@ -35,7 +35,10 @@ mod wait;
 
 mod bytes;
 mod callbacks;
+mod door;
 mod field;
+mod fleet;
+mod layout;
 mod nets;
 mod oracle;
 mod power;
@@ -54,7 +57,7 @@ use report::{Entry, Report};
 use row::{Effort, Row};
 
 /// In the order of the report.
-const ROWS: [Row; 17] = [
+const ROWS: [Row; 18] = [
     Row { name: "kill-irc", fault: "SIGKILL at a random moment, the inbox late and lying", run: siege::irc },
     Row { name: "kill-matrix", fault: "SIGKILL at a random moment, the inbox late and lying", run: siege::matrix },
     Row { name: "kill-synapse", fault: "SIGKILL at a random moment, the inbox late and lying", run: siege::synapse },
@@ -82,6 +85,12 @@ const ROWS: [Row; 17] = [
         name: "cut-homeserver-answer",
         fault: "the homeserver's answer is cut at a byte",
         run: bytes::homeserver_answer,
+    },
+    Row {
+        name: "replicas",
+        fault: "three gateways on one PostgreSQL: each killed, hung, stopped, cut off from the database or from the inbox; \
+                the database restarted",
+        run: fleet::replicas,
     },
     Row { name: "soak", fault: "a long time, a fault each half minute, a kill each two", run: soak::soak },
 ];

@@ -5,8 +5,9 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration}
 use serde_json::{Value, json};
 
 use crate::{
-    field::{Field, Layout},
+    field::Field,
     gateway::Gateway,
+    layout::Layout,
     nets::Kind,
     peers,
     power::{Disk, until_still},

@@ -9,7 +9,8 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
-    field::{Field, Layout},
+    field::Field,
+    layout::Layout,
     nets::Kind,
     row::{Effort, Outcome},
     siege::{MIXED, trouble},

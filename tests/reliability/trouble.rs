@@ -10,8 +10,9 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    field::{Field, Layout},
+    field::Field,
     http,
+    layout::Layout,
     nets::{Kind, Trouble},
     row::{Effort, Outcome},
     siege::MIXED,

@@ -43,6 +43,10 @@ impl Postgres {
         format!("postgres://deskbridge@127.0.0.1:{}/postgres", self.port)
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// As a power cut.
     pub(crate) fn go_down(&mut self) {
         self.process = None;

@@ -103,6 +103,10 @@ impl Net for Mail {
         lines("listen", self.port, &format!("port = {port}, security = \"none\""))
     }
 
+    fn listens(&self) -> Option<u16> {
+        Some(self.port)
+    }
+
     fn people(&self) -> usize {
         self.desks.len()
     }

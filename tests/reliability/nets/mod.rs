@@ -20,6 +20,10 @@ pub(crate) trait Net {
     fn promise(&self) -> Promise;
     /// The lines of the bridge's table.
     fn table(&self) -> String;
+    /// Where the gateway takes connections for it, where it does.
+    fn listens(&self) -> Option<u16> {
+        None
+    }
     fn people(&self) -> usize;
     /// Makes everybody known, once the bridge is there. What they say first is `hello`.
     fn gather(&mut self);
