@@ -79,6 +79,8 @@ impl Pump {
                 }
             }
             self.leave(&left);
+            // What ended in an earlier term waits again, so it must not be passed over as something that ended.
+            self.drop_what_is_not_ours();
             // What cannot be read now is tried again with the next look.
             if self.load(&gained, &held).await? {
                 self.share.plan = held.plan;

@@ -39,9 +39,13 @@ impl Pump {
             self.share.under_way[usize::from(right.partition)] -= 1;
         }
         if !self.share.is_good(right) {
-            // Whoever has it now asks what became of it.
+            // Whoever has it now asks what became of it: somebody else, or we, who were given it again meanwhile.
             self.doubted.remove(&id);
-            self.lanes.finish(taken);
+            if self.share.works_on(self.lanes.partition(taken.sink, taken.lane)) {
+                self.lanes.ask(taken, self.clock.now());
+            } else {
+                self.lanes.finish(taken);
+            }
             return;
         }
         let outcome = match outcome {
