@@ -30,6 +30,7 @@ pub struct MemoryStore {
     model: Arc<Mutex<Model>>,
     refusal: Arc<Mutex<Option<StoreError>>>,
     names: Arc<BlobNames>,
+    moved: Arc<tokio::sync::Notify>,
 }
 
 impl MemoryStore {
@@ -90,16 +91,22 @@ impl Store for MemoryStore {
         lock(&self.model).tenants.shared
     }
     async fn lease(&self, owner: &str, now_millis: i64) -> Result<Lease, StoreError> {
-        Ok(self.write()?.tenants.lease(owner, now_millis))
+        let lease = self.write()?.tenants.lease(owner, now_millis);
+        self.moved.notify_waiters();
+        Ok(lease)
     }
     async fn renew(&self, lease: &Lease, now_millis: i64) -> Result<Renewed, StoreError> {
         self.write()?.tenants.renew(lease, now_millis)
     }
     async fn give_back(&self, lease: &Lease, partitions: &Partitions) -> Result<Lease, StoreError> {
-        self.write()?.tenants.give_back(lease, partitions)
+        let left = self.write()?.tenants.give_back(lease, partitions)?;
+        self.moved.notify_waiters();
+        Ok(left)
     }
     async fn release(&self, lease: &Lease) -> Result<(), StoreError> {
-        self.write()?.tenants.release(lease)
+        self.write()?.tenants.release(lease)?;
+        self.moved.notify_waiters();
+        Ok(())
     }
     async fn waiting(
         &self,
@@ -116,6 +123,9 @@ impl Store for MemoryStore {
     }
     async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
         self.read()?.news(lease, since, count_max)
+    }
+    async fn moved(&self) {
+        self.moved.notified().await;
     }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let mut model = self.write()?;

@@ -81,6 +81,11 @@ pub trait Store: Send + Sync + 'static {
     async fn hint(&self) {
         std::future::pending::<()>().await;
     }
+    /// Returns when somebody came, or gave something back, so that a renewal may say something new: earlier than one would
+    /// renew anyway, or never. May be dropped.
+    async fn moved(&self) {
+        std::future::pending::<()>().await;
+    }
     /// Ends attempts and begins others, together. See [`Turn`].
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError>;
 

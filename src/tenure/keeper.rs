@@ -18,6 +18,8 @@ pub const RENEW_EVERY: Duration = Duration::from_secs(3);
 /// How long the store may take for one, and the pause before one that failed is tried again.
 const ASK_LIMIT: Duration = Duration::from_millis(1_500);
 const AGAIN: Duration = Duration::from_millis(500);
+/// Before a renewal for which there may be a reason: several of them are one.
+const MOVED_REST: Duration = Duration::from_millis(20);
 /// Nothing is begun when so much of the lease or less is left: networks are left then.
 const LEAVE_MILLIS: i64 = 3_000;
 /// Nothing goes on when so much is left.
@@ -61,7 +63,7 @@ impl Keeper {
 
     /// Keeps it until `stop`, and gives everything back.
     pub async fn run(mut self, stop: CancellationToken) {
-        let vacant = self.vacant.clone();
+        let (vacant, store) = (self.vacant.clone(), self.store.clone());
         let mut next = Instant::now() + RENEW_EVERY;
         loop {
             tokio::select! {
@@ -71,8 +73,11 @@ impl Keeper {
                 () = tokio::time::sleep_until(next) => {
                     let pause = if self.renew().await { RENEW_EVERY } else { AGAIN };
                     next = Instant::now() + pause;
+                    // Nobody says it again of what the store refused to take back.
+                    self.give_back().await;
                 }
                 () = vacant.told.notified() => self.give_back().await,
+                () = store.moved() => next = next.min(Instant::now() + MOVED_REST),
             }
         }
         let lease = self.lease.clone();
@@ -121,7 +126,7 @@ impl Keeper {
                 held.plan += 1;
                 self.told.tell(held);
             }
-            // With the next renewal they are named again.
+            // It is tried again after the next renewal.
             Err(error) => tracing::info!(error = error.to_string(), "partitions could not be given to others"),
         }
     }

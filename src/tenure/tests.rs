@@ -88,6 +88,22 @@ async fn what_others_lack_is_given_when_nothing_is_under_way_there_and_not_befor
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_could_not_be_given_back_is_given_back_later() {
+    let site = Site::new();
+    let one = site.join("one").await;
+    let other = site.join("other").await;
+    seconds(4).await;
+    site.store.refuse(StoreError::Unwritable("full".into()));
+    let held = one.tenure.held();
+    one.tenure.vacated(Tenant::Pump, held.plan, held.leaving);
+    one.tenure.vacated(Tenant::Seats, held.plan, held.leaving);
+    seconds(1).await;
+    site.store.allow();
+    seconds(7).await;
+    assert_eq!((one.holds(), other.holds()), (128, 128), "although nobody said again that it is vacant");
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_stops_is_followed_within_one_renewal_and_who_dies_within_a_lease_and_one() {
     let site = Site::new();
     let one = site.join("one").await;

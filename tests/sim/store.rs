@@ -147,6 +147,9 @@ impl Store for Handle {
         self.witness.known_to(self.process.number, &waiting.iter().map(|row| row.id).collect::<Vec<_>>());
         Ok(waiting)
     }
+    async fn moved(&self) {
+        self.inner.moved().await;
+    }
     async fn news(&self, lease: &Lease, since: Watermark, count_max: usize) -> Result<News, StoreError> {
         self.before(false).await?;
         let mut news = self.inner.news(lease, since, count_max).await?;

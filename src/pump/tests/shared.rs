@@ -121,3 +121,22 @@ async fn who_was_cut_off_drops_what_it_did_and_begins_anew_with_a_question() {
     assert_eq!(rig.network.log()[1], "probe support:9/1/0 after 77");
     assert!(rig.clock.now() - back >= 20_000, "the far side may still have been at work on it");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_is_still_under_way_when_its_partition_is_there_again_is_not_forgotten() {
+    let Beside { mut rig, .. } = Beside::new().await;
+    rig.pump.rebuild().await.unwrap();
+    rig.reply(9, 1).await;
+    rig.pump.turn(Begins::Yes).await.unwrap();
+    rig.store.refuse(StoreError::Unwritable("cut off".into()));
+    tokio::time::sleep(Duration::from_millis(LEASE_MILLIS as u64)).await;
+    rig.store.allow();
+    tokio::time::sleep(RENEW_EVERY).await;
+    // It is loaded before anybody heard how the attempt ended.
+    rig.pump.follow().await.unwrap();
+    rig.reply(10, 1).await;
+    rig.pump.fed(Feed::Resume(vec![SinkName::bridge(&BridgeName::from("libera"))]));
+    rig.settle().await;
+    let anew = ["probe support:9/1/0 after 77", "deliver support:9/1/0", "deliver support:10/1/0"];
+    assert_eq!(rig.network.log()[1..], anew);
+}

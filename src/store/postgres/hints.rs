@@ -24,11 +24,14 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SAY_LIMIT: Duration = Duration::from_secs(2);
 
 const LISTEN: &str = "DO $$ BEGIN EXECUTE format('LISTEN %I', 'deskbridge ' || md5(current_schema())); END $$";
+/// In a transaction, so that it is heard when that is visible.
+pub(super) const MOVED: &str = "SELECT pg_notify('deskbridge ' || md5(current_schema()), 'moved')";
 const SAY: &str = "SELECT pg_notify('deskbridge ' || md5(current_schema()), '')";
 
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     heard: Arc<Notify>,
+    moved: Arc<Notify>,
     say: Arc<Notify>,
     begun: OnceLock<()>,
     stop: CancellationToken,
@@ -46,11 +49,12 @@ impl Hints {
         if self.begun.set(()).is_err() {
             return;
         }
-        let (heard, say, dialer, stop) = (self.heard.clone(), self.say.clone(), dialer.clone(), self.stop.clone());
+        let (heard, moved, say) = (self.heard.clone(), self.moved.clone(), self.say.clone());
+        let (dialer, stop) = (dialer.clone(), self.stop.clone());
         tasks.spawn(async move {
             let work = async {
                 loop {
-                    if let Ok(client) = connect(&dialer, heard.clone()).await {
+                    if let Ok(client) = connect(&dialer, heard.clone(), moved.clone()).await {
                         speak(&client, &say).await;
                     }
                     tokio::time::sleep(PAUSE).await;
@@ -72,13 +76,20 @@ impl Hints {
     pub(super) async fn heard(&self) {
         self.heard.notified().await;
     }
+
+    /// Somebody came, or gave something back.
+    pub(super) async fn moved(&self) {
+        self.moved.notified().await;
+    }
 }
 
-async fn connect(dialer: &Dialer, heard: Arc<Notify>) -> Result<Client, Failure> {
+async fn connect(dialer: &Dialer, heard: Arc<Notify>, moved: Arc<Notify>) -> Result<Client, Failure> {
     let own = Arc::new(OnceLock::new());
     let us = own.clone();
     let hear = move |said: tokio_postgres::Notification| {
-        if us.get() != Some(&said.process_id()) {
+        if said.payload() == "moved" {
+            moved.notify_one();
+        } else if us.get() != Some(&said.process_id()) {
             heard.notify_one();
         }
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tokio_postgres::{Client, IsolationLevel, Transaction};
 
-use super::{fault::Failure, fence, text};
+use super::{fault::Failure, fence, hints::MOVED, text};
 use crate::{
     model::{PARTITIONS, Partition, Partitions},
     store::{
@@ -49,6 +49,7 @@ pub(super) async fn take(client: &mut Client, owner: &str, ahead_seconds: f64) -
     tx.query(fence::ALONE, &[]).await?;
     tx.execute(FREE, &[&text::put(owner).as_ref(), &None::<Vec<i16>>, &true]).await?;
     let renewed = take_share(&tx, owner, ahead_seconds).await?;
+    tx.execute(MOVED, &[]).await?;
     tx.commit().await?;
     Ok(renewed.lease)
 }
@@ -59,6 +60,7 @@ pub(super) async fn give_back(client: &mut Client, owner: &str, partitions: &Par
     tx.query(fence::ALONE, &[]).await?;
     tx.execute(FREE, &[&text::put(owner).as_ref(), &Some(numbers(partitions)), &false]).await?;
     let left = Table::read(&tx, 0.0).await?.lease(owner);
+    tx.execute(MOVED, &[]).await?;
     tx.commit().await?;
     Ok(left)
 }
@@ -70,6 +72,7 @@ pub(super) async fn release(client: &mut Client, owner: &str) -> Result<(), Fail
     let name = text::put(owner);
     tx.execute(FREE, &[&name.as_ref(), &None::<Vec<i16>>, &false]).await?;
     tx.execute("DELETE FROM replica WHERE owner = $1", &[&name.as_ref()]).await?;
+    tx.execute(MOVED, &[]).await?;
     Ok(tx.commit().await?)
 }
 
@@ -81,6 +84,7 @@ pub(super) async fn bury(client: &mut Client, beginning: &str) -> Result<(), Fai
     tx.execute("UPDATE lease SET owner = NULL, orphaned = true WHERE starts_with(owner, $1)", &[&name.as_ref()])
         .await?;
     tx.execute("DELETE FROM replica WHERE starts_with(owner, $1)", &[&name.as_ref()]).await?;
+    tx.execute(MOVED, &[]).await?;
     Ok(tx.commit().await?)
 }
 

@@ -283,6 +283,9 @@ impl Store for PostgresStore {
     async fn hint(&self) {
         self.hints.heard().await;
     }
+    async fn moved(&self) {
+        self.hints.moved().await;
+    }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let taken = self.turns.call(Take::new(lease.clone(), turn, now_millis)).await?;
         let mut begun = Vec::with_capacity(taken.begun.len());

@@ -40,7 +40,7 @@ impl Postgres {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://deskbridge@127.0.0.1:{}/postgres", self.port)
+        format!("postgres://deskbridge@127.0.0.1:{}/postgres", self.port())
     }
 
     pub(crate) fn port(&self) -> u16 {
