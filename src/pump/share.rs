@@ -1,6 +1,6 @@
 //! What the pump works on, where others have a share too: what comes is loaded, what goes is let come to its end.
 
-use super::{Pump, SCAN_ROWS, attempt::Right};
+use super::{Begins, Pump, SCAN_ROWS, attempt::Right};
 use crate::{
     clock::Clock,
     model::{CATCH_UP_LIMIT_MILLIS, EnvelopeId, PARTITIONS, Partition, Partitions, SinkName},
@@ -79,10 +79,10 @@ impl Pump {
                 }
             }
             self.leave(&left);
-            // What ended in an earlier term waits again, so it must not be passed over as something that ended.
-            self.drop_what_is_not_ours();
+            // What ended and is not written down yet would be passed over, and be in no lane afterwards.
+            self.turn_once(Begins::No).await?;
             // What cannot be read now is tried again with the next look.
-            if self.load(&gained, &held).await? {
+            if self.settle.is_empty() && self.load(&gained, &held).await? {
                 self.share.plan = held.plan;
             } else {
                 self.leave(&gained);

@@ -140,3 +140,32 @@ async fn what_is_still_under_way_when_its_partition_is_there_again_is_not_forgot
     let anew = ["probe support:9/1/0 after 77", "deliver support:9/1/0", "deliver support:10/1/0"];
     assert_eq!(rig.network.log()[1..], anew);
 }
+
+/// The right was never lost: it came so near to its end that everything was let come to its end.
+#[tokio::test(start_paused = true)]
+async fn what_ended_and_could_not_be_written_down_is_loaded_again_with_the_rest() {
+    let Beside { mut rig, tenure, .. } = Beside::new().await;
+    rig.pump.rebuild().await.unwrap();
+    rig.network.will(Err(Fault::retry("busy")));
+    rig.reply(9, 1).await;
+    rig.pump.turn(Begins::Yes).await.unwrap();
+    let refusing = StoreError::Unwritable("cut off".into());
+    rig.store.refuse(refusing);
+    while tenure.term_of_work(Beside::home()) > 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rig.pump.drain();
+    rig.pump.follow().await.unwrap();
+    rig.store.allow();
+    assert_eq!(tenure.term(Beside::home()), 1);
+    while tenure.term_of_work(Beside::home()) == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    rig.reply(10, 1).await;
+    rig.settle().await;
+    assert_eq!(
+        rig.network.log(),
+        ["deliver support:9/1/0", "deliver support:9/1/0", "deliver support:10/1/0"],
+        "nothing overtakes it"
+    );
+}
