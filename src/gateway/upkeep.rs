@@ -71,17 +71,19 @@ pub(super) async fn keep_up(
     store: Arc<dyn Store>,
     mut inboxes: Vec<Marked>,
     retention: Duration,
-    (clock, figures, tenure): (Clock, Arc<Figures>, Tenure),
+    (clock, figures, mut tenure): (Clock, Arc<Figures>, Tenure),
     stop: CancellationToken,
 ) {
     let failed = |error: &StoreError| figures.error(Stage::Upkeep, error.word());
     let mut marks = tokio::time::interval(MARKS_EVERY);
     let mut prune = tokio::time::interval(PRUNE_EVERY);
     loop {
+        figures.holds(tenure.held().lease.partitions().len());
         tokio::select! {
             // In this order, so that a simulation can be played again.
             biased;
             () = stop.cancelled() => break,
+            () = tenure.changed() => {}
             _ = marks.tick() => save_marks(&*store, &mut inboxes, clock, failed).await,
             _ = prune.tick() => if tenure.term_of_work(PRUNER) > 0 {
                 forget_old(&*store, retention, clock, failed).await;

@@ -387,6 +387,7 @@ impl Store for PostgresStore {
         while let Some(from) = after {
             after = change!(self, tx => prune::blobs(&tx, &from, before_millis))?;
         }
+        change!(self, tx => prune::read(&tx))?;
         Ok(progress.forgotten)
     }
     async fn forget(&self, whom: &Whom) -> Result<Forgotten, StoreError> {

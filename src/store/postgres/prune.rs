@@ -44,6 +44,11 @@ pub(super) async fn slice(
     Ok(progress)
 }
 
+/// What was put back and every replica has read since: who was away for longer begins anew.
+pub(super) async fn read(tx: &Transaction<'_>) -> Result<(), Failure> {
+    query(tx, "DELETE FROM again WHERE at < now() - interval '1 hour'", &[]).await.map(drop)
+}
+
 async fn finished(tx: &Transaction<'_>, progress: &mut Progress, before_millis: i64) -> Result<(), Failure> {
     let sql = "SELECT id, accepted, ended FROM done WHERE id > $1 ORDER BY id LIMIT $2";
     let rows = query(tx, sql, &[&progress.done_after, &SLICE]).await?;

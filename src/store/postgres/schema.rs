@@ -113,7 +113,10 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
-    use crate::store::postgres::server;
+    use crate::{
+        model::{EnvelopeId, Partitions, SinkName},
+        store::{PostgresStore, Store as _, postgres::server, suite::NOW},
+    };
 
     #[tokio::test]
     async fn a_schema_that_older_programs_can_work_on_is_taken_and_one_that_they_cannot_is_refused() {
@@ -126,6 +129,35 @@ mod tests {
         client.execute("UPDATE migration SET oldest = 98 WHERE version = 99", &[]).await.unwrap();
         let refused = prepare(&dialer).await;
         assert_eq!(refused, Err(StoreError::TooNew { found: 99, known: MIGRATIONS.len() as i64 }));
+    }
+
+    /// With a gateway of that version at work, which goes on and must not be heard any more.
+    #[tokio::test]
+    async fn an_outbox_of_the_first_schema_is_shared_from_then_on_and_whoever_had_all_of_it_is_fenced() {
+        let Some(place) = server::place() else { return };
+        let dialer = place.dialer(TaskTracker::new()).unwrap();
+        let client = dialer.dial(Role::Side).await.unwrap();
+        make_schema(&client, &dialer.schema).await.unwrap();
+        migrate(&client, 1).await.unwrap();
+        let fill = "INSERT INTO sink (name) VALUES ('inbox:support'), ('bridge:libera');
+            INSERT INTO ev SELECT n, 7, n, 256 * n + 7, n, 0, 0, 0 FROM generate_series(1, 2) AS n;
+            INSERT INTO body SELECT n, n::text, 0, '{}' FROM generate_series(1, 2) AS n;
+            UPDATE lease SET owner = 'of before', epoch = 5, until = now() + interval '30 s'";
+        client.batch_execute(fill).await.unwrap();
+
+        let store = PostgresStore::open(&place).await.unwrap();
+        let home = SinkName::from_stored("bridge:libera".to_owned()).home();
+        let rows = client.query("SELECT share FROM ev ORDER BY id", &[]).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.get(0)).collect::<Vec<i16>>(), [7, i16::from(home)]);
+        let older =
+            "INSERT INTO ev (id, partition, sink, lane, rank, due, attempts, number) VALUES (3, 7, 1, 7, 1, 0, 0, 0)";
+        assert!(client.batch_execute(older).await.is_err(), "it takes nothing in any more");
+        let all = "SELECT count(*) FROM lease WHERE owner = 'of before' AND epoch = 5";
+        assert_eq!(client.query_one(all, &[]).await.unwrap().get::<_, i64>(0), 0, "and settles nothing");
+        let renewed = store.renew(&store.lease("new", NOW).await.unwrap(), NOW).await.unwrap();
+        let waiting = store.waiting(&renewed.lease, &Partitions::ALL, EnvelopeId(0), 9).await.unwrap();
+        assert_eq!(waiting.iter().map(|row| row.id.0).collect::<Vec<_>>(), [1, 2]);
+        store.close().await;
     }
 
     #[tokio::test]

@@ -134,6 +134,11 @@ impl Figures {
     pub fn dead_letters(&self, count: u64) {
         self.whole.dead_letters.set(count as i64);
     }
+    /// Of all partitions, how many are ours.
+    pub fn holds(&self, partitions: usize) {
+        self.whole.partitions_held.set(partitions as i64);
+    }
+
     pub fn space(&self, store_bytes: u64, disk_free_bytes: u64) {
         self.whole.store_bytes.set(store_bytes as i64);
         // Where it cannot be asked it is more than whole numbers hold.

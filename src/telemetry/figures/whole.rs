@@ -63,6 +63,7 @@ pub(super) struct Whole {
     pub(super) store_bytes: IntGauge,
     pub(super) disk_free_bytes: Gauge,
     pub(super) reload_successful: IntGauge,
+    pub(super) partitions_held: IntGauge,
 }
 
 impl Whole {
@@ -94,6 +95,10 @@ impl Whole {
             reload_successful: families.gauge(
                 "config_last_reload_successful",
                 "1 when the settings that were read last are in force, 0 when they were refused.",
+            ),
+            partitions_held: families.gauge(
+                "partitions_held",
+                "Partitions of the 256 that this process works on; with several gateways on one store each has its share.",
             ),
         };
         whole.reload_successful.set(1);
