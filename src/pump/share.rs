@@ -79,6 +79,8 @@ impl Pump {
                 }
             }
             self.leave(&left);
+            // What we left in doubt there may have been tried by others since.
+            self.doubted.retain(|_, partition| !gained.has(*partition));
             // What ended and is not written down yet would be passed over, and be in no lane afterwards.
             self.turn_once(Begins::No).await?;
             // What cannot be read now is tried again with the next look.

@@ -169,3 +169,33 @@ async fn what_ended_and_could_not_be_written_down_is_loaded_again_with_the_rest(
         "nothing overtakes it"
     );
 }
+
+/// Whoever had it in between may have tried it again just now.
+#[tokio::test(start_paused = true)]
+async fn what_was_left_in_doubt_is_no_doubt_of_ours_once_it_comes_back() {
+    let mut beside = Beside::new().await;
+    let home = Beside::home();
+    beside.rig.pump.rebuild().await.unwrap();
+    beside.rig.network.will(Err(Fault::unknown("cut")));
+    beside.rig.reply(9, 1).await;
+    beside.rig.pump.turn(Begins::Yes).await.unwrap();
+    // It has to go while the attempt is under way.
+    beside.another_comes(|held| held.has(home)).await;
+    assert_eq!(beside.tenure.term_of_work(home), 0);
+    beside.rig.pump.step().await.unwrap();
+    beside.another_comes(|held| held.has(home)).await;
+    let other = beside.other.take().unwrap();
+    assert!(other.partitions().has(home));
+    // Nobody hears of the other any more.
+    while beside.tenure.term_of_work(home) == 0 {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let back = beside.rig.clock.now();
+    beside.rig.pump.follow().await.unwrap();
+    beside.rig.pump.fed(Feed::Resume(vec![SinkName::bridge(&BridgeName::from("libera"))]));
+    while beside.rig.network.log().len() < 2 {
+        beside.rig.settle_one().await;
+    }
+    assert_eq!(beside.rig.network.log()[1], "probe support:9/1/0 after 77");
+    assert!(beside.rig.clock.now() - back >= 20_000, "a request of the other's may still be on its way");
+}
