@@ -331,7 +331,7 @@ pub enum StoreError {
     InUse { path: String, owner: String },
     /// A gateway, of which this process is not one, works on what waits.
     #[error(
-        "the gateway `{owner}` works on this store: stop it first; after a crash its right ends within half a minute"
+        "the gateway `{owner}` works on this store: stop it first; after a crash its right ends within ten seconds"
     )]
     AtWork { owner: String },
     #[error(

@@ -21,5 +21,7 @@ mod wait;
 mod image;
 mod people;
 mod profiles;
+mod replicas;
+mod stream;
 mod survival;
 mod world;

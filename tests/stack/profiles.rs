@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::world::{Compose, IMAGE, docker, root, said, wanted};
 
-const PROFILES: [&str; 5] = ["irc", "mail", "synapse", "chatwoot", "postgres"];
+const PROFILES: [&str; 6] = ["irc", "mail", "synapse", "chatwoot", "postgres", "replicas"];
 
 #[test]
 fn each_profile_is_a_file_that_reads_and_settings_that_are_right() {

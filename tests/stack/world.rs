@@ -16,6 +16,9 @@ use crate::{
 /// The compose command: `docker compose`, or `docker-compose`.
 const VARIABLE: &str = "DESKBRIDGE_STACK";
 pub(crate) const IMAGE: &str = "deskbridge:local";
+/// What stands on a port of this machine, by the variable that says which one.
+const PORTS: [&str; 6] =
+    ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT", "GATEWAY2_PORT", "BALANCER_PORT", "BALANCER_MAIL_PORT"];
 
 /// Says so where nobody asked for it. Whoever asks has an engine and the image: what is missing then is a failure.
 pub(crate) fn wanted() -> bool {
@@ -54,7 +57,7 @@ impl Compose {
         let words = std::env::var(VARIABLE).expect("it was looked for before");
         let words: Vec<String> = words.split_whitespace().map(ToOwned::to_owned).collect();
         assert!(!words.is_empty(), "{VARIABLE} names the compose command");
-        let ports = ["GATEWAY_PORT", "SANDBOX_PORT", "MAIL_PORT"].map(|name| (name, free_port().to_string()));
+        let ports = PORTS.map(|name| (name, free_port().to_string()));
         Self { words, project: format!("deskbridge-stack-{}", std::process::id()), environment: ports.to_vec() }
     }
 
@@ -70,8 +73,9 @@ impl Compose {
         run(command)
     }
 
-    fn port(&self, name: &str) -> &str {
-        &self.environment.iter().find(|(variable, _)| *variable == name).expect("one of ours").1
+    fn url(&self, port: &str) -> String {
+        let (_, number) = self.environment.iter().find(|(variable, _)| *variable == port).expect("one of ours");
+        format!("http://127.0.0.1:{number}")
     }
 }
 
@@ -83,6 +87,8 @@ pub(crate) struct Choice {
 
 pub(crate) const DEFAULT: Choice = Choice { profile: None, services: &["sandbox", "gateway"] };
 pub(crate) const POSTGRES: Choice = Choice { profile: Some("postgres"), services: &["postgres", "sandbox", "gateway"] };
+pub(crate) const REPLICAS: Choice =
+    Choice { profile: Some("replicas"), services: &["postgres", "sandbox", "gateway", "gateway2", "balancer"] };
 
 /// A stack that is up.
 pub(crate) struct Stack {
@@ -93,13 +99,18 @@ pub(crate) struct Stack {
 impl Stack {
     pub(crate) fn up(choice: &Choice) -> Self {
         let compose = choice.profile.into_iter().fold(Compose::new(), Compose::with_profile);
-        let sandbox = Sandbox::at(&format!("http://127.0.0.1:{}", compose.port("SANDBOX_PORT")));
+        let sandbox = Sandbox::at(&compose.url("SANDBOX_PORT"));
         let stack = Self { compose, sandbox };
         said(stack.compose.run(&["up", "-d"]));
         for service in choice.services {
             stack.until_healthy(service);
         }
         stack
+    }
+
+    /// Where that port is, from here.
+    pub(crate) fn url(&self, port: &str) -> String {
+        self.compose.url(port)
     }
 
     /// Names of containers differ between versions of compose.
