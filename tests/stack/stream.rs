@@ -29,16 +29,25 @@ impl<'a> Stream<'a> {
     }
 
     pub(crate) fn go_on(&mut self) {
+        self.step(self.asked.len().is_multiple_of(2));
+    }
+
+    /// Only the customers write.
+    pub(crate) fn ask(&mut self) {
+        self.step(false);
+    }
+
+    fn step(&mut self, is_answered: bool) {
         let n = self.asked.len();
         let (question, answer) = (format!("question {n}"), format!("answer {n}"));
         for (customer, conversation) in &self.people {
             customer.say(&question);
-            if n.is_multiple_of(2) {
+            if is_answered {
                 self.stack.sandbox.reply(*conversation, &answer);
             }
         }
         self.asked.push(question);
-        if n.is_multiple_of(2) {
+        if is_answered {
             self.answered.push(answer);
         }
     }
