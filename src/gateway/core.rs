@@ -30,6 +30,9 @@ use crate::{
     tenure::{Keeper, Tenure},
 };
 
+/// How long a balancer may take to see that we are not ready any more.
+const DOORS_OPEN: Duration = Duration::from_secs(2);
+
 /// All of a gateway but its listener and its control socket. A simulation runs it as it is.
 pub struct Core {
     front: Arc<Front>,
@@ -196,9 +199,14 @@ impl Core {
         self.arranging.end().await;
         self.seats.end().await;
         // Nothing is under way any more, so that others can take over at once.
+        let is_alone = self.tenure.held().owners == 1;
         self.keeper.end().await;
         self.side.end().await;
         self.upkeep.end().await;
+        if !is_alone {
+            // What is in front of all of them still leads callbacks here, and what comes is kept for the others.
+            tokio::time::sleep(DOORS_OPEN).await;
+        }
         close_doors.await;
         self.accepts.close();
         self.accepts.wait().await;

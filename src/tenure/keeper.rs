@@ -171,6 +171,7 @@ impl Keeper {
             terms: Arc::new(terms),
             leaving: renewed.surplus,
             orphans: before.orphans + u64::from(orphans),
+            owners: renewed.owners,
             plan: before.plan + u64::from(is_other),
             begin_until_millis: asked_millis + LEASE_MILLIS - LEAVE_MILLIS,
             act_until_millis: asked_millis + LEASE_MILLIS - MARGIN_MILLIS,

@@ -32,6 +32,8 @@ pub struct Held {
     /// Another number than before when something was taken that nobody had given back: whoever had it may have missed
     /// what nobody tells twice.
     pub orphans: u64,
+    /// How many work on the store, this one included, as far as is known.
+    pub owners: usize,
     /// Another number than before when the terms or what is leaving are others.
     pub plan: u64,
     /// Grows with every word of the keeper's.
@@ -82,6 +84,7 @@ impl Held {
             terms: Arc::new([0; PARTITIONS]),
             leaving: Partitions::NONE,
             orphans: 0,
+            owners: 1,
             plan: 0,
             number: 0,
             begin_until_millis: i64::MIN,
