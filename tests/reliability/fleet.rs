@@ -62,8 +62,10 @@ pub(crate) fn replicas(effort: &Effort) -> Option<Outcome> {
     let mut outcome = Outcome::default();
     for run in 0..effort.runs(STRIKES.len(), 10 * STRIKES.len()) {
         let strike = STRIKES[run % STRIKES.len()];
-        // Mostly one who has something that nobody else may have.
-        let who = if fleet.field.rng.u8(..4) > 0 { fleet.holder("irc") } else { None };
+        // Mostly one who has something that nobody else may have. One that hangs keeps its nick on IRC for a long while,
+        // which the short form has no time for.
+        let net = if strike == Strike::Hang && !effort.large { "matrix" } else { "irc" };
+        let who = if !effort.large || fleet.field.rng.u8(..4) > 0 { fleet.holder(net) } else { None };
         let who = who.unwrap_or_else(|| fleet.field.rng.usize(..GATEWAYS));
         fleet.strike(strike, who, &mut outcome);
         fleet.field.talk(SPELL);
