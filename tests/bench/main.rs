@@ -2,7 +2,7 @@
 //! right; `--large` takes them.
 //!
 //! ```text
-//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [troubles] [matrix] [mail] [store] [footprint] [page] [--folder DIR]
+//! cargo test --release --test bench -- --large [intake] [inbound] [floods] [troubles] [matrix] [mail] [store] [postgres] [footprint] [page] [--folder DIR]
 //! cargo test --release --test bench -- store --large --waiting 10000,100000,1000000
 //! cargo test --release --test bench -- reopen --folder DIR/1000000-waiting
 //! ```
@@ -19,6 +19,7 @@ mod matrix;
 mod others;
 mod page;
 mod plan;
+mod postgres;
 mod slices;
 mod stand_in;
 mod store;
@@ -29,7 +30,8 @@ use std::{env, path::PathBuf};
 
 use slices::Effort;
 
-const ALL: [&str; 9] = ["store", "intake", "inbound", "floods", "troubles", "matrix", "mail", "footprint", "page"];
+const ALL: [&str; 10] =
+    ["store", "postgres", "intake", "inbound", "floods", "troubles", "matrix", "mail", "footprint", "page"];
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
@@ -53,8 +55,12 @@ fn main() {
     let effort = if large { Effort::large() } else { Effort::small() };
     let wanted = |name: &str| has(name) || !ALL.iter().any(|any| has(any));
     if wanted("store") {
-        let sizes = if large { store::Sizes::large(waiting) } else { store::Sizes::small() };
+        let sizes = if large { store::Sizes::large(waiting.clone()) } else { store::Sizes::small() };
         runtime.block_on(store::run(&folder, &sizes));
+    }
+    if wanted("postgres") {
+        let sizes = if large { postgres::Sizes::large(waiting) } else { postgres::Sizes::small() };
+        runtime.block_on(postgres::run(&folder, &sizes));
     }
     if wanted("intake") {
         runtime.block_on(intake::run(&folder, effort));
