@@ -148,7 +148,9 @@ impl Site {
         self.accepted.fetch_add(BATCH, Ordering::Relaxed);
         // Where others accept too, all of it is found by looking, and so each once.
         if !by.store.is_shared() {
-            accepted.iter().for_each(|one| by.push(one.waiting()));
+            for one in accepted {
+                by.push(one.waiting());
+            }
         }
     }
 
@@ -247,7 +249,9 @@ impl Desk {
     /// Their lanes may go on: in the bench an effect takes no time.
     fn finish(&mut self, taken: &[Taken]) {
         self.under_way -= taken.len();
-        taken.iter().for_each(|taken| self.lanes.finish(*taken));
+        for taken in taken {
+            self.lanes.finish(*taken);
+        }
     }
 }
 

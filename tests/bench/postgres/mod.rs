@@ -192,7 +192,7 @@ impl Ground {
     }
 
     fn sqlite(&self, name: &str) -> Arc<dyn Store> {
-        let place = Place::in_dir(&self.folder.join(name));
+        let place = Place::in_dir(self.folder.join(name));
         Arc::new(SqliteStore::open(&place).expect("the folder can be written"))
     }
 }
