@@ -136,7 +136,8 @@ impl Site {
             tokio::time::sleep(RENEW_EVERY).await;
             for replica in &self.replicas {
                 let before = replica.lease();
-                let renewed = replica.store.renew(&before, now_millis()).await.expect("the store works");
+                // What a busy disk keeps from being said in time is said the next time.
+                let Ok(renewed) = replica.store.renew(&before, now_millis()).await else { continue };
                 assert_eq!(renewed.lease, before, "nobody came, and nobody went");
             }
         }
