@@ -62,7 +62,7 @@ impl Sizes {
         Self { waiting: vec![512, 2048], rounds: 1, slice: Duration::from_millis(100), patience: 0 }
     }
     pub(crate) fn large(waiting: Vec<usize>) -> Self {
-        Self { waiting, rounds: 5, slice: Duration::from_millis(1500), patience: 4 }
+        Self { waiting, rounds: 9, slice: Duration::from_secs(1), patience: 4 }
     }
 }
 
