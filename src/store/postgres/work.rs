@@ -124,9 +124,10 @@ impl Work {
         PROVISIONAL + self.new_count - 1
     }
 
-    /// Whether this envelope is in hand, and in a partition that somebody else may have by now.
+    /// Whether this envelope waits in a partition that somebody else may have by now.
     pub(super) fn is_lost(&self, lease: &Lease, id: i64) -> bool {
-        self.rows.get(&id).is_some_and(|row| !holds(&self.leases, lease, row.lane.partition()))
+        let waiting = self.rows.get(&id).filter(|row| row.now == Table::Ev);
+        waiting.is_some_and(|row| !holds(&self.leases, lease, row.lane.partition()))
     }
 
     pub(super) fn set_cursors(&mut self, cursors: &[(String, Cursor)]) {
