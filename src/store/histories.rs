@@ -303,6 +303,19 @@ async fn found(store: &dyn Store) -> Result<Vec<Found>, StoreError> {
     Ok(stretches)
 }
 
+/// Nobody begins what is not there yet, and may come to be by the very same turn.
+async fn without_guesses(step: Step, model: &dyn Store) -> Step {
+    let Step::Turn(owner, mut turn) = step else { return step };
+    let mut known = Vec::new();
+    for begin in turn.begin {
+        if model.history_of(begin.id).await.is_ok_and(|history| history.is_some()) {
+            known.push(begin);
+        }
+    }
+    turn.begin = known;
+    Step::Turn(owner, turn)
+}
+
 async fn compare(
     history: Vec<(Step, i64)>,
     model: MemoryStore,
@@ -318,6 +331,7 @@ async fn compare(
             store.close().await;
             store = open().await;
         }
+        let step = without_guesses(step, model.store).await;
         let mut party = Party { store: &*store, leases: known.0, seen: known.1 };
         let expected = model.take(step.clone(), now_millis).await;
         prop_assert_eq!(&party.take(step.clone(), now_millis).await, &expected, "{:?}", step);
