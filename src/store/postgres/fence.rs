@@ -31,8 +31,9 @@ pub(super) const MIGRATE: &str = concat!("SELECT pg_advisory_xact_lock(", class!
 pub(super) const ANNOUNCE: &str =
     concat!("SELECT pg_advisory_xact_lock_shared(", class!(), ", (last_value % 2147483648)::int) FROM envelope_id");
 
-/// The highest number given out so far.
-pub(super) const NEWEST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM envelope_id";
+/// The highest number given out so far, and the last stamp of what was put back.
+pub(super) const NEWEST: &str = "SELECT CASE WHEN is_called THEN last_value ELSE 0 END,
+    (SELECT coalesce(max(stamp), 0) FROM again) FROM envelope_id";
 /// What was announced, in the low bits.
 pub(super) const ANNOUNCED: &str = concat!(
     "SELECT objid::bigint FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 2

@@ -56,9 +56,12 @@ pub(super) async fn news(client: &Object, lease: &Lease, since: Watermark, count
     // A full answer may go on before the horizon.
     let is_full = waiting.len() == count_max;
     let after = if is_full { waiting[count_max - 1].id.0 } else { horizon.max(since.after.0) };
-    let at = again.last().map_or(since.at, |row| row.get(5));
+    let put_back = again.last().map_or(0, |row| row.get(5));
+    let all_again = again.len() < count_max;
+    // What is in partitions of others is passed over.
+    let at = if all_again { put_back.max(newest.get(1)).max(since.at) } else { put_back };
     waiting.extend(again.iter().map(waiting_of));
-    let more = is_full || again.len() == count_max;
+    let more = is_full || !all_again;
     Ok(News { waiting, next: Watermark { at, after: EnvelopeId(after) }, more })
 }
 
