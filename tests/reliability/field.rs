@@ -378,7 +378,7 @@ impl Field {
     fn fate(&self, message: Option<&Message>, id: u64) -> Fate {
         let failed = message.filter(|message| message.status == "failed");
         let doubts = |message: &Message| message.reason().starts_with("it may have been delivered");
-        let taken = self.callbacks.is_taken(id);
+        let taken = self.callbacks.is_taken_at_once(id);
         match failed {
             Some(failed) if doubts(failed) => Fate::InDoubt,
             _ if taken => Fate::Taken,

@@ -46,11 +46,11 @@ const NOT_MADE: &str = "deskbridge: the store cannot be written: ";
 const OPENED: &str = "the outbox is loaded";
 
 pub(crate) fn irc(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(10, 250), effort.seed)
+    besiege(&[(Kind::Irc, 60)], Death::AnyTime, effort.runs(7, 250), effort.seed)
 }
 
 pub(crate) fn matrix(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::MatrixStandIn, 60)], Death::AnyTime, effort.runs(10, 250), effort.seed)
+    besiege(&[(Kind::MatrixStandIn, 60)], Death::AnyTime, effort.runs(7, 250), effort.seed)
 }
 
 pub(crate) fn synapse(effort: &Effort) -> Option<Outcome> {
@@ -58,7 +58,7 @@ pub(crate) fn synapse(effort: &Effort) -> Option<Outcome> {
 }
 
 pub(crate) fn mail(effort: &Effort) -> Option<Outcome> {
-    besiege(&[(Kind::MailDirect, 60)], Death::AnyTime, effort.runs(10, 200), effort.seed)
+    besiege(&[(Kind::MailDirect, 60)], Death::AnyTime, effort.runs(7, 200), effort.seed)
 }
 
 pub(crate) fn postfix(effort: &Effort) -> Option<Outcome> {
