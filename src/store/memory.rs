@@ -1,6 +1,7 @@
 //! The executable model of the store: what each verb means, in the plainest words. Keeps nothing on
 //! disk, starts no thread, never waits; simulations run on it and other stores are compared with it.
 
+mod filling;
 mod forget;
 mod looks;
 mod news;
@@ -16,7 +17,7 @@ use async_trait::async_trait;
 use bridge_api::{BridgeName, Cursor, Key, ThreadId};
 use bytes::Bytes;
 
-use self::{row::Row, tenants::Tenants};
+use self::{filling::Filling, row::Row, tenants::Tenants};
 use super::{
     Accepted, Attempt, Batch, Begin, Blob, BlobId, BlobNames, DeadLetter, Depth, EnvelopeState, Fill, Forgotten, Found,
     HOUR_MILLIS, Held, History, Lease, Listed, News, Renewed, Rows, Settle, Settled, Space, Store, StoreError, Turn,
@@ -432,26 +433,5 @@ impl Model {
                 })
         });
         rows - self.rows.len() + known - self.known.len()
-    }
-}
-
-struct Filling {
-    store: MemoryStore,
-    id: BlobId,
-    bytes: Vec<u8>,
-}
-
-#[async_trait]
-impl Fill for Filling {
-    async fn write(&mut self, piece: Bytes) -> Result<(), StoreError> {
-        drop(self.store.write()?);
-        self.bytes.extend_from_slice(&piece);
-        Ok(())
-    }
-    async fn finish(self: Box<Self>, cursors: Vec<(String, Cursor)>) -> Result<(), StoreError> {
-        let Self { store, id, bytes } = *self;
-        let held_by = cursors.first().map(|(scope, cursor)| (scope.clone(), cursor.name.clone()));
-        let blobs = vec![Blob { id, bytes: bytes.into(), held_by }];
-        store.accept(Batch { cursors, blobs, ..Batch::default() }, 0).await.map(drop)
     }
 }

@@ -2,7 +2,7 @@
 //! then on they are the gateway's.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -38,9 +38,8 @@ struct Shared {
     targets: Vec<String>,
     out: Out,
     next: AtomicUsize,
-    taken: Mutex<HashSet<u64>>,
-    /// Calls that nobody has answered with 200, by message, of which the inbox may make several.
-    unanswered: Mutex<HashMap<u64, usize>>,
+    /// Messages of which a call was answered 200, and as how many-th.
+    taken: Mutex<HashMap<u64, usize>>,
     /// Answered by the gateway itself, and not with 200.
     refused: AtomicUsize,
 }
@@ -59,26 +58,32 @@ impl Callbacks {
     }
 
     pub(crate) fn is_taken(&self, message: u64) -> bool {
-        self.taken().contains(&message)
+        self.taken().contains_key(&message)
     }
 
-    /// Each call was answered 200, so that nothing kept one behind those that were made later.
-    pub(crate) fn is_taken_at_once(&self, message: u64) -> bool {
-        self.is_taken(message) && !self.shared.unanswered().contains_key(&message)
+    /// Which of these were taken after one that was written later.
+    pub(crate) fn overtaken(&self, messages: &[u64]) -> Vec<bool> {
+        let (taken, mut earliest) = (self.taken(), usize::MAX);
+        let place = |id: &u64| taken.get(id).copied().unwrap_or(usize::MAX);
+        let mut overtaken: Vec<_> = messages
+            .iter()
+            .rev()
+            .map(|id| {
+                let is_overtaken = earliest < place(id);
+                earliest = earliest.min(place(id));
+                is_overtaken
+            })
+            .collect();
+        overtaken.reverse();
+        overtaken
     }
 
     pub(crate) fn refused(&self) -> usize {
         self.shared.refused.load(Ordering::Relaxed)
     }
 
-    fn taken(&self) -> MutexGuard<'_, HashSet<u64>> {
+    fn taken(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
         self.shared.taken.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Shared {
-    fn unanswered(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
-        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -88,23 +93,16 @@ async fn pass(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Resp
         return Response::builder().status(StatusCode::BAD_REQUEST).body(Body::empty()).expect("a valid answer");
     };
     let said: Value = serde_json::from_slice(&bytes).unwrap_or_default();
-    let message = said["id"].as_u64().filter(|_| said["event"] == "message_created");
-    if let Some(id) = message {
-        *shared.unanswered().entry(id).or_default() += 1;
-    }
     let count = shared.targets.len();
     let first = shared.next.fetch_add(1, Ordering::Relaxed);
     // Only to one: whoever died over it may have kept it.
     let turn = (0..count).map(|step| (first + step) % count).find(|who| !shared.out.has(*who)).unwrap_or_default();
     let answer = forward(&shared.targets[turn], Request::from_parts(parts, Body::from(bytes))).await;
     if answer.status() == StatusCode::OK {
-        if let Some(id) = message {
-            shared.taken.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
-            let mut unanswered = shared.unanswered();
-            let left = unanswered.remove(&id).unwrap_or_default().saturating_sub(1);
-            if left > 0 {
-                unanswered.insert(id, left);
-            }
+        if let Some(id) = said["id"].as_u64().filter(|_| said["event"] == "message_created") {
+            let mut taken = shared.taken.lock().unwrap_or_else(PoisonError::into_inner);
+            let place = taken.len();
+            taken.entry(id).or_insert(place);
         }
     } else if answer.status() != StatusCode::BAD_GATEWAY {
         // A bad gateway is what `forward` makes of nobody.

@@ -358,7 +358,13 @@ impl Field {
                 // The greeting, which a mailbox may show behind what came later.
                 shown.iter().position(Option::is_none).map(|greeting| shown.remove(greeting));
                 let replies = person.talk.replies.iter();
-                let fates: Vec<_> = replies.map(|id| self.fate(desk.message(*id), *id)).collect();
+                let mut fates: Vec<_> = replies.map(|id| self.fate(desk.message(*id), *id)).collect();
+                if !self.beside.is_empty() {
+                    // Each gateway takes them in its own time: what it keeps for later comes behind what others took.
+                    let overtaken = self.callbacks.overtaken(&person.talk.replies);
+                    let late = fates.iter_mut().zip(overtaken).filter(|(fate, late)| *late && **fate == Fate::Taken);
+                    late.for_each(|(fate, _)| *fate = Fate::Swept);
+                }
                 outward.add(&person.talk.judge_out(&shown, &fates, net.promise()));
             }
             if !kept.is_empty() && !net.promise().keeps {
@@ -378,7 +384,7 @@ impl Field {
     fn fate(&self, message: Option<&Message>, id: u64) -> Fate {
         let failed = message.filter(|message| message.status == "failed");
         let doubts = |message: &Message| message.reason().starts_with("it may have been delivered");
-        let taken = self.callbacks.is_taken_at_once(id);
+        let taken = self.callbacks.is_taken(id);
         match failed {
             Some(failed) if doubts(failed) => Fate::InDoubt,
             _ if taken => Fate::Taken,

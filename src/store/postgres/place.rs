@@ -24,7 +24,7 @@ const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 pub(super) const STATEMENT_LIMIT: Duration = Duration::from_secs(30);
 const LOCK_LIMIT: Duration = Duration::from_secs(10);
 /// A process that hangs in the middle of a transaction holds locks that others wait for.
-const HANG_LIMIT: Duration = Duration::from_secs(4);
+const HANG_LIMIT: Duration = Duration::from_secs(2);
 
 /// Where a store is.
 #[derive(Clone, Debug, PartialEq, Eq)]

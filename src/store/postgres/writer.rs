@@ -34,8 +34,13 @@ const LOSSES_MAX: u32 = 2;
 /// Pauses between attempts to connect.
 const PAUSE_FIRST: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// What was asked for so long ago is not begun any more. Shorter than any lease: what a process that hung or was cut off
+/// had in hand must not appear behind what others took in since. Whoever asked has it still, or asks again.
+const STALE: Duration = Duration::from_secs(5);
 /// How long the callers of a commit whose answer was lost wait for somebody who knows what became of it.
 const RESOLVE_LIMIT: Duration = Duration::from_secs(30);
+
+const LATE: &str = "it has waited too long for the database";
 
 /// One verb that waits for its transaction.
 pub(super) trait Job: Send {
@@ -76,7 +81,8 @@ impl<V: Verb> Job for Call<V> {
 }
 
 enum Command {
-    Run(Box<dyn Job>),
+    /// With the moment at which it was asked for.
+    Run(Box<dyn Job>, Instant),
     Stop(oneshot::Sender<()>),
 }
 
@@ -117,7 +123,7 @@ impl Writer {
     pub(super) async fn call<V: Verb + 'static>(&self, verb: V) -> Result<V::Answer, StoreError> {
         let (caller, answer) = oneshot::channel();
         let job = Box::new(Call { verb, answer: None, caller });
-        self.queue.send(Command::Run(job)).await.map_err(|_| StoreError::Closed)?;
+        self.queue.send(Command::Run(job, Instant::now())).await.map_err(|_| StoreError::Closed)?;
         answer.await.unwrap_or(Err(StoreError::Closed))
     }
 
@@ -159,7 +165,10 @@ impl Loop {
             let (mut jobs, mut bytes) = (Vec::with_capacity(batch.len()), 0);
             for command in batch.drain(..) {
                 match command {
-                    Command::Run(job) => {
+                    Command::Run(job, asked) if asked.elapsed() > STALE => {
+                        job.answer(Err(StoreError::Unwritable(LATE.to_owned())));
+                    }
+                    Command::Run(job, _) => {
                         bytes += job.bytes();
                         jobs.push(job);
                         if bytes > BATCH_BYTES_MAX {
@@ -201,8 +210,11 @@ impl Loop {
 
     /// Until it is known what became of it.
     async fn transaction(&mut self, jobs: &mut [Box<dyn Job>]) -> Result<Numbers, Failure> {
-        let (mut races, mut losses) = (0, 0);
+        let (mut races, mut losses, begun) = (0, 0, Instant::now());
         loop {
+            if begun.elapsed() > STALE {
+                return Err(Failure::Lost(LATE.to_owned()));
+            }
             self.connect().await?;
             let Some(session) = &mut self.session else { return Err(Failure::Lost(self.reason.clone())) };
             self.number += 1;
@@ -314,7 +326,7 @@ impl Loop {
     fn refuse_others(&mut self) {
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Run(job) => job.answer(Err(StoreError::Unwritable(self.reason.clone()))),
+                Command::Run(job, _) => job.answer(Err(StoreError::Unwritable(self.reason.clone()))),
                 Command::Stop(caller) => self.stop(caller),
             }
         }
