@@ -38,8 +38,10 @@ enum Strike {
     DatabaseRestarts,
 }
 
+/// The short form has time for those that begin it.
 const STRIKES: [Strike; 6] =
-    [Strike::Kill, Strike::Hang, Strike::Stop, Strike::OffDatabase, Strike::OffInbox, Strike::DatabaseRestarts];
+    [Strike::Kill, Strike::Stop, Strike::OffInbox, Strike::Hang, Strike::OffDatabase, Strike::DatabaseRestarts];
+const SHORT: usize = 3;
 
 struct Fleet {
     field: Field,
@@ -60,7 +62,7 @@ pub(crate) fn replicas(effort: &Effort) -> Option<Outcome> {
     let kinds = [(Kind::Irc, people[0]), (Kind::MatrixStandIn, people[1]), (Kind::MailDirect, people[2])];
     let mut fleet = Fleet::lay(&kinds, database, effort.seed);
     let mut outcome = Outcome::default();
-    for run in 0..effort.runs(STRIKES.len(), 10 * STRIKES.len()) {
+    for run in 0..effort.runs(SHORT, 10 * STRIKES.len()) {
         let strike = STRIKES[run % STRIKES.len()];
         // Mostly one who has something that nobody else may have. One that hangs keeps its nick on IRC for a long while,
         // which the short form has no time for.
