@@ -358,7 +358,7 @@ proptest! {
     }
 
     #[test]
-    fn postgres_answers_as_the_model_does(history in vec((steps(), pauses()), 1..40)) {
+    fn postgres_answers_as_the_model_does(history in vec((steps(), pauses()), 1..25)) {
         let Some(place) = postgres::server::place() else { return Ok(()) };
         let open = async || Box::new(PostgresStore::open(&place).await.unwrap()) as Box<dyn Store>;
         runtime().block_on(compare(history, MemoryStore::shared(), open))?;
