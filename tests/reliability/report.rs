@@ -29,7 +29,7 @@ const WORDS: &str = "\
 **Struck:** attempts at the fault that hit something, of all attempts. A kill at a random moment counts when messages were under way; a row that strikes nothing fails. \
 **Messages:** those that the gateway had taken (an answer that the inbox shows, whether or not its callback reached anybody; a mail answered 250, a Matrix transaction acknowledged or still kept by its homeserver, an IRC line in the store or at \
 the inbox), and that so had to arrive. **Lost:** of these, absent at the end. **Doubled:** copies too many, contacts and conversations too; outward on IRC and by mail at most one for each break at which an answer of that conversation was not done with, those in doubt counted among them. **Out of order:** within one conversation, among those whose \
-callback was answered. **Astray:** with a person, or in a conversation, that is not its own. **Not taken:** absent, and never acknowledged to anybody: an IRC line that was said to nobody or lay unread in \
+callback was answered; with several gateways, which each keep what they take in a time of their own, in the order in which they were answered. **Astray:** with a person, or in a conversation, that is not its own. **Not taken:** absent, and never acknowledged to anybody: an IRC line that was said to nobody or lay unread in \
 the socket. **In doubt, told:** absent or not, nobody can say; the agent reads \"it may have been delivered\".
 
 At the end of each row the faults stop, everybody says one more line, and everything has to arrive. Each message is a text of its own, so that it is known wherever it turns up. Before a run the judge is \

@@ -24,8 +24,7 @@ pub(super) async fn waiting(
 ) -> Result<Vec<Waiting>, Failure> {
     let owner = text::put(lease.owner());
     let held = load::leases_of(&query(tx, load::LEASES, &[&[owner.as_ref()].as_slice()]).await?);
-    let good = partitions.iter().filter(|one| work::holds(&held, lease, *one));
-    let good: Vec<i16> = good.map(i16::from).collect();
+    let good: Vec<i16> = work::good(&held, lease).and(partitions).iter().map(i16::from).collect();
     let sql = "SELECT ev.id, lane, name, rank, due FROM ev JOIN sink ON sink.id = ev.sink
         WHERE ev.id > $1 AND share = ANY($2::smallint[]) ORDER BY ev.id LIMIT $3";
     let rows = query(tx, sql, &[&after.0, &good, &limit(count_max)]).await?;

@@ -4,7 +4,7 @@ use bridge_api::Key;
 
 use super::{
     verbs::{Answer, Verb, bury, groups, needs_of_groups, record},
-    work::{Needs, Numbers, Row, Table, Work},
+    work::{Needs, Numbers, Row, Table, Work, good},
 };
 use crate::{
     model::{Envelope, EnvelopeId, Lane, OpenAttempt, Waiting},
@@ -85,9 +85,9 @@ impl Verb for Take {
     }
 
     fn run(&self, work: &mut Work) -> Result<Taken, StoreError> {
-        let mut taken = Taken::default();
+        let (mut taken, held) = (Taken::default(), good(&work.leases, &self.lease));
         for (id, outcome, follow) in &self.settle {
-            if work.is_lost(&self.lease, id.0) {
+            if work.is_lost(&held, id.0) {
                 taken.lost.push(*id);
                 continue;
             }
@@ -99,7 +99,7 @@ impl Verb for Take {
             taken.accepted.extend(accepted.into_iter().flat_map(Accepted::into_waiting));
         }
         for wanted in &self.begin {
-            if work.is_lost(&self.lease, wanted.id.0) {
+            if work.is_lost(&held, wanted.id.0) {
                 taken.lost.push(wanted.id);
                 continue;
             }

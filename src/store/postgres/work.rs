@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use bridge_api::Cursor;
 
 use crate::{
-    model::{EnvelopeId, Lane, LaneId, Partition, Partitions, Session, SinkName, Waiting},
+    model::{EnvelopeId, Lane, LaneId, Partitions, Session, SinkName, Waiting},
     store::{Blob, BlobId, Lease},
 };
 
@@ -124,10 +124,10 @@ impl Work {
         PROVISIONAL + self.new_count - 1
     }
 
-    /// Whether this envelope waits in a partition that somebody else may have by now.
-    pub(super) fn is_lost(&self, lease: &Lease, id: i64) -> bool {
+    /// Whether this envelope waits in none of these partitions.
+    pub(super) fn is_lost(&self, held: &Partitions, id: i64) -> bool {
         let waiting = self.rows.get(&id).filter(|row| row.now == Table::Ev);
-        waiting.is_some_and(|row| !holds(&self.leases, lease, row.lane.partition()))
+        waiting.is_some_and(|row| !held.has(row.lane.partition()))
     }
 
     pub(super) fn set_cursors(&mut self, cursors: &[(String, Cursor)]) {
@@ -151,10 +151,13 @@ impl Work {
     }
 }
 
-/// Whether this lease is good for this partition, going by what was read.
-pub(super) fn holds(held: &HashMap<(String, i64), Partitions>, lease: &Lease, partition: Partition) -> bool {
-    let Some(epoch) = lease.epoch(partition) else { return false };
-    held.get(&(lease.owner().to_owned(), epoch)).is_some_and(|held| held.has(partition))
+/// What this lease is still good for, going by what was read of its owner's.
+pub(super) fn good(read: &HashMap<(String, i64), Partitions>, lease: &Lease) -> Partitions {
+    let ours = read.iter().filter(|((owner, _), _)| owner == lease.owner());
+    let good = |((_, epoch), held): (&(String, i64), &Partitions)| -> Partitions {
+        held.iter().filter(|one| lease.epoch(*one) == Some(*epoch)).collect()
+    };
+    ours.map(good).fold(Partitions::NONE, |all, some| all.or(&some))
 }
 
 /// The real numbers of new envelopes, in order of arrival.

@@ -1,68 +1,39 @@
 //! What every store must do, as sentences; run against each of them.
 
+/// A test of each sentence on one store.
+macro_rules! on_a_store {
+    ($place:ident: $on:ident, $($sentence:ident)*) => {
+        mod $place {
+            $(#[tokio::test]
+            async fn $sentence() {
+                crate::store::suite::$on(super::$sentence).await;
+            })*
+        }
+    };
+}
+
 /// Each sentence becomes a test for each store.
 macro_rules! on_each_store {
     ($($sentence:ident)*) => {
-        mod memory {
-            $(#[tokio::test]
-            async fn $sentence() {
-                super::$sentence(&crate::store::MemoryStore::default()).await;
-            })*
-        }
-        mod sqlite {
-            $(#[tokio::test]
-            async fn $sentence() {
-                let folder = tempfile::tempdir().unwrap();
-                let place = crate::store::Place::in_dir(folder.path());
-                super::$sentence(&crate::store::SqliteStore::open(&place).unwrap()).await;
-            })*
-        }
-        mod postgres {
-            $(#[tokio::test]
-            async fn $sentence() {
-                let Some(store) = crate::store::postgres::fresh().await else { return };
-                super::$sentence(&store).await;
-            })*
-        }
+        on_a_store! { memory: on_memory, $($sentence)* }
+        on_a_store! { sqlite: on_sqlite, $($sentence)* }
+        on_a_store! { postgres: on_postgres, $($sentence)* }
     };
 }
 
 /// The same for stores that several processes may work on at once.
 macro_rules! on_each_shared_store {
     ($($sentence:ident)*) => {
-        mod memory_shared {
-            $(#[tokio::test]
-            async fn $sentence() {
-                super::$sentence(&crate::store::MemoryStore::shared()).await;
-            })*
-        }
-        mod postgres_shared {
-            $(#[tokio::test]
-            async fn $sentence() {
-                let Some(store) = crate::store::postgres::fresh().await else { return };
-                super::$sentence(&store).await;
-            })*
-        }
+        on_a_store! { memory_shared: on_shared_memory, $($sentence)* }
+        on_a_store! { postgres_shared: on_postgres, $($sentence)* }
     };
 }
 
-/// Makes tests of the sentences for stores of one process.
+/// And for stores of one process.
 macro_rules! on_each_sole_store {
     ($($sentence:ident)*) => {
-        mod memory_sole {
-            $(#[tokio::test]
-            async fn $sentence() {
-                super::$sentence(&crate::store::MemoryStore::default()).await;
-            })*
-        }
-        mod sqlite_sole {
-            $(#[tokio::test]
-            async fn $sentence() {
-                let folder = tempfile::tempdir().unwrap();
-                let place = crate::store::Place::in_dir(folder.path());
-                super::$sentence(&crate::store::SqliteStore::open(&place).unwrap()).await;
-            })*
-        }
+        on_a_store! { memory_sole: on_memory, $($sentence)* }
+        on_a_store! { sqlite_sole: on_sqlite, $($sentence)* }
     };
 }
 
@@ -86,7 +57,9 @@ use crate::{
         EnvelopeId, Group, InboxName, Lane, MessageRef, NewEnvelope, OnDuplicate, Order, Partitions, SinkName, Waiting,
         rank_of,
     },
-    store::{Accepted, Batch, Begin, Lease, Settle, Settled, Store, Turn, Turned},
+    store::{
+        Accepted, Batch, Begin, Lease, MemoryStore, Place, Settle, Settled, SqliteStore, Store, Turn, Turned, postgres,
+    },
 };
 
 pub(in crate::store) const NOW: i64 = 1_700_000_000_000;
@@ -97,6 +70,22 @@ pub(in crate::store) fn sink(name: &str) -> SinkName {
 pub(super) fn lane(name: &str) -> Lane {
     Lane::new(sink("support"), "out", "support", name)
 }
+async fn on_memory(sentence: impl AsyncFn(&dyn Store)) {
+    sentence(&MemoryStore::default()).await;
+}
+async fn on_shared_memory(sentence: impl AsyncFn(&dyn Store)) {
+    sentence(&MemoryStore::shared()).await;
+}
+async fn on_sqlite(sentence: impl AsyncFn(&dyn Store)) {
+    let folder = tempfile::tempdir().unwrap();
+    sentence(&SqliteStore::open(&Place::in_dir(folder.path())).unwrap()).await;
+}
+/// Where a server is installed.
+async fn on_postgres(sentence: impl AsyncFn(&dyn Store)) {
+    let Some(store) = postgres::fresh().await else { return };
+    sentence(&store).await;
+}
+
 pub(in crate::store) fn key(text: &str) -> Key {
     Key::from(text)
 }
