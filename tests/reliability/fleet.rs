@@ -179,9 +179,10 @@ impl Fleet {
                 self.database.come_up();
             }
         }
-        self.until_held(&held);
+        // It may be this one that holds them by now.
         self.until_well(who);
         self.set_out(who, false);
+        self.until_held(&held);
         outcome.struck +=
             usize::from(!held.is_empty() || matches!(strike, Strike::OffInbox | Strike::DatabaseRestarts));
     }
