@@ -48,7 +48,7 @@ struct Fleet {
     to_database: Vec<Proxy>,
     to_inbox: Vec<Proxy>,
     database: Postgres,
-    /// Until a network was held again, after a kill and after a stop.
+    /// Until IRC, the first of them, was held again, after a kill and after a stop.
     after_kill: Vec<Duration>,
     after_stop: Vec<Duration>,
 }
@@ -137,15 +137,17 @@ impl Fleet {
                 self.gateway(who).kill();
                 outcome.kills += 1;
                 self.break_off(&held);
-                self.until_held(&held);
+                self.until_held(&held[..held.len().min(1)]);
                 self.after_kill.extend(held.contains(&0).then(|| begun.elapsed()));
+                self.until_held(&held);
                 self.gateway(who).start();
             }
             Strike::Stop => {
                 self.set_out(who, true);
                 self.gateway(who).signal("TERM");
-                self.until_held(&held);
+                self.until_held(&held[..held.len().min(1)]);
                 self.after_stop.extend(held.contains(&0).then(|| begun.elapsed()));
+                self.until_held(&held);
                 let status = self.gateway(who).wait();
                 if !status.success() {
                     outcome.complaints.push(format!("told to stop, it ended so: {status}"));
