@@ -14,6 +14,9 @@ use crate::{
 
 /// Cursors of one step.
 const CURSORS_MAX: usize = 1000;
+/// The last of all characters, and more of them than a cursor's name may have bytes.
+const LAST_LETTER: &str = "\u{10FFFF}";
+const NAME_BYTES_MAX: usize = 200;
 
 /// What waits in those of these partitions that this lease is still good for.
 pub(super) async fn waiting(
@@ -120,12 +123,15 @@ pub(super) fn session_of(row: &Row) -> Session {
 }
 
 pub(super) async fn cursors(tx: &Transaction<'_>, scope: &str, prefix: &str) -> Result<Vec<Cursor>, Failure> {
-    let sql = "SELECT name, value FROM cursor WHERE scope = $1 AND name >= $2 ORDER BY name OFFSET $3 LIMIT $4";
+    let sql =
+        "SELECT name, value FROM cursor WHERE scope = $1 AND name BETWEEN $2 AND $3 ORDER BY name OFFSET $4 LIMIT $5";
     let (scope, prefix) = (text::put(scope), text::put(prefix));
+    // Behind whatever begins so, for no name is that long: nobody else's rows are read.
+    let behind = format!("{prefix}{}", LAST_LETTER.repeat(NAME_BYTES_MAX));
     let mut found = Vec::new();
     loop {
         let (skipped, count) = (found.len() as i64, CURSORS_MAX as i64);
-        let rows = query(tx, sql, &[&scope.as_ref(), &prefix.as_ref(), &skipped, &count]).await?;
+        let rows = query(tx, sql, &[&scope.as_ref(), &prefix.as_ref(), &behind, &skipped, &count]).await?;
         let ours = rows.iter().take_while(|row| row.get::<_, &str>(0).starts_with(prefix.as_ref()));
         let before = found.len();
         found.extend(ours.map(|row| Cursor::set(text::take(row.get(0)), text::take(row.get(1)))));
