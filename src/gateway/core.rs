@@ -150,8 +150,9 @@ impl Core {
             self.seats.open(bridge, typing);
         }
         if self.tenure.is_shared() {
-            let seats = self.seats.clone();
+            let (seats, bells) = (self.seats.clone(), self.seats.bells());
             self.arranging.spawn(|stop| seats.arrange_all(stop));
+            self.arranging.spawn(|stop| bells.pass_on(stop));
         }
     }
 

@@ -10,15 +10,26 @@ use bridge_api::{
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-use super::{desk::Desk, typing::News};
+use super::{bells::Bell, desk::Desk, typing::News};
 use crate::{
     intake::Intake,
     store::{BlobId, Fill, StoreError},
     telemetry::{Stage, StateBoard},
 };
 
+/// Of which work of a bridge a state is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// In one replica.
+    Run,
+    /// In every replica.
+    Listen,
+}
+
 pub(super) struct BridgeHost {
     pub(super) bridge: BridgeName,
+    pub(super) work: Work,
+    pub(super) bell: Bell,
     pub(super) intake: Arc<Intake>,
     pub(super) board: Arc<StateBoard>,
     pub(super) desk: Arc<Desk>,
@@ -28,6 +39,14 @@ pub(super) struct BridgeHost {
 }
 
 impl BridgeHost {
+    /// It has ended, as it was told to.
+    pub(super) fn stopped(&self) {
+        match self.work {
+            Work::Run => self.state(BridgeState::Down { reason: "stopped".into() }),
+            Work::Listen => self.board.listener(self.bridge.as_str(), None),
+        }
+    }
+
     /// The bridge ended before it was told to, for a reason of this kind.
     pub(super) fn ended(&self, error_type: &'static str) {
         self.board.figures().error(Stage::Bridge, error_type);
@@ -70,6 +89,9 @@ impl HostPort for BridgeHost {
         self.intake.cursors(&self.bridge, prefix).await.map_err(|error| AcceptError(error.to_string()))
     }
     fn state(&self, state: BridgeState) {
+        if self.work == Work::Listen {
+            return self.board.listener(self.bridge.as_str(), Some(state));
+        }
         if matches!(state, BridgeState::Up | BridgeState::Degraded { .. }) {
             self.intake.back(&self.bridge);
         }
@@ -90,6 +112,9 @@ impl HostPort for BridgeHost {
         let (id, fill) = self.intake.fill().await.map_err(|error| AcceptError(error.to_string()))?;
         Ok((KeptId::from(id.0), Box::new(Kept { scope: self.bridge.to_string(), fill })))
     }
+    async fn ordinal(&self) -> Result<i64, AcceptError> {
+        self.intake.ordinal().await.map_err(|error| self.refuse(&error))
+    }
     async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
         let id = BlobId(id.as_str().to_owned());
         self.intake.kept(&id).await.map_err(|error| AcceptError(error.to_string()))
@@ -97,6 +122,12 @@ impl HostPort for BridgeHost {
     fn free_bytes(&self) -> u64 {
         // A disk that cannot be asked is found out by writing.
         rustix::fs::statvfs(&*self.data_dir).map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+    fn ring(&self) {
+        self.bell.ring();
+    }
+    async fn rung(&self) {
+        self.bell.heard().await;
     }
     fn admit(&self, caller: &Caller, begins: bool) -> Admission {
         self.intake.admit(&self.bridge, caller, begins)

@@ -1,6 +1,7 @@
 //! Builds the parts, owns every task, starts and stops them in order. Nothing else spawns.
 
 mod absent;
+mod bells;
 mod core;
 mod desk;
 mod host;

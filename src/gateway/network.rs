@@ -7,7 +7,7 @@ use bridge_api::{Bridge, BridgeState, Host, HostPort};
 use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
-use super::host::BridgeHost;
+use super::host::{BridgeHost, Work};
 
 const PAUSE_FIRST: Duration = Duration::from_secs(2);
 const PAUSE_MAX: Duration = Duration::from_mins(5);
@@ -18,8 +18,12 @@ pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop
     let mut pause = PAUSE_FIRST;
     while !stop.is_cancelled() {
         port.state(BridgeState::Connecting);
-        let run = bridge.run(Host::new(name.clone(), port.clone()), stop.clone());
-        let (error_type, reason) = match AssertUnwindSafe(run).catch_unwind().await {
+        let host = Host::new(name.clone(), port.clone());
+        let work = match port.work {
+            Work::Run => bridge.run(host, stop.clone()),
+            Work::Listen => bridge.listen(host, stop.clone()),
+        };
+        let (error_type, reason) = match AssertUnwindSafe(work).catch_unwind().await {
             Ok(Ok(())) if stop.is_cancelled() => break,
             Ok(Ok(())) => ("bridge_ended", "it ended by itself".to_owned()),
             Ok(Err(fault)) => ("bridge_failed", fault.reason),
@@ -42,5 +46,5 @@ pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop
             () = tokio::time::sleep(pause) => pause = (pause * 2).min(PAUSE_MAX),
         }
     }
-    port.state(BridgeState::Down { reason: "stopped".into() });
+    port.stopped();
 }

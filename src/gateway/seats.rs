@@ -9,16 +9,17 @@ use std::{
 };
 
 use bridge_api::{BridgeName, BridgeState, Host, Placement};
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     BridgePlan, LEAVE_LIMIT,
     absent::{Absent, GONE, PAUSED},
+    bells::Bells,
     core::Task,
     desk::Desk,
-    host::BridgeHost,
+    host::{BridgeHost, Work},
     network,
     typing::{self, AgentsTyping, News},
 };
@@ -64,9 +65,12 @@ pub(super) struct Seats {
     data_dir: Arc<Path>,
     counters: HashMap<InboxName, Counter>,
     tenure: Tenure,
+    bells: Arc<Bells>,
     /// As the settings have them now, wherever they run.
     plans: Mutex<HashMap<BridgeName, BridgePlan>>,
     taken: Mutex<HashMap<BridgeName, Seat>>,
+    /// Of those that listen in every replica.
+    listeners: Mutex<HashMap<BridgeName, Task>>,
     /// Whoever changes something waits for whoever does so already.
     pub(super) turn: tokio::sync::Mutex<()>,
 }
@@ -115,14 +119,16 @@ impl Seats {
     ) -> Self {
         let (intake, board, data_dir, tenure) = (intake.clone(), board.clone(), data_dir.into(), tenure.clone());
         let plans = Mutex::new(plans.iter().map(|plan| (plan.name.clone(), plan.clone())).collect());
-        let (taken, turn) = Default::default();
-        Self { books, intake, board, data_dir, counters, tenure, plans, taken, turn }
+        let bells = Arc::new(Bells::new(books.store.clone()));
+        let (taken, listeners, turn) = Default::default();
+        Self { books, intake, board, data_dir, counters, tenure, bells, plans, taken, listeners, turn }
     }
 
     /// Starts a bridge that was [entered](Books::enter), if it is to run here.
     pub(super) fn open(&self, plan: BridgePlan, typing: AgentsTyping) {
-        let host = Host::new(plan.name.clone(), Arc::new(self.host_of(&plan)));
+        let host = Host::new(plan.name.clone(), Arc::new(self.host_of(&plan, Work::Run)));
         plan.bridge.meet(&host);
+        self.listen(&plan);
         match self.term(&plan, &self.tenure.held()) {
             Some(term) => self.seat(plan, typing, term),
             None => self.board.bridge(plan.name.as_str(), BridgeState::Elsewhere),
@@ -131,19 +137,29 @@ impl Seats {
 
     /// The term in which it runs here; `None` while it is another's to run.
     fn term(&self, plan: &BridgePlan, held: &Held) -> Option<Term> {
-        match plan.bridge.capabilities().placement {
-            Placement::OneReplica if self.tenure.is_shared() => {
-                Some(held.term_of_work(home_of(&plan.name))).filter(|term| *term > 0)
-            }
-            Placement::OneReplica | Placement::EveryReplica => Some(0),
+        if !self.tenure.is_shared() {
+            return Some(0);
         }
+        Some(held.term_of_work(home_of(&plan.name))).filter(|term| *term > 0)
     }
 
-    fn host_of(&self, plan: &BridgePlan) -> BridgeHost {
+    /// Where it does so in every replica.
+    fn listen(&self, plan: &BridgePlan) {
+        if plan.bridge.capabilities().placement == Placement::OneReplica {
+            return;
+        }
+        let (task, host) = (Task::default(), self.host_of(plan, Work::Listen));
+        task.spawn(|stop| network::keep_running(plan.bridge.clone(), host, stop));
+        lock(&self.listeners).insert(plan.name.clone(), task);
+    }
+
+    fn host_of(&self, plan: &BridgePlan, work: Work) -> BridgeHost {
         let counter = self.counters.get(&plan.inbox).cloned();
         let Counter { desk, typing } = counter.expect("each bridge's inbox was looked for before");
         BridgeHost {
             bridge: plan.name.clone(),
+            work,
+            bell: self.bells.of(&plan.name),
             intake: self.intake.clone(),
             board: self.board.clone(),
             desk,
@@ -153,7 +169,7 @@ impl Seats {
     }
 
     fn seat(&self, plan: BridgePlan, typing: AgentsTyping, term: Term) {
-        let (host, right) = (self.host_of(&plan), (home_of(&plan.name), term));
+        let (host, right) = (self.host_of(&plan, Work::Run), (home_of(&plan.name), term));
         let (task, clock, shown) = (Task::default(), self.books.clock, plan.bridge.clone());
         let with_right = |stop| {
             let showing = typing::to_network(shown, typing, clock, stop);
@@ -163,6 +179,10 @@ impl Seats {
         // Who is not to speak any more is cut off in the middle of a word, rather than be a second voice.
         task.spawn(|stop| guarded(self.tenure.clone(), right, network::keep_running(plan.bridge, host, stop)));
         lock(&self.taken).insert(plan.name, Seat { task: Some(task), term });
+    }
+
+    pub(super) fn bells(&self) -> Arc<Bells> {
+        self.bells.clone()
     }
 
     /// Goes by the partitions that come and go, until `stop`.
@@ -211,7 +231,7 @@ impl Seats {
             self.rest(plan, term).await;
             return;
         }
-        self.leave(&plan.name, limit).await;
+        self.leave_all(&plan.name, limit).await;
         let typing = self.books.enter(&plan);
         self.intake.sink_changed(&plan.name).await;
         lock(&self.plans).insert(plan.name.clone(), plan.clone());
@@ -221,7 +241,7 @@ impl Seats {
     /// Leaves its network until it is told to come back, or runs elsewhere. What waits for it is kept.
     pub(super) async fn pause(&self, plan: BridgePlan, limit: Duration) {
         let Some(term) = lock(&self.taken).get(&plan.name).map(|seat| seat.term) else { return };
-        self.leave(&plan.name, limit).await;
+        self.leave_all(&plan.name, limit).await;
         self.rest(plan, term).await;
     }
 
@@ -268,7 +288,7 @@ impl Seats {
     /// The settings name it no longer: what waits for it is kept, and what is still written to its people too.
     pub(super) async fn empty(&self, plan: &BridgePlan, limit: Duration) {
         lock(&self.plans).remove(&plan.name);
-        self.leave(&plan.name, limit).await;
+        self.leave_all(&plan.name, limit).await;
         self.books.send_by(&BridgePlan { bridge: Arc::new(Absent(GONE)), ..plan.clone() });
         self.intake.sink_changed(&plan.name).await;
         self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: GONE.to_owned() });
@@ -279,17 +299,33 @@ impl Seats {
         let _turn = self.turn.lock().await;
         lock(&self.plans).clear();
         let mut all: Vec<_> = lock(&self.taken).drain().filter_map(|(name, seat)| Some((name, seat.task?))).collect();
+        all.extend(lock(&self.listeners).drain());
         // Always in one order, so that a simulation can be played again.
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         join_all(all.iter().map(|(_, task)| task.end())).await;
     }
 
+    /// Listens no more, either.
+    async fn leave_all(&self, name: &BridgeName, limit: Duration) {
+        let listener = lock(&self.listeners).remove(name);
+        let closing = async {
+            if let Some(listener) = listener {
+                end(name, &listener, limit).await;
+            }
+        };
+        join(closing, self.leave(name, limit)).await;
+    }
+
     async fn leave(&self, name: &BridgeName, limit: Duration) {
         let Some(task) = lock(&self.taken).remove(name).and_then(|seat| seat.task) else { return };
-        // What went on beside the next one would be a second voice.
-        if !task.end_within(limit).await {
-            tracing::warn!(bridge = name.as_str(), "a bridge did not leave its network in time; it was cut off");
-        }
+        end(name, &task, limit).await;
+    }
+}
+
+/// What went on beside the next one would be a second voice.
+async fn end(bridge: &BridgeName, task: &Task, limit: Duration) {
+    if !task.end_within(limit).await {
+        tracing::warn!(bridge = bridge.as_str(), "a bridge did not leave its network in time; it was cut off");
     }
 }
 

@@ -181,6 +181,11 @@ impl Intake {
         Ok((id, fill))
     }
 
+    /// A number greater than all before, also than those that other processes have.
+    pub async fn ordinal(&self) -> Result<i64, StoreError> {
+        self.store.ordinal(self.clock.now()).await
+    }
+
     pub async fn kept(&self, id: &BlobId) -> Result<Option<Bytes>, StoreError> {
         self.store.blob(id).await
     }

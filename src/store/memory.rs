@@ -170,6 +170,9 @@ impl Store for MemoryStore {
         Ok(ours.map(|((_, name), value)| Cursor::set(name, value)).collect())
     }
 
+    async fn ordinal(&self, now_millis: i64) -> Result<i64, StoreError> {
+        Ok(self.names.number(now_millis))
+    }
     fn name_blob(&self, now_millis: i64) -> BlobId {
         self.names.next(now_millis)
     }

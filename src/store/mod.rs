@@ -86,6 +86,12 @@ pub trait Store: Send + Sync + 'static {
     async fn moved(&self) {
         std::future::pending::<()>().await;
     }
+    /// Says to other processes that something was kept for a bridge to take up. Cheap; may be lost.
+    fn ring(&self) {}
+    /// Returns when another process [rang](Self::ring) since this was asked last. May be dropped.
+    async fn rung(&self) {
+        std::future::pending::<()>().await;
+    }
     /// Ends attempts and begins others, together. See [`Turn`].
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError>;
 
@@ -96,6 +102,8 @@ pub trait Store: Send + Sync + 'static {
     /// Cursors of a scope whose name begins with `prefix`, ordered by name.
     async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError>;
 
+    /// A number greater than all that were given out before, to whichever process.
+    async fn ordinal(&self, now_millis: i64) -> Result<i64, StoreError>;
     /// A name for a blob that is to be kept, by [`accept`](Self::accept) or [`fill`](Self::fill). Later ones sort
     /// behind earlier ones.
     fn name_blob(&self, now_millis: i64) -> BlobId;
@@ -280,7 +288,7 @@ impl BlobId {
     }
 }
 
-/// Gives out names of blobs.
+/// Gives out names of blobs, and other numbers that grow.
 #[derive(Debug, Default)]
 struct BlobNames(AtomicI64);
 
@@ -294,10 +302,13 @@ impl BlobNames {
     }
 
     fn next(&self, now_millis: i64) -> BlobId {
+        BlobId(format!("{:015x}{:017x}", self.number(now_millis), fastrand::u128(..(1 << 68))))
+    }
+
+    fn number(&self, now_millis: i64) -> i64 {
         let floor = Self::first_of(now_millis);
         let last = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(floor.max(last + 1)));
-        let number = floor.max(last.unwrap_or_else(|last| last) + 1);
-        BlobId(format!("{number:015x}{:017x}", fastrand::u128(..(1 << 68))))
+        floor.max(last.unwrap_or_else(|last| last) + 1)
     }
 }
 

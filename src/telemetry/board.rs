@@ -26,6 +26,9 @@ pub struct StateBoard {
 #[derive(Debug, Default)]
 struct Bridges {
     stated: BTreeMap<String, Stated>,
+    /// What was told of each, by itself and by its listener; what is shown is made of both.
+    running: BTreeMap<String, BridgeState>,
+    listening: BTreeMap<String, BridgeState>,
     /// Those that were up once: when they come up out of another state, that is a reconnect.
     were_up: BTreeSet<String>,
 }
@@ -57,6 +60,21 @@ impl StateBoard {
     }
     pub fn bridge(&self, name: &str, state: BridgeState) {
         let mut bridges = lock(&self.bridges);
+        bridges.running.insert(name.to_owned(), state);
+        self.show(&mut bridges, name);
+    }
+    /// How a bridge's listener is, where it has one beside what may run elsewhere.
+    pub fn listener(&self, name: &str, state: Option<BridgeState>) {
+        let mut bridges = lock(&self.bridges);
+        match state {
+            Some(state) => drop(bridges.listening.insert(name.to_owned(), state)),
+            None => drop(bridges.listening.remove(name)),
+        }
+        self.show(&mut bridges, name);
+    }
+    fn show(&self, bridges: &mut Bridges, name: &str) {
+        let Some(running) = bridges.running.get(name) else { return };
+        let state = both(running, bridges.listening.get(name)).clone();
         let was_up = bridges.stated.get(name).is_some_and(|stated| works(&stated.state));
         let again = works(&state) && !was_up && !bridges.were_up.insert(name.to_owned());
         self.figures.bridge_is(name, &state, again);
@@ -103,6 +121,18 @@ fn works(state: &BridgeState) -> bool {
     match state {
         BridgeState::Up | BridgeState::Degraded { .. } => true,
         BridgeState::Connecting | BridgeState::Down { .. } | BridgeState::Elsewhere => false,
+    }
+}
+
+/// The worse of the two. Nothing comes in where nobody listens, wherever the rest is done.
+fn both<'a>(running: &'a BridgeState, listening: Option<&'a BridgeState>) -> &'a BridgeState {
+    let Some(listening) = listening else { return running };
+    match (listening, running) {
+        (BridgeState::Up | BridgeState::Elsewhere, _)
+        | (_, BridgeState::Down { .. })
+        | (BridgeState::Connecting | BridgeState::Degraded { .. }, BridgeState::Connecting)
+        | (BridgeState::Connecting, BridgeState::Elsewhere) => running,
+        (BridgeState::Connecting | BridgeState::Degraded { .. } | BridgeState::Down { .. }, _) => listening,
     }
 }
 
@@ -174,6 +204,33 @@ mod tests {
         }
         board.bridge("net", BridgeState::Up);
         assert!(since() > begun[1], "that is news");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_bridge_is_the_worse_of_itself_and_its_listener() {
+        let figures = Arc::new(Figures::new([("net", "support")], ["support"], None));
+        let board = StateBoard::new(Clock::from_millis(0), figures);
+        let down = |reason: &str| BridgeState::Down { reason: reason.into() };
+        let so_so = || BridgeState::Degraded { reason: "so so".into() };
+        let taken = || Some(down("taken"));
+        for (running, listening, shown) in [
+            (BridgeState::Up, Some(BridgeState::Up), BridgeState::Up),
+            (BridgeState::Up, None, BridgeState::Up),
+            (BridgeState::Up, Some(BridgeState::Connecting), BridgeState::Connecting),
+            (BridgeState::Up, taken(), down("taken")),
+            (BridgeState::Up, Some(so_so()), so_so()),
+            (so_so(), taken(), down("taken")),
+            (down("gone"), Some(BridgeState::Up), down("gone")),
+            (down("gone"), taken(), down("gone")),
+            (BridgeState::Elsewhere, Some(BridgeState::Up), BridgeState::Elsewhere),
+            (BridgeState::Elsewhere, Some(BridgeState::Connecting), BridgeState::Elsewhere),
+            (BridgeState::Elsewhere, taken(), down("taken")),
+            (BridgeState::Connecting, taken(), down("taken")),
+        ] {
+            board.bridge("net", running.clone());
+            board.listener("net", listening.clone());
+            assert_eq!(board.bridges()["net"].state, shown, "{running:?} {listening:?}");
+        }
     }
 
     #[test]

@@ -203,6 +203,10 @@ impl Store for Handle {
         self.inner.cursors(scope, prefix).await
     }
 
+    async fn ordinal(&self, now_millis: i64) -> Result<i64, StoreError> {
+        self.before(false).await?;
+        self.inner.ordinal(now_millis).await
+    }
     fn name_blob(&self, now_millis: i64) -> BlobId {
         self.inner.name_blob(now_millis)
     }

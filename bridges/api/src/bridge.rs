@@ -33,6 +33,17 @@ pub trait Bridge: Send + Sync + 'static {
     /// An error means that it cannot go on by itself: the gateway shows it and starts it again, paced.
     async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault>;
 
+    /// Takes in what may be brought to any replica of the gateway: keeps it in a [`Spool`](crate::Spool), acknowledges it,
+    /// and leaves it for [`run`](Self::run), which goes on in one of them, perhaps in this one. Asked for where the
+    /// placement is [`EveryReplica`](crate::Placement::EveryReplica), for as long as the gateway has the bridge; returns
+    /// when `stop` fires.
+    ///
+    /// An error means the same as one of `run`. The state that `host` is told is that of the listener.
+    async fn listen(&self, _host: Host, stop: CancellationToken) -> Result<(), Fault> {
+        stop.cancelled().await;
+        Ok(())
+    }
+
     /// Causes one effect. `out.key` is the same at every attempt. Never retries. Dropping the future
     /// is allowed and leaves the outcome unknown.
     async fn send(&self, out: &Outbound) -> Result<Sent, Fault>;

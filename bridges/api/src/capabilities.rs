@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Capabilities {
     /// What happens when the same key is sent twice.
     pub resend: Resend,
-    /// How many replicas of the gateway may run this bridge at once.
+    /// Where this bridge runs, if there are several replicas of the gateway.
     pub placement: Placement,
     /// The longest text of one part in bytes, for bridges that keep the default [`Bridge::parts`](crate::Bridge::parts).
     pub text_bytes_max: usize,
@@ -57,7 +57,9 @@ pub enum Resend {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
+    /// In one of them, and the others know nothing of its network.
     OneReplica,
+    /// In one of them; all of them [listen](crate::Bridge::listen).
     EveryReplica,
 }
 

@@ -78,6 +78,9 @@ pub trait HostPort: Send + Sync {
     async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
         Err(AcceptError("nothing is kept here".into()))
     }
+    async fn ordinal(&self) -> Result<i64, AcceptError> {
+        Err(AcceptError("nothing is kept here".into()))
+    }
     async fn kept(&self, _id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
         Ok(None)
     }
@@ -85,6 +88,10 @@ pub trait HostPort: Send + Sync {
         u64::MAX
     }
     fn typing(&self, _thread: &ThreadId, _typing: bool) {}
+    fn ring(&self) {}
+    async fn rung(&self) {
+        std::future::pending::<()>().await;
+    }
     fn admit(&self, _caller: &Caller, _begins: bool) -> Admission {
         Admission::Welcome
     }
@@ -158,6 +165,10 @@ impl Host {
     pub async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
         self.port.fill().await
     }
+    /// A number, not below 0, that is greater than all that were given out before, by whichever replica.
+    pub async fn ordinal(&self) -> Result<i64, AcceptError> {
+        self.port.ordinal().await
+    }
     /// Kept bytes, whole. `None` when they are gone.
     pub async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
         self.port.kept(id).await
@@ -165,6 +176,15 @@ impl Host {
     /// Bytes that the disk has left for what is to be kept. Cheap.
     pub fn free_bytes(&self) -> u64 {
         self.port.free_bytes()
+    }
+    /// Something was kept that whoever [runs](crate::Bridge::run) the bridge has to take up, in whatever replica. Cheap.
+    pub fn ring(&self) {
+        self.port.ring();
+    }
+    /// Returns when it was [rung](Self::ring) since this was asked last, and now and then by itself where there are other
+    /// replicas, whose word may be lost. For one who waits; may be dropped.
+    pub async fn rung(&self) {
+        self.port.rung().await;
     }
     /// The peer is typing, or no longer is. Shown to agents if that can be done at once, else dropped.
     pub fn typing(&self, thread: &ThreadId, typing: bool) {

@@ -48,6 +48,7 @@ pub struct Recorded {
 pub struct RecordingHost {
     recorded: Mutex<Recorded>,
     changed: Notify,
+    bell: Notify,
     me: Weak<Self>,
     named: AtomicU64,
 }
@@ -57,6 +58,7 @@ impl RecordingHost {
         Arc::new_cyclic(|me| Self {
             recorded: Mutex::default(),
             changed: Notify::new(),
+            bell: Notify::new(),
             me: me.clone(),
             named: AtomicU64::new(0),
         })
@@ -100,6 +102,9 @@ impl HostPort for RecordingHost {
         let host = self.me.upgrade().expect("it is asked through a handle on it");
         Ok((id.clone(), Box::new(RecordedFilling { id, bytes: Vec::new(), host })))
     }
+    async fn ordinal(&self) -> Result<i64, AcceptError> {
+        Ok(self.named.fetch_add(1, Ordering::Relaxed).cast_signed())
+    }
     async fn kept(&self, id: &KeptId) -> Result<Option<Bytes>, AcceptError> {
         Ok(self.recorded().kept.get(id).cloned())
     }
@@ -134,6 +139,12 @@ impl HostPort for RecordingHost {
     }
     fn free_bytes(&self) -> u64 {
         self.recorded().free_bytes.unwrap_or(u64::MAX)
+    }
+    fn ring(&self) {
+        self.bell.notify_one();
+    }
+    async fn rung(&self) {
+        self.bell.notified().await;
     }
     fn admit(&self, caller: &Caller, begins: bool) -> Admission {
         let mut recorded = self.recorded();

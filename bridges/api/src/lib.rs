@@ -44,6 +44,7 @@ mod kept;
 #[cfg(feature = "kit")]
 pub mod kit;
 mod secret;
+mod spool;
 
 pub use async_trait::async_trait;
 pub use bridge::{Bridge, Kind};
@@ -59,4 +60,5 @@ pub use host::{AcceptError, BridgeState, Cursor, CursorsOf, Host, HostPort, Land
 pub use ids::{AgentId, BridgeName, EventId, KeptId, Key, PeerId, ThreadId};
 pub use kept::Filling;
 pub use secret::Secret;
+pub use spool::{Spool, Spooled};
 pub use tokio_util::sync::CancellationToken;

@@ -27,12 +27,15 @@ const LISTEN: &str = "DO $$ BEGIN EXECUTE format('LISTEN %I', 'deskbridge ' || m
 /// In a transaction, so that it is heard when that is visible.
 pub(super) const MOVED: &str = "SELECT pg_notify('deskbridge ' || md5(current_schema()), 'moved')";
 const SAY: &str = "SELECT pg_notify('deskbridge ' || md5(current_schema()), '')";
+const RING: &str = "SELECT pg_notify('deskbridge ' || md5(current_schema()), 'kept')";
 
 #[derive(Debug, Default)]
 pub(super) struct Hints {
     heard: Arc<Notify>,
     moved: Arc<Notify>,
+    rung: Arc<Notify>,
     say: Arc<Notify>,
+    ring: Arc<Notify>,
     begun: OnceLock<()>,
     stop: CancellationToken,
 }
@@ -49,13 +52,14 @@ impl Hints {
         if self.begun.set(()).is_err() {
             return;
         }
-        let (heard, moved, say) = (self.heard.clone(), self.moved.clone(), self.say.clone());
+        let ears = Ears { heard: self.heard.clone(), moved: self.moved.clone(), rung: self.rung.clone() };
+        let (say, ring) = (self.say.clone(), self.ring.clone());
         let (dialer, stop) = (dialer.clone(), self.stop.clone());
         tasks.spawn(async move {
             let work = async {
                 loop {
-                    if let Ok(client) = connect(&dialer, heard.clone(), moved.clone()).await {
-                        speak(&client, &say).await;
+                    if let Ok(client) = connect(&dialer, ears.clone()).await {
+                        speak(&client, (&say, &ring)).await;
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -77,20 +81,38 @@ impl Hints {
         self.heard.notified().await;
     }
 
+    /// Soon: something was kept for a bridge.
+    pub(super) fn ring(&self) {
+        self.ring.notify_one();
+    }
+
+    pub(super) async fn rung(&self) {
+        self.rung.notified().await;
+    }
+
     /// Somebody came, or gave something back.
     pub(super) async fn moved(&self) {
         self.moved.notified().await;
     }
 }
 
-async fn connect(dialer: &Dialer, heard: Arc<Notify>, moved: Arc<Notify>) -> Result<Client, Failure> {
+/// Who is told of what is heard.
+#[derive(Clone)]
+struct Ears {
+    heard: Arc<Notify>,
+    moved: Arc<Notify>,
+    rung: Arc<Notify>,
+}
+
+async fn connect(dialer: &Dialer, Ears { heard, moved, rung }: Ears) -> Result<Client, Failure> {
     let own = Arc::new(OnceLock::new());
     let us = own.clone();
     let hear = move |said: tokio_postgres::Notification| {
         if said.payload() == "moved" {
             moved.notify_one();
         } else if us.get() != Some(&said.process_id()) {
-            heard.notify_one();
+            let ear = if said.payload() == "kept" { &rung } else { &heard };
+            ear.notify_one();
         }
     };
     let client = dialer.dial_and_hear(Role::Keeper, hear).await?;
@@ -100,18 +122,19 @@ async fn connect(dialer: &Dialer, heard: Arc<Notify>, moved: Arc<Notify>) -> Res
 }
 
 /// Until the connection is lost.
-async fn speak(client: &Client, say: &Notify) {
+async fn speak(client: &Client, (say, ring): (&Notify, &Notify)) {
     loop {
-        tokio::select! {
-            () = say.notified() => {}
+        let word = tokio::select! {
+            () = say.notified() => SAY,
+            () = ring.notified() => RING,
             () = tokio::time::sleep(PAUSE) => {
                 if client.is_closed() {
                     return;
                 }
                 continue;
             }
-        }
-        let said = tokio::time::timeout(SAY_LIMIT, client.batch_execute(SAY)).await;
+        };
+        let said = tokio::time::timeout(SAY_LIMIT, client.batch_execute(word)).await;
         if !matches!(said, Ok(Ok(()))) {
             return;
         }

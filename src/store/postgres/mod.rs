@@ -70,6 +70,7 @@ use crate::{
 const LOOKUPS_MAX: usize = 4;
 const LOOKS_MAX: usize = 3;
 const SIDE_MAX: usize = 3;
+const NUMBERS_MAX: usize = 2;
 /// Where the writing connections of all replicas count, in pairs.
 const SLOTS: i16 = 64;
 /// How long a new process waits for the one before it to end.
@@ -90,6 +91,8 @@ pub struct PostgresStore {
     looks: Reader,
     /// For what is long, and writes.
     side: Arc<Reader>,
+    /// Gives out ordinals, which those who look may not.
+    numbers: Reader,
     keeper: Keeper,
     hints: Hints,
     /// What this process may work on, as it was last told.
@@ -138,6 +141,7 @@ impl PostgresStore {
             lookups: Reader::new(&dialer, Role::Reader, LOOKUPS_MAX)?,
             looks: Reader::new(&dialer, Role::Reader, LOOKS_MAX)?,
             side: Arc::new(Reader::new(&dialer, Role::Side, SIDE_MAX)?),
+            numbers: Reader::new(&dialer, Role::Side, NUMBERS_MAX)?,
             keeper: Keeper::new(dialer.clone()),
             hints: Hints::default(),
             mine: Mutex::default(),
@@ -286,6 +290,12 @@ impl Store for PostgresStore {
     async fn moved(&self) {
         self.hints.moved().await;
     }
+    fn ring(&self) {
+        self.hints.ring();
+    }
+    async fn rung(&self) {
+        self.hints.rung().await;
+    }
     async fn turn(&self, lease: &Lease, turn: Turn, now_millis: i64) -> Result<Turned, StoreError> {
         let taken = self.turns.call(Take::new(lease.clone(), turn, now_millis)).await?;
         let mut begun = Vec::with_capacity(taken.begun.len());
@@ -318,6 +328,10 @@ impl Store for PostgresStore {
         look!(self.lookups, tx => looks::cursors(&tx, scope, prefix))
     }
 
+    /// From the database: the clocks of several processes may differ by more than passes between two numbers.
+    async fn ordinal(&self, _now_millis: i64) -> Result<i64, StoreError> {
+        self.numbers.ordinal().await
+    }
     fn name_blob(&self, now_millis: i64) -> BlobId {
         self.names.next(now_millis)
     }
@@ -407,7 +421,7 @@ impl Store for PostgresStore {
         self.tasks.close();
         self.keeper.close();
         self.hints.close();
-        for reader in [&self.lookups, &self.looks, &*self.side] {
+        for reader in [&self.lookups, &self.looks, &*self.side, &self.numbers] {
             reader.close();
         }
         drop(self.owner.lock().unwrap_or_else(PoisonError::into_inner).take());

@@ -58,6 +58,22 @@ impl Reader {
         }
     }
 
+    /// The next of the numbers that envelopes have, too.
+    pub(super) async fn ordinal(&self) -> Result<i64, StoreError> {
+        let mut again = true;
+        loop {
+            let asked = limited(async {
+                let client = self.client().await?;
+                let sql = "SELECT nextval('envelope_id')";
+                Ok(client.query_one(&client.prepare_cached(sql).await?, &[]).await?.get(0))
+            });
+            match asked.await {
+                Err(Failure::Lost(_)) if again => again = false,
+                asked => return asked.map_err(Failure::reason),
+            }
+        }
+    }
+
     pub(super) fn close(&self) {
         self.pool.close();
     }

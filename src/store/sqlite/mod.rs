@@ -290,6 +290,9 @@ impl Store for SqliteStore {
         self.lookups.call(move |connection| looks::cursors(connection, &scope, &prefix)).await
     }
 
+    async fn ordinal(&self, now_millis: i64) -> Result<i64, StoreError> {
+        Ok(self.names.number(now_millis))
+    }
     fn name_blob(&self, now_millis: i64) -> BlobId {
         self.names.next(now_millis)
     }

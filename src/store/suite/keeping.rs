@@ -13,6 +13,7 @@ on_each_store! {
     a_session_is_kept_changed_and_forgotten
     a_text_with_a_nul_comes_back_as_it_was
     a_blob_comes_back_as_it_was
+    ordinals_grow
     pruning_forgets_what_ended_and_its_key_but_nothing_that_lives
     a_blob_that_was_not_finished_never_was
     pruning_keeps_the_blobs_whose_cursor_is_still_there
@@ -90,6 +91,16 @@ async fn put_at(store: &dyn Store, bytes: &'static [u8], whole: bool, at_millis:
         fill.finish(Vec::new()).await.unwrap();
     }
     id
+}
+
+async fn ordinals_grow(store: &dyn Store) {
+    let mut earlier = -1;
+    // Also where a clock is set back.
+    for now_millis in [NOW, NOW, NOW + 5, NOW - 1000, NOW] {
+        let ordinal = store.ordinal(now_millis).await.unwrap();
+        assert!(ordinal > earlier, "{ordinal} after {earlier}");
+        earlier = ordinal;
+    }
 }
 
 async fn a_blob_comes_back_as_it_was(store: &dyn Store) {

@@ -1,0 +1,168 @@
+//! What a bridge has acknowledged and has not worked on yet: kept bytes, each with a cursor that says of what kind they are.
+//! Anybody may put something in, in every replica; one takes it out.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::{AcceptError, Cursor, Filling, Host, KeptId};
+
+/// Between two counts of a spool that may be full. It is read whole for one.
+const COUNT_REST: Duration = Duration::from_secs(1);
+
+/// The way into the spool of one bridge.
+#[derive(Debug)]
+pub struct Spool {
+    host: Host,
+    prefix: &'static str,
+    count_max: usize,
+    /// What was there when it was counted, and what was put in here since.
+    counted: AtomicUsize,
+    since: AtomicUsize,
+    counted_at: Mutex<Option<Instant>>,
+}
+
+/// Something in a spool.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spooled {
+    pub id: KeptId,
+    pub about: String,
+}
+
+impl Spooled {
+    /// What is in a spool, in its order: what was kept before something else began to come is before it, also where it
+    /// came to another replica. Whoever takes something out removes the cursor that has the prefix and the id, in the
+    /// transaction that accepts what it says.
+    pub async fn all(host: &Host, prefix: &str) -> Result<Vec<Self>, AcceptError> {
+        let mut found: Vec<_> =
+            host.cursors(prefix).await?.into_iter().filter_map(|cursor| place(prefix, cursor)).collect();
+        found.sort_by_key(|(ordinal, _)| *ordinal);
+        Ok(found.into_iter().map(|(_, spooled)| spooled).collect())
+    }
+}
+
+/// What was kept before there were several replicas has no number, and its id tells when it came.
+fn place(prefix: &str, Cursor { name, value }: Cursor) -> Option<(u64, Spooled)> {
+    let (id, value) = (KeptId::from(name.strip_prefix(prefix)?), value?);
+    let numbered = value.split_once(' ').and_then(|(number, about)| Some((number.parse().ok()?, about.to_owned())));
+    let (ordinal, about) = numbered.unwrap_or((0, value));
+    Some((ordinal, Spooled { id, about }))
+}
+
+impl Spool {
+    /// With cursors whose names begin with `prefix`.
+    pub fn new(host: &Host, prefix: &'static str, count_max: usize) -> Self {
+        let (counted, since, counted_at) = Default::default();
+        Self { host: host.clone(), prefix, count_max, counted, since, counted_at }
+    }
+
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    /// Keeps bytes that fit into memory, and `about` them. Durable when this returns.
+    pub async fn keep(&self, bytes: Bytes, about: &str) -> Result<KeptId, AcceptError> {
+        let (prefix, value) = (self.prefix, self.numbered(about).await?);
+        let id = self.host.keep(bytes, move |id| vec![Cursor::set(format!("{prefix}{id}"), value)]).await?;
+        self.is_in();
+        Ok(id)
+    }
+
+    /// Ends what [`Host::fill`] began, the same way.
+    pub async fn finish(&self, (id, filling): (&KeptId, Box<dyn Filling>), about: &str) -> Result<(), AcceptError> {
+        let value = self.numbered(about).await?;
+        filling.finish(vec![Cursor::set(format!("{}{id}", self.prefix), value)]).await?;
+        self.is_in();
+        Ok(())
+    }
+
+    async fn numbered(&self, about: &str) -> Result<String, AcceptError> {
+        Ok(format!("{} {about}", self.host.ordinal().await?))
+    }
+
+    fn is_in(&self) {
+        self.since.fetch_add(1, Ordering::AcqRel);
+        self.host.ring();
+    }
+
+    /// Whether it may hold no more, nearly: while there is much room it is hardly ever counted, and otherwise once a
+    /// second, so it may come to hold more where several replicas fill it at once.
+    pub async fn is_full(&self) -> bool {
+        if self.is_to_count() {
+            let since = self.since.swap(0, Ordering::AcqRel);
+            match self.host.cursors(self.prefix).await {
+                Ok(found) => self.counted.store(found.len(), Ordering::Release),
+                // What cannot be read cannot be written either, as whoever puts something in will hear.
+                Err(_) => drop(self.since.fetch_add(since, Ordering::AcqRel)),
+            }
+        }
+        self.count() >= self.count_max
+    }
+
+    fn count(&self) -> usize {
+        self.counted.load(Ordering::Acquire) + self.since.load(Ordering::Acquire)
+    }
+
+    fn is_to_count(&self) -> bool {
+        let mut counted_at = self.counted_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let rested =
+            counted_at.is_none_or(|at| now.duration_since(at) >= COUNT_REST && self.count() >= self.count_max / 2);
+        if rested {
+            *counted_at = Some(now);
+        }
+        rested
+    }
+}
+
+#[cfg(all(test, feature = "kit"))]
+mod tests {
+    use super::*;
+    use crate::kit::RecordingHost;
+
+    const PREFIX: &str = "mail/";
+
+    #[tokio::test]
+    async fn a_spool_is_in_the_order_of_its_numbers_whatever_the_ids_and_what_has_none_is_first() {
+        let recording = RecordingHost::new();
+        let host = recording.host("mail");
+        let old = [("mail/b", r#"{"two": 2}"#), ("mail/a", "one"), ("mail/e", "11 eleventh"), ("mail/d", "9 ninth")];
+        host.save_cursors(old.map(|(name, value)| Cursor::set(name, value)).into()).await.unwrap();
+        host.save_cursors(vec![Cursor::set("mid/x", "1 another's")]).await.unwrap();
+        let about: Vec<_> = Spooled::all(&host, PREFIX).await.unwrap().into_iter().map(|one| one.about).collect();
+        assert_eq!(about, ["one", r#"{"two": 2}"#, "ninth", "eleventh"]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_spool_is_full_until_somebody_else_has_taken_something_out() {
+        let recording = RecordingHost::new();
+        let host = recording.host("mail");
+        let spool = Spool::new(&host, PREFIX, 2);
+        for about in ["first", "second"] {
+            assert!(!spool.is_full().await);
+            spool.keep(Bytes::new(), about).await.unwrap();
+            host.rung().await;
+        }
+        assert!(spool.is_full().await);
+        let another = Spool::new(&host, PREFIX, 2);
+        assert!(another.is_full().await, "it counts what others have put in");
+        let first = Spooled::all(&host, PREFIX).await.unwrap().remove(0);
+        assert_eq!(first.about, "first");
+        host.save_cursors(vec![Cursor::remove(format!("{PREFIX}{}", first.id))]).await.unwrap();
+        tokio::time::advance(COUNT_REST).await;
+        assert!(!spool.is_full().await && !another.is_full().await);
+        let (id, filling) = host.fill().await.unwrap();
+        another.finish((&id, filling), "third").await.unwrap();
+        assert!(another.is_full().await);
+        recording.recorded().refuses = true;
+        assert!(spool.keep(Bytes::new(), "fourth").await.is_err());
+        assert!(!spool.is_full().await, "nothing came in here, and it was counted just now");
+    }
+}
