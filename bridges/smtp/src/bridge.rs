@@ -7,11 +7,11 @@ use std::{
 
 use async_trait::async_trait;
 use bridge_api::{
-    Attachment, Attachments, Bridge, BridgeName, Caller, CancellationToken, Capabilities, Cursor, Examination, Fault,
-    File, Findings, Host, Kind, Outbound, Part, Peer, Placement, Receipts, Reply, Resend, Sent, SettingsFault,
-    TextForm, ThreadId,
+    Attachment, Attachments, Bridge, BridgeName, BridgeState, Caller, CancellationToken, Capabilities, Cursor,
+    Examination, Fault, File, Findings, Host, Kind, Outbound, Part, Peer, Placement, Receipts, Reply, Resend, Sent,
+    SettingsFault, Spool, TextForm, ThreadId,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::time::Instant;
 
 use crate::{
     client::Relay,
@@ -19,7 +19,7 @@ use crate::{
     desk::{self, Desk, DeskParts},
     envelope::SPOOL,
     examine::{Limits, examine},
-    mail,
+    keyring, mail,
     server::{self, Intake, Porter},
     settings::{Identity, Settings},
     threads::Thread,
@@ -52,10 +52,6 @@ impl Kind for Smtp {
     }
 }
 
-/// Mails on their way from the server to the desk; what does not fit is found in the spool.
-const ARRIVALS_MAX: usize = 1024;
-/// The cursor of the key that tokens are made with.
-const KEY: &str = "key";
 /// A relay may think about a mail for ten minutes after its last dot (RFC 5321, 4.5.3.2.6).
 const ATTEMPT_LIMIT: Duration = Duration::from_mins(20);
 
@@ -89,26 +85,6 @@ impl MailDesk {
         *self.running.write().unwrap_or_else(PoisonError::into_inner) = running;
     }
 
-    async fn serve(&self, running: &Running, stop: &CancellationToken) -> Result<(), Fault> {
-        let Running { host, key } = running;
-        let waiting = host.cursors(SPOOL).await.map_err(|error| Fault::down(error.to_string()))?.len();
-        let (mails, arrivals) = mpsc::channel(ARRIVALS_MAX);
-        let (missed, waiting) = (Arc::default(), Arc::new(waiting.into()));
-        let porter = Arc::new(Porter::new(&self.settings, key.clone()));
-        let intake = Intake { host: host.clone(), porter, mails, missed, waiting };
-        let parts = DeskParts::new(arrivals, &intake, self.settings.clone(), self.judge.clone(), key.clone());
-        // The desk works on until the last session has ended.
-        let closed = CancellationToken::new();
-        let serving = async {
-            let ended = server::serve(&self.settings, intake, stop.clone()).await;
-            closed.cancel();
-            ended
-        };
-        let (ended, ()) = tokio::join!(serving, desk::run(host, parts, &closed));
-        self.relay.close().await;
-        ended
-    }
-
     async fn deliver(&self, out: &Outbound, text: &str, attachments: &[Attachment]) -> Result<Sent, Fault> {
         let Running { host, key } = self.running()?;
         let desk = Desk { settings: &self.settings, identity: &self.identity, key: &key };
@@ -127,8 +103,8 @@ impl Bridge for MailDesk {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::cautious();
         capabilities.resend = Resend::Risky;
-        // One reads the spool and makes the key of reply addresses.
-        capabilities.placement = Placement::OneReplica;
+        // One works off the spool, makes the key of reply addresses and sends.
+        capabilities.placement = Placement::EveryReplica;
         capabilities.text_bytes_max = usize::MAX;
         capabilities.text_form = TextForm::Markdown;
         capabilities.attachments = Attachments::Native { bytes_max: u64::from(self.settings.relay.mail_mib_max) << 20 };
@@ -154,12 +130,20 @@ impl Bridge for MailDesk {
     }
 
     async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
-        let key = token_key(&host).await?;
-        let running = Running { host, key };
-        self.set_running(Some(running.clone()));
-        let ended = self.serve(&running, &stop).await;
+        let key = keyring::made(&host).await?;
+        self.set_running(Some(Running { host: host.clone(), key: key.clone() }));
+        host.state(BridgeState::Up);
+        let parts = DeskParts::new(&host, self.settings.clone(), self.judge.clone(), key);
+        desk::run(&host, parts, &stop).await;
+        self.relay.close().await;
         self.set_running(None);
-        ended
+        Ok(())
+    }
+
+    async fn listen(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
+        let spool = Arc::new(Spool::new(&host, SPOOL, self.settings.spool_max));
+        let intake = Intake { spool, porter: Arc::new(Porter::new(&self.settings)) };
+        server::serve(&self.settings, intake, stop).await
     }
 
     async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
@@ -213,17 +197,4 @@ impl Bridge for MailDesk {
         let file = read.map_err(|error| Fault::retry(error.to_string()))?.ok_or_else(gone)?;
         Ok(File::whole(file.media_type, file.bytes))
     }
-}
-
-/// Made once, and kept with everything that was signed with it.
-async fn token_key(host: &Host) -> Result<TokenKey, Fault> {
-    let unwritable = |error: bridge_api::AcceptError| Fault::down(format!("the store cannot be used: {error}"));
-    let found = host.cursors(KEY).await.map_err(unwritable)?;
-    let kept = found.into_iter().find(|cursor| cursor.name == KEY).and_then(|cursor| cursor.value);
-    if let Some(text) = kept {
-        return TokenKey::from_hex(&text).ok_or_else(|| Fault::down("the key of reply addresses cannot be read"));
-    }
-    let key = TokenKey::new();
-    host.save_cursors(vec![Cursor::set(KEY, key.to_hex())]).await.map_err(unwritable)?;
-    Ok(key)
 }

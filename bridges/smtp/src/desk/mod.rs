@@ -11,19 +11,13 @@ mod returned;
 mod tests;
 mod upkeep;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use bridge_api::{CancellationToken, Host, KeptId};
+use bridge_api::{CancellationToken, Host, KeptId, Spooled};
 use tokio::{
-    sync::{Notify, mpsc},
+    sync::mpsc,
     task::JoinSet,
-    time::sleep,
+    time::{Instant, sleep, sleep_until},
 };
 
 use self::{
@@ -37,7 +31,6 @@ pub(crate) use self::{
 };
 use crate::{
     envelope::{Envelope, SPOOL},
-    server::Intake,
     settings::Settings,
     token::TokenKey,
     verdict::Judge,
@@ -53,61 +46,52 @@ const BATCH_MAX: usize = 64;
 const PAUSE_FIRST: Duration = Duration::from_millis(200);
 const PAUSE_MAX: Duration = Duration::from_secs(10);
 
+/// Between two looks into the spool: what comes within it is found together.
+const LOOK_REST: Duration = Duration::from_millis(5);
+
 /// Works until `stop`. What is not entered by then stays in the spool.
 pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
     let (results, entering) = mpsc::channel(EXAMINED_MAX);
     let (entered, done) = mpsc::channel(BATCH_MAX);
-    let DeskParts { arrivals, missed, waiting, examiner, clerk, key } = parts;
+    let DeskParts { examiner, clerk, key } = parts;
     tokio::select! {
         () = stop.cancelled() => {}
-        () = take_in(host, (arrivals, done), &missed, clerk.separator(), &examiner, &results) => {}
-        () = write_down(host, &waiting, clerk, (entering, entered)) => {}
+        () = take_in(host, done, clerk.separator(), &examiner, &results) => {}
+        () = write_down(host, clerk, (entering, entered)) => {}
         () = upkeep::run(host, &key) => {}
     }
 }
 
 /// What a desk stands on.
 pub(crate) struct DeskParts {
-    pub(crate) arrivals: mpsc::Receiver<(KeptId, Envelope)>,
-    /// Notified when a mail had no place in `arrivals`.
-    pub(crate) missed: Arc<Notify>,
-    /// Mails in the spool.
-    pub(crate) waiting: Arc<AtomicUsize>,
-    pub(crate) examiner: Arc<Examiner>,
-    pub(crate) clerk: Clerk,
-    pub(crate) key: TokenKey,
+    examiner: Arc<Examiner>,
+    clerk: Clerk,
+    key: TokenKey,
 }
 
 impl DeskParts {
-    pub(crate) fn new(
-        arrivals: mpsc::Receiver<(KeptId, Envelope)>,
-        intake: &Intake,
-        settings: Arc<Settings>,
-        judge: Arc<Judge>,
-        key: TokenKey,
-    ) -> Self {
-        let examiner = Arc::new(Examiner::new(intake.host.clone(), judge));
-        let (missed, waiting) = (intake.missed.clone(), intake.waiting.clone());
-        Self { arrivals, missed, waiting, examiner, clerk: Clerk::new(settings, key.clone()), key }
+    pub(crate) fn new(host: &Host, settings: Arc<Settings>, judge: Arc<Judge>, key: TokenKey) -> Self {
+        let examiner = Arc::new(Examiner::new(host.clone(), judge));
+        Self { examiner, clerk: Clerk::new(settings, key.clone()), key }
     }
 }
 
 /// Brings mails from the spool to the examiners, each sender's and each thread's one after another.
 async fn take_in(
     host: &Host,
-    (mut arrivals, mut entered): (mpsc::Receiver<(KeptId, Envelope)>, mpsc::Receiver<Vec<KeptId>>),
-    missed: &Notify,
+    mut entered: mpsc::Receiver<Vec<KeptId>>,
     separator: char,
     examiner: &Arc<Examiner>,
     results: &mpsc::Sender<Examined>,
 ) {
     let mut queue = Queue::new(separator);
     let mut working = JoinSet::new();
-    let mut fresh = true;
+    let (mut there_is_more, mut rested) = (true, Instant::now());
     loop {
-        // At the start, and when more came than fitted into the channel.
-        if fresh && queue.runs_low() {
-            fresh = refill(host, &mut arrivals, &mut queue).await;
+        // What is entered meanwhile is forgotten only behind this, and so not taken for news.
+        if there_is_more && queue.runs_low() && Instant::now() >= rested {
+            there_is_more = look_through(host, &mut queue).await;
+            rested = Instant::now() + LOOK_REST;
         }
         while working.len() < SENDERS_MAX
             && let Some((portion, mails)) = queue.next()
@@ -119,63 +103,51 @@ async fn take_in(
             });
         }
         tokio::select! {
-            // What was missed came before what is in the channel.
-            arrived = arrivals.recv(), if queue.has_room() && !fresh => match arrived {
-                Some((id, envelope)) => queue.push(id, envelope),
-                None => return,
-            },
             Some(done) = working.join_next() => match done {
                 Ok(portion) => queue.done(&portion),
                 // The examiner catches what a mail can do; this is a fault of ours, and the spool still has the mail.
                 Err(error) => tracing::error!(error = error.to_string(), "an examiner ended before its time"),
             },
             Some(ids) = entered.recv() => queue.forget(&ids),
-            () = missed.notified() => fresh = true,
+            () = host.rung(), if !there_is_more => there_is_more = true,
+            () = sleep_until(rested), if there_is_more && queue.runs_low() => {}
         }
     }
-}
-
-/// Takes up what waits in the spool. What is in the channel is there, too, and is taken from there alone: found now and
-/// received later, it might be entered in between, and would be entered again. Returns whether it has to be done again.
-async fn refill(host: &Host, arrivals: &mut mpsc::Receiver<(KeptId, Envelope)>, queue: &mut Queue) -> bool {
-    while arrivals.try_recv().is_ok() {}
-    queue.begin_look();
-    look_through(host, queue).await
 }
 
 /// Finds what waits in the spool. Returns whether it has to be done again.
 async fn look_through(host: &Host, queue: &mut Queue) -> bool {
-    match host.cursors(SPOOL).await {
-        Ok(found) => {
-            for cursor in found {
-                let Some(id) = cursor.name.strip_prefix(SPOOL) else { continue };
-                match cursor.value.as_deref().map(serde_json::from_str::<Envelope>) {
-                    Some(Ok(envelope)) if queue.has_room() => queue.find(KeptId::from(id), envelope),
-                    Some(Ok(_)) => return true,
-                    Some(Err(error)) => {
-                        tracing::error!(
-                            mail = id,
-                            error = error.to_string(),
-                            "the envelope of a mail in the spool cannot be read"
-                        );
-                    }
-                    None => {}
-                }
-            }
-            false
-        }
+    let found = match Spooled::all(host, SPOOL).await {
+        Ok(found) => found,
         Err(error) => {
             tracing::warn!(error = error.to_string(), "the spool cannot be read; it is tried again");
             sleep(PAUSE_FIRST).await;
-            true
+            return true;
+        }
+    };
+    for Spooled { id, about } in found {
+        if queue.knows(&id) {
+            continue;
+        }
+        match serde_json::from_str::<Envelope>(&about) {
+            Ok(envelope) if queue.has_room() => queue.push(id, envelope),
+            Ok(_) => return true,
+            Err(error) => {
+                tracing::error!(
+                    mail = id.as_str(),
+                    error = error.to_string(),
+                    "the envelope of a mail in the spool cannot be read"
+                );
+                queue.set_aside(id);
+            }
         }
     }
+    false
 }
 
 /// Enters what was examined, many at once, and repeats until the store has it.
 async fn write_down(
     host: &Host,
-    waiting: &AtomicUsize,
     mut clerk: Clerk,
     (mut entering, entered): (mpsc::Receiver<Examined>, mpsc::Sender<Vec<KeptId>>),
 ) {
@@ -187,8 +159,6 @@ async fn write_down(
             sleep(pause).await;
             pause = (pause * 2).min(PAUSE_MAX);
         }
-        let less = |waiting: usize| Some(waiting.saturating_sub(batch.len()));
-        waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
         let ids = batch.drain(..).map(|examined| examined.id).collect();
         if entered.send(ids).await.is_err() {
             return;

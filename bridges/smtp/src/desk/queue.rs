@@ -30,8 +30,6 @@ pub(super) struct Queue {
     turns: VecDeque<Number>,
     /// Those that are not entered yet, wherever they are.
     known: HashSet<KeptId>,
-    /// Those that the last look through the spool has found: they may be told of once more.
-    found: HashSet<KeptId>,
 }
 
 /// What one examiner was given.
@@ -41,8 +39,8 @@ pub(super) struct Portion(Vec<Number>);
 impl Queue {
     /// For addresses whose details stand behind this separator.
     pub(super) fn new(separator: char) -> Self {
-        let (waiting, keys, lines, turns, known, found) = Default::default();
-        Self { separator, next: 0, waiting, keys, lines, turns, known, found }
+        let (waiting, keys, lines, turns, known) = Default::default();
+        Self { separator, next: 0, waiting, keys, lines, turns, known }
     }
 
     pub(super) fn has_room(&self) -> bool {
@@ -53,18 +51,19 @@ impl Queue {
         self.known.len() < MAILS_MAX / 4
     }
 
-    pub(super) fn begin_look(&mut self) {
-        self.found.clear();
+    /// One that nobody can read: it is not looked at again.
+    pub(super) fn set_aside(&mut self, id: KeptId) {
+        self.known.insert(id);
     }
-    /// A mail that is in the spool.
-    pub(super) fn find(&mut self, id: KeptId, envelope: Envelope) {
-        self.push(id.clone(), envelope);
-        self.found.insert(id);
+
+    /// Whether it is here, on its way to be entered, or set aside.
+    pub(super) fn knows(&self, id: &KeptId) -> bool {
+        self.known.contains(id)
     }
 
     /// One that is here already is not taken twice.
     pub(super) fn push(&mut self, id: KeptId, envelope: Envelope) {
-        if self.found.contains(&id) || !self.known.insert(id.clone()) {
+        if !self.known.insert(id.clone()) {
             return;
         }
         let number = self.next;
@@ -223,19 +222,6 @@ mod tests {
         assert!(queue.next().is_none(), "ada's first is still being examined");
         queue.done(&first);
         assert_eq!(ids(&queue.next().unwrap().1), ["2", "4"]);
-    }
-
-    #[test]
-    fn a_mail_that_was_found_is_not_taken_again_when_it_is_told_of() {
-        let mut queue = Queue::new('+');
-        queue.begin_look();
-        queue.find("1".into(), envelope("ada@x.test"));
-        let (ada, mails) = queue.next().unwrap();
-        assert_eq!(ids(&mails), ["1"]);
-        queue.done(&ada);
-        queue.forget(&["1".into()]);
-        queue.push("1".into(), envelope("ada@x.test"));
-        assert!(queue.next().is_none());
     }
 
     proptest::proptest! {

@@ -5,7 +5,7 @@
 use std::{
     io,
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -23,9 +23,9 @@ use tokio_util::either::Either;
 use crate::tls::ServerTls;
 
 use super::{
+    arrival::{Arrival, Intake, has_memory},
     limits::Seat,
     machine::{Admission, Input, Machine, Now, Output, QUIT, Site},
-    spool::{Intake, Spool, has_memory},
 };
 
 type Socket = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -35,7 +35,6 @@ pub(super) struct Door {
     pub(super) site: Arc<Site>,
     pub(super) intake: Intake,
     pub(super) budget: Arc<Semaphore>,
-    pub(super) spool_max: usize,
     pub(super) tls: Option<Arc<ServerTls>>,
     /// TLS from the first octet.
     pub(super) implicit: bool,
@@ -45,7 +44,7 @@ pub(super) struct Session {
     door: Arc<Door>,
     seat: Seat,
     machine: Machine,
-    spool: Spool,
+    arrival: Arrival,
     writes: Vec<u8>,
     stopped: bool,
 }
@@ -70,8 +69,8 @@ impl Session {
     pub(super) fn new(door: Arc<Door>, seat: Seat, client: IpAddr) -> Self {
         let now = now(seat.is_crowded());
         let machine = Machine::new(door.site.clone(), client, door.implicit, now);
-        let spool = Spool::new(door.intake.clone(), door.budget.clone());
-        Self { door, seat, machine, spool, writes: Vec::new(), stopped: false }
+        let arrival = Arrival::new(door.intake.clone(), door.budget.clone());
+        Self { door, seat, machine, arrival, writes: Vec::new(), stopped: false }
     }
 
     /// From the first octet to the last.
@@ -138,19 +137,19 @@ impl Session {
         while let Some(output) = self.machine.poll() {
             match output {
                 Output::Write(bytes) => self.writes.extend_from_slice(&bytes),
-                Output::Body(piece) => self.spool.take(&piece).await,
-                Output::Discard => self.spool.discard(),
+                Output::Body(piece) => self.arrival.take(&piece).await,
+                Output::Discard => self.arrival.discard(),
                 Output::Ask { bytes } => {
-                    let admission = self.admit(bytes);
+                    let admission = self.admit(bytes).await;
                     self.machine.handle(Input::Admit(admission), now(self.seat.is_crowded()));
                 }
                 Output::Store(envelope) => {
-                    let turned_away = self.spool.turned_away(&envelope, self.seat.is_counted()).await;
+                    let turned_away = self.arrival.turned_away(&envelope, self.seat.is_counted()).await;
                     let input = if let Some(line) = turned_away {
-                        self.spool.discard();
+                        self.arrival.discard();
                         Input::TurnedAway(line)
                     } else {
-                        Input::Stored(self.spool.keep(envelope).await)
+                        Input::Stored(self.arrival.keep(&envelope).await)
                     };
                     self.machine.handle(input, now(self.seat.is_crowded()));
                 }
@@ -160,7 +159,7 @@ impl Session {
                 }
                 Output::Close(why) => {
                     tracing::debug!(reason = why, "a mail client's connection is closed");
-                    self.spool.discard();
+                    self.arrival.discard();
                     self.flush(socket).await?;
                     self.close(socket, why != QUIT).await?;
                     return Ok(Next::End);
@@ -171,11 +170,11 @@ impl Session {
         Ok(Next::Wait)
     }
 
-    fn admit(&self, bytes: u64) -> Admission {
+    async fn admit(&self, bytes: u64) -> Admission {
         let intake = &self.door.intake;
-        if intake.waiting.load(Ordering::Acquire) >= self.door.spool_max
-            || !has_memory(&self.door.budget, bytes)
-            || intake.host.free_bytes() < bytes.saturating_mul(2).max(FREE_BYTES_MIN)
+        if !has_memory(&self.door.budget, bytes)
+            || intake.host().free_bytes() < bytes.saturating_mul(2).max(FREE_BYTES_MIN)
+            || intake.spool.is_full().await
         {
             Admission::NoRoom
         } else if self.seat.admits_mail(Instant::now().into_std()) {

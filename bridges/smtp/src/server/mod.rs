@@ -10,6 +10,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::{address::Address, settings::Settings, tls::ServerTls};
 
+mod arrival;
 mod command;
 mod data;
 mod driver;
@@ -21,25 +22,24 @@ mod listener;
 mod machine;
 mod path;
 mod porter;
-mod spool;
 #[cfg(test)]
 mod tests;
 mod timing;
 
+pub(crate) use arrival::Intake;
 use driver::Door;
 use limits::Limits;
 use listener::Ends;
 pub(crate) use listener::listen;
 use machine::Site;
 pub(crate) use porter::Porter;
-pub(crate) use spool::Intake;
 use timing::{TIMING, Timing};
 
 /// Takes mails in until `stop`, on every listener of the settings. The settings were checked before.
 pub(crate) async fn serve(settings: &Settings, intake: Intake, stop: CancellationToken) -> Result<(), Fault> {
     let mut server = Server::bind(settings, TIMING)?;
     server.trusts_loopback = true;
-    intake.host.state(BridgeState::Up);
+    intake.host().state(BridgeState::Up);
     server.run(settings, intake, stop).await
 }
 
@@ -74,7 +74,7 @@ impl Server {
                 listeners.push((way, listener::bind(key, address)?));
             }
         }
-        Ok(Self { listeners, tls, timing, memory_bytes: spool::BUDGET_BYTES, trusts_loopback: false })
+        Ok(Self { listeners, tls, timing, memory_bytes: arrival::BUDGET_BYTES, trusts_loopback: false })
     }
 
     async fn run(self, settings: &Settings, intake: Intake, stop: CancellationToken) -> Result<(), Fault> {
@@ -85,7 +85,7 @@ impl Server {
             settings.trusted_clients.iter().copied(),
             self.trusts_loopback,
         );
-        let budget = spool::budget(self.memory_bytes);
+        let budget = arrival::budget(self.memory_bytes);
         let ends = Ends { stop, kill: CancellationToken::new() };
         // Sessions must not outlive this future, however it ends.
         let _kill = ends.kill.clone().drop_guard();
@@ -96,7 +96,6 @@ impl Server {
                 site: Arc::new(site(settings, way, self.tls.is_some(), self.timing)?),
                 intake: intake.clone(),
                 budget: budget.clone(),
-                spool_max: settings.spool_max,
                 tls: self.tls.clone(),
                 implicit: way == Way::Tls,
             });

@@ -1,12 +1,14 @@
 //! Whether a mail is let in at all: asked when all of it has come, before it is kept and acknowledged, so that whoever is
 //! not let in hears it from us at once and nothing is lost in silence.
 
+use std::sync::OnceLock;
+
 use bridge_api::{AcceptError, Admission, Caller, Host};
 
 use crate::{
     address::Address,
     envelope::Envelope,
-    mail,
+    keyring, mail,
     settings::Settings,
     threads::{Memory, claims},
     token::TokenKey,
@@ -19,14 +21,15 @@ const LATER: &str = "451 4.7.1 too many new conversations for now, try again lat
 const NEVER: &str = "550 5.7.1 mail from this sender is not taken here";
 
 pub(crate) struct Porter {
-    key: TokenKey,
+    /// Once it is there.
+    key: OnceLock<TokenKey>,
     hostname: String,
     separator: char,
 }
 
 impl Porter {
-    pub(crate) fn new(settings: &Settings, key: TokenKey) -> Self {
-        Self { key, hostname: settings.hostname.clone(), separator: settings.separator }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { key: OnceLock::new(), hostname: settings.hostname.clone(), separator: settings.separator }
     }
 
     /// What the client is answered where the mail is not let in. `head` is the mail at least as far as its head goes;
@@ -61,17 +64,26 @@ impl Porter {
         mail: &mail::Mail,
         people: &[&Address],
     ) -> Result<bool, AcceptError> {
+        // Nothing bears a name of ours before there is a key to make one.
+        let Some(key) = self.key(host).await? else { return Ok(false) };
         let detail = |address: &Address| address.split_detail(self.separator).1.map(str::to_owned);
         let details: Vec<String> = envelope.recipients.iter().filter_map(detail).collect();
         let memory = Memory::new(host);
         for token in claims(mail, &details, &self.hostname).tokens.iter().take(TOKENS_MAX) {
-            let Some(id) = memory.thread_of_token(&self.key, token).await? else { continue };
+            let Some(id) = memory.thread_of_token(key, token).await? else { continue };
             let thread = memory.thread(&id).await?;
             if envelope.sender.is_none() || thread.is_some_and(|thread| people.iter().any(|one| thread.has(one))) {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+
+    async fn key(&self, host: &Host) -> Result<Option<&TokenKey>, AcceptError> {
+        if let Some(key) = self.key.get() {
+            return Ok(Some(key));
+        }
+        Ok(keyring::found(host).await?.map(|key| self.key.get_or_init(|| key)))
     }
 }
 

@@ -50,7 +50,7 @@ async fn beside_a_running_one(more: &Value) -> Seen {
     };
     let found = tokio::select! {
         found = looking => found,
-        ended = running.run(host.host("mail"), stop) => panic!("{ended:?}"),
+        ended = running.listen(host.host("mail"), stop) => panic!("{ended:?}"),
     };
     let recorded = host.recorded();
     assert!(recorded.kept.is_empty() && recorded.events.is_empty(), "no mail came of it");

@@ -4,7 +4,7 @@ use bridge_api::{Admission, Cursor};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::token::Kind;
+use crate::{keyring, token::Kind};
 
 const MAIL: &str = "From: Ada <ada@x.test>, eve@y.test\r\nSubject: Lamp\r\n\r\nx\r\n";
 
@@ -50,9 +50,8 @@ async fn by_lmtp_each_recipient_hears_it() {
 
 #[tokio::test]
 async fn an_answer_to_a_mail_of_ours_begins_nothing_and_neither_does_a_bounce() {
-    let settings = settings(&[]);
-    let (server, key) = (Server::bind(&settings, TIMING).unwrap(), TokenKey::new());
-    let running = run_with(server, settings, key.clone());
+    let running = start(&[], TIMING);
+    let key = keyring::made(&running.host.host("mail")).await.unwrap();
     let token = key.token(Kind::Reply, "t1");
     let address = |text: &str| json!(text);
     let thread = json!({

@@ -23,10 +23,10 @@ async fn begin(running: &Running) -> TcpStream {
 
 #[tokio::test]
 async fn a_mail_for_two_is_kept_once_and_answered_twice() {
-    let mut running = lmtp();
+    let running = lmtp();
     let mut tcp = begin(&running).await;
     let replies = say(&mut tcp, "x\r\n.\r\nQUIT\r\n", "221").await;
-    let (id, envelope) = running.mails.recv().await.unwrap();
+    let (id, envelope) = running.mail().await;
     assert_eq!(replies, format!("250 2.0.0 kept as {id}\r\n").repeat(2) + "221 2.0.0 goodbye\r\n");
     assert_eq!(envelope.protocol, "LMTP");
     let recipients: Vec<_> = envelope.recipients.iter().map(ToString::to_string).collect();

@@ -1,21 +1,16 @@
 //! The server over real sockets, with a host that records and refuses.
 
-use std::{
-    net::SocketAddr,
-    sync::atomic::{AtomicUsize, Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
-use bridge_api::{KeptId, kit::RecordingHost};
+use bridge_api::{KeptId, Spool, Spooled, kit::RecordingHost};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpStream,
-    sync::{Notify, mpsc},
     time::timeout,
 };
 
 use super::*;
-use crate::{envelope::Envelope, token::TokenKey};
+use crate::envelope::{Envelope, SPOOL};
 
 mod door;
 mod ends;
@@ -26,8 +21,6 @@ mod secured;
 
 /// For anything that must come; no test waits so long but one that fails.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Mails that the desk is told of at once.
-const ARRIVALS_MAX: usize = 8;
 const BEGIN: &str = "EHLO c.test\r\nMAIL FROM:<a@c.test>\r\nRCPT TO:<support@acme.test>\r\n";
 
 struct Running {
@@ -35,9 +28,6 @@ struct Running {
     /// Of each listener: plain, TLS, LMTP, as far as they are set.
     addresses: Vec<SocketAddr>,
     stop: CancellationToken,
-    waiting: Arc<AtomicUsize>,
-    missed: Arc<Notify>,
-    mails: mpsc::Receiver<(KeptId, Envelope)>,
     tasks: TaskTracker,
 }
 
@@ -61,30 +51,27 @@ fn start(changes: Changes<'_>, timing: Timing) -> Running {
 }
 
 fn run(server: Server, settings: Settings) -> Running {
-    run_with(server, settings, TokenKey::new())
-}
-
-fn run_with(server: Server, settings: Settings, key: TokenKey) -> Running {
     let addresses = server.listeners.iter().map(|(_, listener)| listener.local_addr().unwrap()).collect();
-    let (host, stop, waiting) = (RecordingHost::new(), CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-    let (sender, mails) = mpsc::channel(ARRIVALS_MAX);
-    let missed = Arc::new(Notify::new());
-    let intake = Intake {
-        host: host.host("mail"),
-        porter: Arc::new(Porter::new(&settings, key)),
-        mails: sender,
-        missed: missed.clone(),
-        waiting: waiting.clone(),
-    };
+    let (host, stop) = (RecordingHost::new(), CancellationToken::new());
+    let spool = Arc::new(Spool::new(&host.host("mail"), SPOOL, settings.spool_max));
+    let intake = Intake { spool, porter: Arc::new(Porter::new(&settings)) };
     let tasks = TaskTracker::new();
     let ends = stop.clone();
     tasks.spawn(async move { server.run(&settings, intake, ends).await.unwrap() });
-    Running { host, addresses, stop, waiting, missed, mails, tasks }
+    Running { host, addresses, stop, tasks }
 }
 
 impl Running {
+    /// In the spool.
     fn waiting(&self) -> usize {
-        self.waiting.load(Ordering::SeqCst)
+        self.host.recorded().cursors.keys().filter(|name| name.starts_with(SPOOL)).count()
+    }
+    /// The only mail in the spool.
+    async fn mail(&self) -> (KeptId, Envelope) {
+        let mut mails = Spooled::all(&self.host.host("mail"), SPOOL).await.unwrap();
+        let Some(Spooled { id, about }) = mails.pop() else { panic!("no mail is kept") };
+        assert_eq!(mails, []);
+        (id, serde_json::from_str(&about).unwrap())
     }
     fn kept(&self) -> usize {
         self.host.recorded().kept.len()
@@ -140,18 +127,20 @@ async fn begin(address: SocketAddr) -> TcpStream {
 
 #[tokio::test]
 async fn a_mail_is_stored_before_it_is_confirmed_and_put_off_when_it_cannot_be() {
-    let mut running = start(&[], TIMING);
+    let running = start(&[], TIMING);
     let mut tcp = begin(running.addresses[0]).await;
     tcp.write_all(b"x\r\n.\r\n").await.unwrap();
     assert!(hear(&mut tcp, "\r\n").await.contains("250 2.0.0 kept as"));
-    let (id, _) = running.mails.recv().await.unwrap();
-    assert_eq!(running.host.recorded().kept[&id], &b"x\r\n"[..]);
+    timeout(PATIENCE, running.host.host("mail").rung()).await.expect("the desk hears of it");
+    let (id, bytes) = running.host.recorded().kept.pop_first().unwrap();
+    assert_eq!(bytes, &b"x\r\n"[..]);
     assert!(running.host.recorded().cursors.contains_key(&format!("mail/{id}")));
     running.host.recorded().refuses = true;
     let mut tcp = begin(running.addresses[0]).await;
     tcp.write_all(b"x\r\n.\r\n").await.unwrap();
     assert!(hear(&mut tcp, "\r\n").await.contains("452 4.3.1"));
-    assert_eq!((running.kept(), running.waiting()), (1, 1));
+    assert_eq!((running.kept(), running.waiting()), (0, 1));
+    assert!(timeout(Duration::ZERO, running.host.host("mail").rung()).await.is_err(), "there is nothing to hear of");
 }
 
 #[tokio::test]

@@ -75,7 +75,7 @@ impl Secured {
 
 #[tokio::test]
 async fn starttls_secures_what_follows_and_forgets_what_was_said_before() {
-    let mut server = secured(TIMING);
+    let server = secured(TIMING);
     let tcp = server.before_handshake().await;
     let mut tls = shake(tcp, &server.certificate).await.unwrap();
     assert!(say(&mut tls, "MAIL FROM:<a@c.test>\r\n", "\r\n").await.starts_with("503 "), "the greeting is forgotten");
@@ -85,7 +85,7 @@ async fn starttls_secures_what_follows_and_forgets_what_was_said_before() {
     let flight = "MAIL FROM:<a@c.test>\r\nRCPT TO:<support@acme.test>\r\nDATA\r\n";
     assert!(say(&mut tls, flight, "354 ").await.contains("354 "));
     assert!(say(&mut tls, "x\r\n.\r\n", "\r\n").await.starts_with("250 2.0.0"));
-    let (id, envelope) = server.running.mails.recv().await.unwrap();
+    let (id, envelope) = server.running.mail().await;
     assert_eq!((&*envelope.protocol, &*envelope.helo), ("ESMTPS", "again.test"));
     let recorded = server.running.host.recorded();
     assert_eq!(recorded.kept[&id], &b"x\r\n"[..]);
@@ -94,7 +94,7 @@ async fn starttls_secures_what_follows_and_forgets_what_was_said_before() {
 
 #[tokio::test]
 async fn tls_from_the_first_octet_has_the_greeting_within_it() {
-    let mut server = secured(TIMING);
+    let server = secured(TIMING);
     let tcp = TcpStream::connect(server.implicit()).await.unwrap();
     let mut tls = shake(tcp, &server.certificate).await.unwrap();
     assert!(hear(&mut tls, "\r\n").await.starts_with("220 mx.acme.test ESMTP"));
@@ -103,7 +103,7 @@ async fn tls_from_the_first_octet_has_the_greeting_within_it() {
     // More than the records of TLS hold, so that a mail is put together from many.
     let mail = format!("X: y\r\n\r\n{}", format!("{}\r\n", "z".repeat(98)).repeat(5_000));
     assert!(say(&mut tls, &format!("{mail}.\r\n"), "\r\n").await.starts_with("250 2.0.0"));
-    let (id, envelope) = server.running.mails.recv().await.unwrap();
+    let (id, envelope) = server.running.mail().await;
     assert_eq!(envelope.protocol, "ESMTPS");
     assert_eq!(server.running.host.recorded().kept[&id], mail.as_bytes());
     assert_eq!(say(&mut tls, "QUIT\r\n", "\r\n").await, "221 2.0.0 goodbye\r\n");

@@ -1,29 +1,26 @@
-//! One mail on its way to the disk: small ones are kept whole, large ones piece by piece. What fails, fails at the end, once.
+//! One mail on its way to the spool: small ones are kept whole, large ones piece by piece. What fails, fails at the end, once.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
-};
+use std::sync::Arc;
 
-use bridge_api::{AcceptError, Cursor, Filling, Host, KeptId};
+use bridge_api::{AcceptError, Filling, Host, KeptId, Spool};
 use bytes::Bytes;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::porter::Porter;
-use crate::envelope::{Envelope, SPOOL};
+use crate::envelope::Envelope;
 
-/// Where mails go, and how the desk hears of them. Cheap to clone.
+/// Where mails go. Cheap to clone.
 #[derive(Clone, Debug)]
 pub(crate) struct Intake {
-    pub(crate) host: Host,
+    pub(crate) spool: Arc<Spool>,
     /// Asks whether a mail is let in.
     pub(crate) porter: Arc<Porter>,
-    /// To the desk. A mail that has no place in it is found by its cursor.
-    pub(crate) mails: mpsc::Sender<(KeptId, Envelope)>,
-    /// Notified when a mail had no place in `mails`.
-    pub(crate) missed: Arc<Notify>,
-    /// Mails in the spool. Raised here before a mail can be seen by anybody, lowered by the desk for each one it is done with.
-    pub(crate) waiting: Arc<AtomicUsize>,
+}
+
+impl Intake {
+    pub(super) fn host(&self) -> &Host {
+        self.spool.host()
+    }
 }
 
 /// A mail up to this size is held in memory, and all mails together up to the second one.
@@ -45,7 +42,7 @@ pub(super) fn has_memory(budget: &Semaphore, bytes: u64) -> bool {
     budget.available_permits() >= held.div_ceil(SHARE_BYTES)
 }
 
-pub(super) struct Spool {
+pub(super) struct Arrival {
     intake: Intake,
     budget: Arc<Semaphore>,
     held: Vec<u8>,
@@ -56,18 +53,7 @@ pub(super) struct Spool {
     failed: bool,
 }
 
-/// A place in the count of waiting mails, given back unless the mail was kept.
-struct Place(Option<Arc<AtomicUsize>>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(waiting) = &self.0 {
-            waiting.fetch_sub(1, Ordering::AcqRel);
-        }
-    }
-}
-
-impl Spool {
+impl Arrival {
     pub(super) fn new(intake: Intake, budget: Arc<Semaphore>) -> Self {
         Self { intake, budget, held: Vec::new(), shares: None, filling: None, head: Vec::new(), failed: false }
     }
@@ -95,7 +81,7 @@ impl Spool {
             return Ok(());
         }
         if self.filling.is_none() {
-            self.filling = Some(self.intake.host.fill().await?);
+            self.filling = Some(self.intake.host().fill().await?);
             self.head = head_of(&self.held).to_vec();
         }
         self.write().await
@@ -138,28 +124,25 @@ impl Spool {
             return None;
         }
         let head = if self.filling.is_some() { &self.head } else { &self.held };
-        let Intake { host, porter, .. } = &self.intake;
-        porter.turns_away(host, (envelope, head), counted).await.unwrap_or_else(|error| {
+        let asked = self.intake.porter.turns_away(self.intake.host(), (envelope, head), counted);
+        asked.await.unwrap_or_else(|error| {
             tracing::debug!(error = error.to_string(), "whether a mail is let in cannot be looked up");
             None
         })
     }
 
-    /// Makes the mail durable, and tells the desk. `None`: nothing of it is left.
-    pub(super) async fn keep(&mut self, envelope: Envelope) -> Option<KeptId> {
+    /// Makes the mail durable, and has the desk look for it. `None`: nothing of it is left.
+    pub(super) async fn keep(&mut self, envelope: &Envelope) -> Option<KeptId> {
         let kept = if self.failed { None } else { self.try_keep(envelope).await };
         self.discard();
         kept
     }
 
-    async fn try_keep(&mut self, envelope: Envelope) -> Option<KeptId> {
-        // Before it is stored, so that the desk never lowers the count for a mail that is not in it yet.
-        self.intake.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut place = Place(Some(self.intake.waiting.clone()));
-        match self.store(&envelope).await {
+    async fn try_keep(&mut self, envelope: &Envelope) -> Option<KeptId> {
+        match self.store(envelope).await {
             Ok(id) => {
-                place.0 = None;
-                self.tell(id.clone(), envelope);
+                let Envelope { bytes, protocol, .. } = envelope;
+                tracing::debug!(mail = id.to_string(), bytes, protocol, "a mail is kept");
                 Some(id)
             }
             Err(error) => {
@@ -171,24 +154,17 @@ impl Spool {
 
     async fn store(&mut self, envelope: &Envelope) -> Result<KeptId, AcceptError> {
         let json = serde_json::to_string(envelope).map_err(|error| AcceptError(error.to_string()))?;
-        let cursor = |id: &KeptId| vec![Cursor::set(format!("{SPOOL}{id}"), json)];
         self.write_rest().await?;
+        let spool = &self.intake.spool;
         let Some((id, filling)) = self.filling.take() else {
-            return self.intake.host.keep(std::mem::take(&mut self.held).into(), cursor).await;
+            return spool.keep(std::mem::take(&mut self.held).into(), &json).await;
         };
-        filling.finish(cursor(&id)).await?;
+        spool.finish((&id, filling), &json).await?;
         Ok(id)
     }
 
     async fn write_rest(&mut self) -> Result<(), AcceptError> {
         if self.filling.is_some() { self.write().await } else { Ok(()) }
-    }
-
-    fn tell(&self, id: KeptId, envelope: Envelope) {
-        tracing::debug!(mail = id.to_string(), bytes = envelope.bytes, protocol = envelope.protocol, "a mail is kept");
-        if self.intake.mails.try_send((id, envelope)).is_err() {
-            self.intake.missed.notify_one();
-        }
     }
 }
 
