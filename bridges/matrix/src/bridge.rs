@@ -1,8 +1,9 @@
 //! The gateway's side: `Kind` and `Bridge` over the parts. Holds no protocol.
 
 use std::{
+    net::SocketAddr,
     sync::{
-        Arc, PoisonError, RwLock,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -10,8 +11,8 @@ use std::{
 
 use bridge_api::{
     Attachment, Attachments, Bridge, BridgeName, BridgeState, CancellationToken, Capabilities, Cursor, EventId,
-    Examination, Fault, File, Findings, Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend, Sent,
-    SettingsFault, TextForm, ThreadId, async_trait,
+    Examination, Fault, File, Findings, Host, Kind, Landing, Outbound, Part, Placement, Receipts, Reply, Resend,
+    Secret, Sent, SettingsFault, TextForm, ThreadId, async_trait,
 };
 
 use crate::{
@@ -20,12 +21,14 @@ use crate::{
     desk::Desk,
     examine::Look,
     ghosts::Ghosts,
-    hub::{Courtesy, Ends, Hub, News},
+    hub::{Courtesy, Ends, Here, Hub, News},
     ids::{EventRef, RoomId},
     machine::{self, Machine, Me},
     receive::{
         pacing::Pacing,
-        push, sync,
+        push::{self, Taker},
+        pushes::{self, Pushes},
+        sync,
         websocket::{Link, REPLACED},
     },
     render, sending,
@@ -50,7 +53,15 @@ impl Kind for Matrix {
             Account::Bot { token, .. } => Client::new(settings.homeserver.clone(), token, None)?,
         };
         let upload_bytes_max = AtomicU64::new(UPLOAD_BYTES_USUAL);
-        Ok(Arc::new(Homeserver { name, settings, registration, client, hub: RwLock::new(None), upload_bytes_max }))
+        Ok(Arc::new(Homeserver {
+            name,
+            settings,
+            registration,
+            client,
+            hub: Here::default(),
+            caught_up: Here::default(),
+            upload_bytes_max,
+        }))
     }
 }
 
@@ -60,6 +71,8 @@ const UPLOAD_BYTES_USUAL: u64 = 50 << 20;
 const IN_FLIGHT_MAX: usize = 64;
 /// Between two looks at what pushes may have missed: a homeserver that was restarted may sit on them.
 const LOOK_EVERY: Duration = Duration::from_mins(5);
+/// When what was kept could not be taken up.
+const TAKE_UP_AGAIN: Duration = Duration::from_secs(1);
 /// The first time: by then the homeserver has heard from us.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -68,22 +81,25 @@ struct Homeserver {
     settings: Checked,
     registration: Result<String, String>,
     client: Client,
-    /// While it runs.
-    hub: RwLock<Option<Arc<Hub>>>,
+    hub: Here,
+    /// The same once what was missed has been read, so that it may hear what is new.
+    caught_up: Here,
     upload_bytes_max: AtomicU64,
 }
 
 impl Homeserver {
     fn hub(&self) -> Result<Arc<Hub>, Fault> {
-        let hub = self.hub.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let hub =
-            hub.ok_or_else(|| Fault::down(format!("the bridge {} has not reached its homeserver yet", self.name)))?;
+        let unreached = || Fault::down(format!("the bridge {} has not reached its homeserver yet", self.name));
+        let hub = self.hub.hub().ok_or_else(unreached)?;
         // The other process has these rooms now, and may say the same.
         if hub.is_out() { Err(Fault::down(REPLACED)) } else { Ok(hub) }
     }
 
-    fn known_hub(&self) -> Option<Arc<Hub>> {
-        self.hub.read().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Where the homeserver pushes to, if it does.
+    fn entrance(&self) -> Option<(&Appservice, SocketAddr, &Secret)> {
+        let Account::Appservice(appservice) = &self.settings.account else { return None };
+        let Entrance::Push { listen, hs_token } = &appservice.entrance else { return None };
+        Some((appservice, *listen, hs_token))
     }
 
     /// Who we are, asked until the homeserver says so. `None` when told to stop.
@@ -149,9 +165,7 @@ impl Homeserver {
                     Entrance::Websocket(url) => {
                         Link::new(hub.clone(), url.clone(), appservice, ends.news).run(stop).await
                     }
-                    Entrance::Push { listen, hs_token } => {
-                        pushed(hub.clone(), *listen, hs_token.clone(), &appservice.id, stop).await
-                    }
+                    Entrance::Push { .. } => pushed(&hub, &self.caught_up, &appservice.id, &stop).await,
                 },
             }
         };
@@ -163,42 +177,52 @@ impl Homeserver {
     }
 }
 
-/// What was missed first, then the listener, then the homeserver is asked to knock.
-async fn pushed(
-    hub: Arc<Hub>,
-    listen: std::net::SocketAddr,
-    hs_token: bridge_api::Secret,
-    id: &str,
-    stop: CancellationToken,
-) -> Result<(), Fault> {
+/// What was missed first, then what was kept meanwhile, then the homeserver is asked to knock.
+async fn pushed(hub: &Arc<Hub>, caught_up: &Here, id: &str, stop: &CancellationToken) -> Result<(), Fault> {
     let mut pacing = Pacing::default();
     loop {
-        let Some(caught_up) = stop.run_until_cancelled(catch_up(&hub)).await else { return Ok(()) };
-        let Err(reason) = caught_up else { break };
+        let Some(read) = stop.run_until_cancelled(catch_up(hub)).await else { return Ok(()) };
+        let Err(reason) = read else { break };
         hub.host.state(BridgeState::Down { reason });
         let pause = pacing.broke(Instant::now(), fastrand::f64());
         if stop.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
             return Ok(());
         }
     }
-    let listener = push::listen(listen).await.map_err(Fault::retry)?;
+    let _at_work = caught_up.enter(hub.clone());
     hub.host.state(BridgeState::Up);
-    let looking = async {
-        let mut problem = knock(&hub, id, false).await;
-        // A homeserver that took us for dead threw receipts away until it heard from us, so the next look comes soon.
-        let mut rest = LOOK_AGAIN;
-        loop {
-            tokio::time::sleep(if problem { Duration::from_secs(5) } else { rest }).await;
-            if let Err(reason) = catch_up(&hub).await {
-                tracing::info!(reason, "what may have been missed cannot be read now");
-            }
-            rest = if problem { LOOK_AGAIN } else { LOOK_EVERY };
-            problem = knock(&hub, id, problem).await;
-        }
-    };
     tokio::select! {
-        () = push::serve(push::Taker::Hub(hub.clone()), listener, hs_token, stop) => Ok(()),
-        never = looking => never,
+        () = stop.cancelled() => Ok(()),
+        () = take_up(hub) => Ok(()),
+        () = look_around(hub, id) => Ok(()),
+    }
+}
+
+/// Takes what other replicas have kept. Never returns.
+async fn take_up(hub: &Hub) {
+    loop {
+        match pushes::take_up(hub).await {
+            Ok(()) => hub.host.rung().await,
+            Err(reason) => {
+                tracing::warn!(reason, "what the homeserver has pushed cannot be taken up now; it is tried again");
+                tokio::time::sleep(TAKE_UP_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// Looks whether the homeserver reaches us, and for what it may have failed to bring. Never returns.
+async fn look_around(hub: &Hub, id: &str) {
+    let mut problem = knock(hub, id, false).await;
+    // A homeserver that took us for dead threw receipts away until it heard from us, so the next look comes soon.
+    let mut rest = LOOK_AGAIN;
+    loop {
+        tokio::time::sleep(if problem { Duration::from_secs(5) } else { rest }).await;
+        if let Err(reason) = catch_up(hub).await {
+            tracing::info!(reason, "what may have been missed cannot be read now");
+        }
+        rest = if problem { LOOK_AGAIN } else { LOOK_EVERY };
+        problem = knock(hub, id, problem).await;
     }
 }
 
@@ -234,8 +258,9 @@ impl Bridge for Homeserver {
     fn capabilities(&self) -> Capabilities {
         let mut capabilities = Capabilities::cautious();
         capabilities.resend = Resend::Askable;
-        // Whoever receives keeps in memory who is in which room, also where the homeserver pushes.
-        capabilities.placement = Placement::OneReplica;
+        // Who is in which room is in the memory of one. A connection of ours is that one's, too.
+        capabilities.placement =
+            if self.entrance().is_some() { Placement::EveryReplica } else { Placement::OneReplica };
         capabilities.text_bytes_max = render::TEXT_BYTES_MAX;
         capabilities.text_form = TextForm::Html;
         capabilities.attachments = Attachments::Native { bytes_max: self.upload_bytes_max.load(Ordering::Relaxed) };
@@ -258,9 +283,21 @@ impl Bridge for Homeserver {
     async fn run(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
         let Some(me) = self.enter(&host, &stop).await else { return Ok(()) };
         let (hub, ends) = self.open_hub(&host, me).await?;
-        *self.hub.write().unwrap_or_else(PoisonError::into_inner) = Some(hub.clone());
-        let _running = Running(&self.hub);
+        let _at_work = self.hub.enter(hub.clone());
         Box::pin(self.receive(hub, ends, stop)).await
+    }
+
+    async fn listen(&self, host: Host, stop: CancellationToken) -> Result<(), Fault> {
+        let Some((appservice, listen, hs_token)) = self.entrance() else {
+            stop.cancelled().await;
+            return Ok(());
+        };
+        let listener = push::listen(listen).await.map_err(Fault::retry)?;
+        host.state(BridgeState::Up);
+        let us = (self.client.clone(), appservice.user.clone());
+        let pushes = Arc::new(Pushes::new(&host, us, self.caught_up.clone()));
+        push::serve(Taker::Pushes(pushes), listener, hs_token.clone(), stop).await;
+        Ok(())
     }
 
     async fn send(&self, out: &Outbound) -> Result<Sent, Fault> {
@@ -294,7 +331,7 @@ impl Bridge for Homeserver {
     }
 
     async fn typing(&self, thread: &ThreadId, typing: bool) {
-        let Some(hub) = self.known_hub() else { return };
+        let Some(hub) = self.hub.hub() else { return };
         let (room, seen) = {
             let machine = hub.machine();
             let room = machine.rooms.place_of(&RoomId::of_thread(thread)).clone();
@@ -316,26 +353,17 @@ impl Bridge for Homeserver {
     }
 
     async fn forget(&self, cursors: &[String]) {
-        if let Some(hub) = self.known_hub() {
+        if let Some(hub) = self.hub.hub() {
             hub.machine_mut().forget(cursors);
         }
     }
 
     fn landed(&self, event: &EventId, landing: Landing) {
-        let Some(hub) = self.known_hub() else { return };
+        let Some(hub) = self.hub.hub() else { return };
         let reason = match landing {
             Landing::Done => None,
             Landing::Dead(reason) => Some(reason),
         };
         hub.news(News::Landed { event: EventRef::from(event.as_str()), reason });
-    }
-}
-
-/// Takes the hub away also when `run` is dropped.
-struct Running<'a>(&'a RwLock<Option<Arc<Hub>>>);
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }

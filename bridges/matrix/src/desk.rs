@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use bridge_api::Cursor;
 use futures_util::{FutureExt, StreamExt, stream};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -101,12 +102,13 @@ impl Desk {
 
     /// Takes whatever else waits along, since one sync of the disk serves all of it.
     async fn work(&mut self, first: Input) {
-        let mut transaction = Transaction::default();
+        let (mut transaction, mut cursors) = (Transaction::default(), Vec::new());
         let mut waiting: Vec<Done> = Vec::new();
         let mut next = Some(first);
         while let Some(input) = next.take() {
             match input {
-                Input::Transaction { transaction: more, done } => {
+                Input::Transaction { transaction: more, cursors: with, done } => {
+                    cursors.extend(with);
                     transaction.events.extend(more.events);
                     transaction.ephemeral.extend(more.ephemeral);
                     waiting.push(done);
@@ -114,7 +116,8 @@ impl Desk {
                 Input::Courtesy(courtesy) => self.courtesy(courtesy),
                 Input::Change { change, done } => {
                     // In the order of arrival: what came before goes first.
-                    self.transaction(std::mem::take(&mut transaction), &mut waiting).await;
+                    let before = (std::mem::take(&mut transaction), std::mem::take(&mut cursors));
+                    self.transaction(before, &mut waiting).await;
                     let kept = self.change(change).await;
                     drop(done.send(kept));
                 }
@@ -123,10 +126,10 @@ impl Desk {
                 next = self.inputs.try_recv().ok();
             }
         }
-        self.transaction(transaction, &mut waiting).await;
+        self.transaction((transaction, cursors), &mut waiting).await;
     }
 
-    async fn transaction(&mut self, transaction: Transaction, waiting: &mut Vec<Done>) {
+    async fn transaction(&mut self, (transaction, cursors): (Transaction, Vec<Cursor>), waiting: &mut Vec<Done>) {
         if waiting.is_empty() {
             return;
         }
@@ -138,14 +141,16 @@ impl Desk {
             transaction.events = before;
         }
         let staged = self.hub.machine().take(transaction, &answers, now_millis());
-        let kept = self.keep(staged).await;
+        let kept = self.keep(staged, cursors).await;
         for done in waiting.drain(..) {
             drop(done.send(kept.clone()));
         }
     }
 
-    async fn keep(&mut self, mut staged: Staged) -> Result<(), String> {
-        let cursors = staged.cursors();
+    /// And `more` cursors.
+    async fn keep(&mut self, mut staged: Staged, more: Vec<Cursor>) -> Result<(), String> {
+        let mut cursors = staged.cursors();
+        cursors.extend(more);
         let inbound = std::mem::take(&mut staged.inbound);
         if !inbound.is_empty() || !cursors.is_empty() {
             self.hub.host.accept(inbound, cursors).await.map_err(|error| error.to_string())?;
@@ -230,7 +235,7 @@ impl Desk {
                 }
             }
         }
-        self.keep(staged).await
+        self.keep(staged, Vec::new()).await
     }
 
     fn enlist(&mut self, room: RoomId, duty: Duty) {

@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use bridge_api::{Agent, Host};
+use bridge_api::{Agent, Cursor, Host};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -33,13 +33,23 @@ pub(crate) struct Hub {
     inputs: mpsc::Sender<Input>,
     news: Option<mpsc::Sender<News>>,
     out: AtomicBool,
+    /// Whose turn it is to take what was pushed.
+    pub(crate) pushes: tokio::sync::Mutex<()>,
 }
+
+/// Where the hub is found while the bridge is at work in this process. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct Here(Arc<RwLock<Option<Arc<Hub>>>>);
+
+/// Takes the hub away when it is dropped.
+pub(crate) struct AtWork(Here);
 
 /// What the desk works on, one after another.
 pub(crate) enum Input {
-    /// `done` is told when the host has it, or why not.
+    /// `done` is told when the host has it and the cursors, or why not.
     Transaction {
         transaction: Transaction,
+        cursors: Vec<Cursor>,
         done: oneshot::Sender<Result<(), String>>,
     },
     Change {
@@ -129,6 +139,7 @@ impl Hub {
             inputs,
             news,
             out: AtomicBool::new(false),
+            pushes: tokio::sync::Mutex::default(),
         };
         (Arc::new(hub), Ends { inputs: received, news: told })
     }
@@ -144,8 +155,13 @@ impl Hub {
 
     /// Returns when the host has the transaction: only then may it be acknowledged.
     pub(crate) async fn take(&self, transaction: Transaction) -> Result<(), String> {
+        self.take_with(transaction, Vec::new()).await
+    }
+
+    /// The same; the cursors are saved with it.
+    pub(crate) async fn take_with(&self, transaction: Transaction, cursors: Vec<Cursor>) -> Result<(), String> {
         let (done, told) = oneshot::channel();
-        self.put(Input::Transaction { transaction, done }).await?;
+        self.put(Input::Transaction { transaction, cursors, done }).await?;
         told.await.map_err(|_| STOPPING.to_owned())?
     }
 
@@ -180,6 +196,23 @@ impl Hub {
 
     async fn put(&self, input: Input) -> Result<(), String> {
         self.inputs.send(input).await.map_err(|_| STOPPING.to_owned())
+    }
+}
+
+impl Here {
+    pub(crate) fn hub(&self) -> Option<Arc<Hub>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn enter(&self, hub: Arc<Hub>) -> AtWork {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Some(hub);
+        AtWork(self.clone())
+    }
+}
+
+impl Drop for AtWork {
+    fn drop(&mut self) {
+        *self.0.0.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 }
 

@@ -5,6 +5,7 @@ mod frames;
 pub(crate) mod pacing;
 pub(crate) mod protocol;
 pub(crate) mod push;
+pub(crate) mod pushes;
 pub(crate) mod routes;
 pub(crate) mod sync;
 mod underway;

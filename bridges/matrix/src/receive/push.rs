@@ -13,7 +13,6 @@ use std::{
 
 use axum::body::Body;
 use bridge_api::{CancellationToken, Secret};
-use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
 use hyper::{Method, Request, Response, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -25,8 +24,10 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::routes::{Answer, answer, refusal};
-use crate::hub::Hub;
+use super::{
+    pushes::Pushes,
+    routes::{Answer, Callee, answer, refusal},
+};
 
 const CONNECTIONS_MAX: usize = 64;
 const HEADER_LIMIT: Duration = Duration::from_secs(10);
@@ -39,7 +40,7 @@ pub(super) const BODY_BYTES_MAX: usize = 32 << 20;
 /// Who hears what the homeserver brings.
 #[derive(Clone)]
 pub(crate) enum Taker {
-    Hub(Arc<Hub>),
+    Pushes(Arc<Pushes>),
     /// Only whether we are there is answered; all else is to come again when somebody takes it.
     Nobody,
 }
@@ -128,7 +129,7 @@ async fn respond(
         Ok(()) => {
             is_known.store(true, Ordering::Relaxed);
             match &taker {
-                Taker::Hub(hub) => take(hub, request).await,
+                Taker::Pushes(pushes) => take(&**pushes, request).await,
                 Taker::Nobody => put_off(&request),
             }
         }
@@ -162,13 +163,10 @@ fn put_off(request: &Request<Incoming>) -> Answer {
     refusal(503, "M_UNKNOWN", "the gateway is not running")
 }
 
-async fn take(hub: &Hub, request: Request<Incoming>) -> Answer {
+async fn take(callee: &dyn Callee, request: Request<Incoming>) -> Answer {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(BODY_LIMIT, Limited::new(body, BODY_BYTES_MAX).collect()).await {
-        Ok(Ok(body)) => {
-            let body: Bytes = body.to_bytes();
-            answer(hub, parts.method.as_str(), parts.uri.path(), &body).await
-        }
+        Ok(Ok(body)) => answer(callee, parts.method.as_str(), parts.uri.path(), body.to_bytes()).await,
         Ok(Err(_)) => refusal(413, "M_TOO_LARGE", "the body is too large or broke off"),
         Err(_) => refusal(408, "M_UNKNOWN", "the body took too long"),
     }

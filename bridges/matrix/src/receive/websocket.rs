@@ -201,7 +201,7 @@ impl Link {
             return routes::refusal(400, "M_BAD_JSON", "the method or path is missing");
         };
         let body = request.get("body").map(Value::to_string).unwrap_or_default();
-        routes::answer(&self.hub, method, path, body.as_bytes()).await
+        routes::answer(&*self.hub, method, path, body.into()).await
     }
 
     /// All the news that there is, in a frame for each kind.

@@ -1,0 +1,138 @@
+//! What a homeserver pushes, to whichever replica: handled at once where the bridge runs and has caught up, and otherwise
+//! kept for whoever runs it. Either way in one order, since a homeserver sends one transaction after another.
+
+use bridge_api::{Cursor, Host, Spool, Spooled, async_trait};
+use bytes::Bytes;
+
+use super::routes::Callee;
+use crate::{
+    client::Client,
+    hub::{Here, Hub},
+    ids::UserId,
+    wire::{Transaction, read_body},
+};
+
+/// Prefix of the cursors that stand for transactions in the spool.
+const SPOOL: &str = "push/";
+/// Transactions that wait there, nearly: a homeserver keeps what is refused, and comes again.
+const WAITING_MAX: usize = 10_000;
+/// What is taken up at once.
+const EVENTS_AT_ONCE: usize = 500;
+
+/// The entrance of one replica.
+pub(crate) struct Pushes {
+    spool: Spool,
+    client: Client,
+    user: UserId,
+    here: Here,
+}
+
+impl Pushes {
+    /// `here`: where the bridge is found if it runs in this process.
+    pub(crate) fn new(host: &Host, (client, user): (Client, UserId), here: Here) -> Self {
+        Self { spool: Spool::new(host, SPOOL, WAITING_MAX), client, user, here }
+    }
+}
+
+#[async_trait]
+impl Callee for Pushes {
+    fn user(&self) -> &UserId {
+        &self.user
+    }
+    fn client(&self) -> &Client {
+        &self.client
+    }
+    async fn take(&self, transaction: Transaction, body: Bytes) -> Result<(), String> {
+        if let Some(hub) = self.here.hub() {
+            match take_behind(&hub, transaction).await {
+                Ok(()) => return Ok(()),
+                // It may just be leaving; what it has kept all the same is not taken twice.
+                Err(reason) => tracing::debug!(reason, "a transaction is kept for later"),
+            }
+        }
+        if self.spool.is_full().await {
+            return Err("too many transactions wait".to_owned());
+        }
+        self.spool.keep(body, "").await.map(drop).map_err(|error| error.to_string())
+    }
+}
+
+/// Takes a transaction once all that came before it was taken.
+async fn take_behind(hub: &Hub, transaction: Transaction) -> Result<(), String> {
+    // A homeserver waits for each answer, so that nobody stands in line here.
+    let _turn = hub.pushes.lock().await;
+    take_all(hub).await?;
+    hub.take(transaction).await
+}
+
+/// Takes what waits in the spool.
+pub(crate) async fn take_up(hub: &Hub) -> Result<(), String> {
+    let _turn = hub.pushes.lock().await;
+    take_all(hub).await
+}
+
+async fn take_all(hub: &Hub) -> Result<(), String> {
+    let waiting = Spooled::all(&hub.host, SPOOL).await.map_err(|error| error.to_string())?;
+    let (mut transaction, mut taken) = (Transaction::default(), Vec::new());
+    for Spooled { id, .. } in waiting {
+        let body = hub.host.kept(&id).await.map_err(|error| error.to_string())?;
+        // It could be read when it came.
+        let more = body.and_then(|body| read_body(&body).ok()).unwrap_or_else(|| {
+            tracing::error!(blob = id.as_str(), "a transaction that was kept is damaged");
+            Transaction::default()
+        });
+        transaction.events.extend(more.events);
+        transaction.ephemeral.extend(more.ephemeral);
+        taken.push(Cursor::remove(format!("{SPOOL}{id}")));
+        if transaction.events.len() >= EVENTS_AT_ONCE {
+            hub.take_with(std::mem::take(&mut transaction), std::mem::take(&mut taken)).await?;
+        }
+    }
+    if taken.is_empty() { Ok(()) } else { hub.take_with(transaction, taken).await }
+}
+
+#[cfg(test)]
+mod tests {
+    use bridge_api::{Secret, kit::RecordingHost};
+    use reqwest::Url;
+
+    use super::*;
+    use crate::receive::routes::answer;
+
+    const PATH: &str = "/_matrix/app/v1/transactions/1";
+
+    fn pushes(recording: &std::sync::Arc<RecordingHost>) -> Pushes {
+        let homeserver = Url::parse("http://127.0.0.1:9").unwrap();
+        let client = Client::new(homeserver, &Secret::new("token"), None).unwrap();
+        Pushes::new(&recording.host("chat"), (client, UserId::from("@desk:x.test")), Here::default())
+    }
+
+    #[tokio::test]
+    async fn what_is_pushed_where_nobody_runs_the_bridge_is_kept_before_it_is_acknowledged() {
+        let recording = RecordingHost::new();
+        let pushes = pushes(&recording);
+        let body = |number: u32| Bytes::from(format!("{{\"events\":[],\"number\":{number}}}"));
+        for number in [1, 2] {
+            assert_eq!(answer(&pushes, "PUT", PATH, body(number)).await.0, 200);
+        }
+        let host = recording.host("chat");
+        let mut kept = Vec::new();
+        for Spooled { id, .. } in Spooled::all(&host, SPOOL).await.unwrap() {
+            kept.push(host.kept(&id).await.unwrap().unwrap());
+        }
+        assert_eq!(kept, [body(1), body(2)]);
+        host.rung().await;
+        recording.recorded().refuses = true;
+        assert_eq!(answer(&pushes, "PUT", PATH, body(3)).await.0, 503);
+        assert_eq!(answer(&pushes, "PUT", PATH, Bytes::from_static(b"no transaction")).await.0, 400);
+        assert_eq!(recording.recorded().kept.len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_homeserver_is_put_off_where_too_much_waits() {
+        let recording = RecordingHost::new();
+        let waiting = (0..WAITING_MAX).map(|number| Cursor::set(format!("{SPOOL}{number}"), format!("{number} ")));
+        recording.host("chat").save_cursors(waiting.collect()).await.unwrap();
+        assert_eq!(answer(&pushes(&recording), "PUT", PATH, Bytes::from_static(b"{}")).await.0, 503);
+    }
+}
