@@ -20,6 +20,9 @@ const WAVE: u64 = 50;
 /// How long the inbox thinks about each call: less than any that has a database behind it.
 pub(crate) const THOUGHTS: [Duration; 2] = [Duration::ZERO, Duration::from_millis(20)];
 
+/// How long the inbox may take for one flood.
+const WORKED_OFF: Duration = Duration::from_secs(40);
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Calm,
@@ -40,8 +43,9 @@ pub(crate) async fn run(folder: &Path, effort: Effort) {
 }
 
 async fn run_beside(folder: &Path, effort: Effort, thinks: Duration) {
-    // 300 when run as a test.
-    let flood = 100 * effort.scale as u64 + 200;
+    // 300 when run as a test. Of one person there is one call at a time, and each slice ends when all of it is there.
+    let most = WORKED_OFF.as_millis().checked_div(thinks.as_millis()).map_or(u64::MAX, |most| most as u64);
+    let flood = (100 * effort.scale as u64 + 200).min(most);
     let flood = flood / WAVE * WAVE;
     let others = effort.slice.as_micros() as u64 / EVERY.as_micros() as u64;
     let mut desks = Vec::new();
