@@ -134,7 +134,11 @@ impl Gateway {
     }
 
     pub(crate) fn bridge_state(&self) -> String {
-        self.ready().map_or_else(|error| error, |answer| state_of(&answer.json()["bridges"]["net"]).to_owned())
+        self.state_of("net")
+    }
+
+    pub(crate) fn state_of(&self, bridge: &str) -> String {
+        self.ready().map_or_else(|error| error, |answer| state_of(&answer.json()["bridges"][bridge]).to_owned())
     }
 
     /// SIGKILL.

@@ -22,6 +22,7 @@ mod bad_input;
 mod conversation;
 mod crashes;
 mod crowd;
+mod every_replica;
 mod examine;
 mod forgetting;
 mod identity;

@@ -18,8 +18,10 @@ use hyper::{Request, Response, StatusCode};
 use serde_json::Value;
 
 use crate::{
-    door::Out,
-    peers::server::{Server, forward},
+    peers::{
+        door::Out,
+        server::{Server, forward},
+    },
     process::free_port,
 };
 

@@ -12,12 +12,14 @@ use tempfile::TempDir;
 
 use crate::{
     callbacks::Callbacks,
-    door::{Door, Out},
     gateway::Gateway,
     layout::{Layout, furnish},
     nets::{Net, called},
     oracle::{Fate, Promise, Talk, Tally, Token, Way},
-    peers,
+    peers::{
+        self,
+        door::{Door, Out},
+    },
     sandbox::{Desk, Message, Sandbox},
     store::{self, Kept, Log},
     wait::{PATIENCE, until_within},

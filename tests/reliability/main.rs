@@ -35,7 +35,6 @@ mod wait;
 
 mod bytes;
 mod callbacks;
-mod door;
 mod field;
 mod fleet;
 mod layout;

@@ -192,7 +192,7 @@ pub(crate) fn without_name(text: &str) -> &str {
 }
 
 /// Lines of the bridge's table that name an appservice.
-fn ours(service: &Appservice) -> String {
+pub(crate) fn ours(service: &Appservice) -> String {
     let Appservice { as_token, hs_token, namespace, .. } = service;
     format!(
         "as_token = \"{as_token}\"\nhs_token = \"{hs_token}\"\nuser = \"{namespace}support\"\nnamespace = \"{namespace}\"\n"

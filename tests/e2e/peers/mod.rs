@@ -2,6 +2,7 @@
 
 pub(crate) mod as_proxy;
 pub(crate) mod customer;
+pub(crate) mod door;
 pub(crate) mod faulty;
 pub(crate) mod inspircd;
 pub(crate) mod ngircd;
