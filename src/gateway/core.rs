@@ -208,6 +208,7 @@ impl Core {
             // What is in front of all of them still leads callbacks here, and what comes is kept for the others.
             tokio::time::sleep(DOORS_OPEN).await;
         }
+        self.seats.end_listeners().await;
         close_doors.await;
         self.accepts.close();
         self.accepts.wait().await;
@@ -270,6 +271,10 @@ impl Task {
     pub(super) fn spawn<F: Future<Output = ()> + Send + 'static>(&self, task: impl FnOnce(CancellationToken) -> F) {
         let (task, cut) = (task(self.stop.clone()), self.cut.clone());
         self.tracker.spawn(async move { cut.run_until_cancelled(task).await.unwrap_or_default() });
+    }
+
+    pub(super) fn ask_to_end(&self) {
+        self.stop.cancel();
     }
 
     pub(super) async fn end(&self) {

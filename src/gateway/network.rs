@@ -33,12 +33,13 @@ pub(super) async fn keep_running(bridge: Arc<dyn Bridge>, host: BridgeHost, stop
             }
         };
         port.ended(error_type);
-        tracing::error!(
-            bridge = name.as_str(),
-            reason = reason.as_str(),
-            pause_seconds = pause.as_secs(),
-            "a bridge stopped; it is started again"
-        );
+        let (bridge, told, pause_seconds) = (name.as_str(), reason.as_str(), pause.as_secs());
+        match port.work {
+            Work::Run => tracing::error!(bridge, reason = told, pause_seconds, "a bridge stopped; it is started again"),
+            Work::Listen => {
+                tracing::error!(bridge, reason = told, pause_seconds, "a bridge listens no more; it is started again");
+            }
+        }
         port.state(BridgeState::Down { reason });
         tokio::select! {
             biased;

@@ -143,14 +143,16 @@ impl Seats {
         Some(held.term_of_work(home_of(&plan.name))).filter(|term| *term > 0)
     }
 
-    /// Where it does so in every replica.
+    /// Where it does so in every replica, unless it does already.
     fn listen(&self, plan: &BridgePlan) {
         if plan.bridge.capabilities().placement == Placement::OneReplica {
             return;
         }
-        let (task, host) = (Task::default(), self.host_of(plan, Work::Listen));
-        task.spawn(|stop| network::keep_running(plan.bridge.clone(), host, stop));
-        lock(&self.listeners).insert(plan.name.clone(), task);
+        lock(&self.listeners).entry(plan.name.clone()).or_insert_with(|| {
+            let (task, host) = (Task::default(), self.host_of(plan, Work::Listen));
+            task.spawn(|stop| network::keep_running(plan.bridge.clone(), host, stop));
+            task
+        });
     }
 
     fn host_of(&self, plan: &BridgePlan, work: Work) -> BridgeHost {
@@ -213,6 +215,10 @@ impl Seats {
         }
         self.tenure.vacated(Tenant::Seats, held.plan, held.leaving);
         for plan in plans {
+            // A pause that has ended here had closed it.
+            if !self.is_paused(&plan.name) {
+                self.listen(&plan);
+            }
             if let (None, Some(term)) = (seated(&plan), self.term(&plan, &held)) {
                 tracing::info!(bridge = plan.name.as_str(), "the bridge is ours to run");
                 let typing = self.books.enter(&plan);
@@ -294,15 +300,21 @@ impl Seats {
         self.board.bridge(plan.name.as_str(), BridgeState::Down { reason: GONE.to_owned() });
     }
 
-    /// All leave their networks politely.
+    /// All leave their networks politely. Listeners take nobody in any more; what they are at may take longer, and is
+    /// [waited for](Self::end_listeners) by itself.
     pub(super) async fn end(&self) {
         let _turn = self.turn.lock().await;
         lock(&self.plans).clear();
+        lock(&self.listeners).values().for_each(Task::ask_to_end);
         let mut all: Vec<_> = lock(&self.taken).drain().filter_map(|(name, seat)| Some((name, seat.task?))).collect();
-        all.extend(lock(&self.listeners).drain());
         // Always in one order, so that a simulation can be played again.
         all.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         join_all(all.iter().map(|(_, task)| task.end())).await;
+    }
+
+    pub(super) async fn end_listeners(&self) {
+        let all: Vec<_> = lock(&self.listeners).drain().map(|(_, task)| task).collect();
+        join_all(all.iter().map(Task::end)).await;
     }
 
     /// Listens no more, either.

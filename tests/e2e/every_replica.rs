@@ -1,12 +1,13 @@
 //! Two gateways on one PostgreSQL, and networks that come to them: what mail servers and a homeserver bring is taken by
 //! whichever is asked, also by the one that does not run the bridge, and while nobody runs it.
 
-use std::{fs, time::Duration};
+use std::{fs, net::TcpStream, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::{
     gateway::Gateway,
+    http,
     mail::world::{ADA, HELP, lines},
     matrix::world::{ours, without_name},
     peers::{
@@ -34,6 +35,8 @@ struct Site {
     doors: [Door; 2],
     out: Out,
     mail_port: u16,
+    /// Of each gateway.
+    own_mail_ports: [u16; 2],
     sandbox: Sandbox,
     relay: Relay,
     customer: Customer,
@@ -69,6 +72,7 @@ impl Site {
             Gateway::with_bridges(&folder, &inbox, &bridges).with(&store)
         });
         let [mails, pushes] = ports;
+        let own_mail_ports = [mails[0], mails[1]];
         let doors = [Door::on(mail_port, mails, out.clone()), Door::on(service.port, pushes, out.clone())];
         sandbox.call_back(&gateways[0].callback_url());
         gateways.iter_mut().for_each(Gateway::start);
@@ -85,6 +89,7 @@ impl Site {
             doors,
             out,
             mail_port,
+            own_mail_ports,
             sandbox,
             relay,
             customer,
@@ -108,6 +113,27 @@ impl Site {
     fn runner_of(&self, bridge: &str) -> usize {
         let runs = |gateway: &Gateway| gateway.state_of(bridge) == "up";
         self.gateways.iter().position(runs).expect("one of them runs it")
+    }
+
+    /// Whoever pauses a bridge takes its mail in no more, and does again once the bridge is another's.
+    fn pause_ends_with_the_right_to_run(&mut self) {
+        let who = self.runner_of("mail");
+        let is_open = |site: &Self| TcpStream::connect(("127.0.0.1", site.own_mail_ports[who])).is_ok();
+        let url = self.gateways[who].url("/admin/bridges/mail/pause");
+        let bearer = [("authorization", "Bearer operator")];
+        let answer = http::request(reqwest::Method::POST, &url, &bearer, None).expect("it answers");
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(!is_open(self));
+        self.gateways[who].signal("STOP");
+        until_within(TAKEOVER, "the other to run the bridge", || match self.gateways[1 - who].state_of("mail") {
+            state if state == "up" => Ok(()),
+            state => Err(state),
+        });
+        self.gateways[who].signal("CONT");
+        until_within(PATIENCE, "the first to take mail again", || {
+            if is_open(self) { Ok(()) } else { Err("closed".to_owned()) }
+        });
+        settle(&self.gateways);
     }
 
     fn mail(&self, text: &str) {
@@ -169,6 +195,8 @@ fn whoever_is_asked_takes_in_mails_and_pushes_also_while_nobody_runs_the_bridge(
         assert_eq!(site.relay.until(round + 1).len(), round + 1);
         said.push(text);
     }
+
+    site.pause_ends_with_the_right_to_run();
 
     // One that runs a bridge dies. The other takes what comes at once, though it is nobody's to work on yet.
     let who = site.runner_of("mail");
