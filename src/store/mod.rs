@@ -102,7 +102,8 @@ pub trait Store: Send + Sync + 'static {
     /// Cursors of a scope whose name begins with `prefix`, ordered by name.
     async fn cursors(&self, scope: &str, prefix: &str) -> Result<Vec<Cursor>, StoreError>;
 
-    /// A number greater than all that were given out before, to whichever process.
+    /// A number greater than all that were given out before, to whichever process; where the store is not shared, to this
+    /// one, and to those before as far as the clock was not set back.
     async fn ordinal(&self, now_millis: i64) -> Result<i64, StoreError>;
     /// A name for a blob that is to be kept, by [`accept`](Self::accept) or [`fill`](Self::fill). Later ones sort
     /// behind earlier ones.

@@ -165,7 +165,8 @@ impl Host {
     pub async fn fill(&self) -> Result<(KeptId, Box<dyn Filling>), AcceptError> {
         self.port.fill().await
     }
-    /// A number, not below 0, that is greater than all that were given out before, by whichever replica.
+    /// A number, not below 0, that is greater than all that were given out before, by whichever replica; those from before
+    /// a restart as far as the clock was not set back.
     pub async fn ordinal(&self) -> Result<i64, AcceptError> {
         self.port.ordinal().await
     }

@@ -1,5 +1,5 @@
-//! What a bridge has acknowledged and has not worked on yet: kept bytes, each with a cursor that says of what kind they are.
-//! Anybody may put something in, in every replica; one takes it out.
+//! What a bridge has acknowledged and has not worked on yet, each with a cursor that stands for it. Anybody may put
+//! something in, in every replica; one takes it out.
 
 use std::{
     sync::{
@@ -32,6 +32,7 @@ pub struct Spool {
 /// Something in a spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spooled {
+    /// Of kept bytes, or of text that was [put](Spool::put) in.
     pub id: KeptId,
     pub about: String,
 }
@@ -56,6 +57,30 @@ fn place(prefix: &str, Cursor { name, value }: Cursor) -> Option<(u64, Spooled)>
     Some((ordinal, Spooled { id, about }))
 }
 
+fn numbered(ordinal: i64, about: &str) -> String {
+    format!("{ordinal} {about}")
+}
+
+/// Rings when it is dropped, unless nothing was put in: also for one who went away in the middle, when it may be in.
+struct Bell<'a> {
+    host: &'a Host,
+    is_due: bool,
+}
+
+impl<'a> Bell<'a> {
+    fn of(host: &'a Host) -> Self {
+        Self { host, is_due: true }
+    }
+}
+
+impl Drop for Bell<'_> {
+    fn drop(&mut self) {
+        if self.is_due {
+            self.host.ring();
+        }
+    }
+}
+
 impl Spool {
     /// With cursors whose names begin with `prefix`.
     pub fn new(host: &Host, prefix: &'static str, count_max: usize) -> Self {
@@ -69,38 +94,49 @@ impl Spool {
 
     /// Keeps bytes that fit into memory, and `about` them. Durable when this returns.
     pub async fn keep(&self, bytes: Bytes, about: &str) -> Result<KeptId, AcceptError> {
-        let (prefix, value) = (self.prefix, self.numbered(about).await?);
-        let id = self.host.keep(bytes, move |id| vec![Cursor::set(format!("{prefix}{id}"), value)]).await?;
-        self.is_in();
-        Ok(id)
+        let (prefix, value) = (self.prefix, numbered(self.host.ordinal().await?, about));
+        let bell = Bell::of(&self.host);
+        let kept = self.host.keep(bytes, move |id| vec![Cursor::set(format!("{prefix}{id}"), value)]).await;
+        self.is_in(bell, kept.is_ok());
+        kept
+    }
+
+    /// Keeps text in a cursor of its own, which has `prefix` and the id: it is gone for good when that is removed.
+    pub async fn put(&self, text: String, prefix: &str) -> Result<(), AcceptError> {
+        let ordinal = self.host.ordinal().await?;
+        let cursors = vec![
+            Cursor::set(format!("{}{ordinal}", self.prefix), numbered(ordinal, "")),
+            Cursor::set(format!("{prefix}{ordinal}"), text),
+        ];
+        let bell = Bell::of(&self.host);
+        let saved = self.host.save_cursors(cursors).await;
+        self.is_in(bell, saved.is_ok());
+        saved
     }
 
     /// Ends what [`Host::fill`] began, the same way.
     pub async fn finish(&self, (id, filling): (&KeptId, Box<dyn Filling>), about: &str) -> Result<(), AcceptError> {
-        let value = self.numbered(about).await?;
-        filling.finish(vec![Cursor::set(format!("{}{id}", self.prefix), value)]).await?;
-        self.is_in();
-        Ok(())
+        let value = numbered(self.host.ordinal().await?, about);
+        let bell = Bell::of(&self.host);
+        let finished = filling.finish(vec![Cursor::set(format!("{}{id}", self.prefix), value)]).await;
+        self.is_in(bell, finished.is_ok());
+        finished
     }
 
-    async fn numbered(&self, about: &str) -> Result<String, AcceptError> {
-        Ok(format!("{} {about}", self.host.ordinal().await?))
-    }
-
-    fn is_in(&self) {
-        self.since.fetch_add(1, Ordering::AcqRel);
-        self.host.ring();
+    fn is_in(&self, mut bell: Bell<'_>, kept: bool) {
+        bell.is_due = kept;
+        self.since.fetch_add(usize::from(kept), Ordering::AcqRel);
     }
 
     /// Whether it may hold no more, nearly: while there is much room it is hardly ever counted, and otherwise once a
     /// second, so it may come to hold more where several replicas fill it at once.
     pub async fn is_full(&self) -> bool {
         if self.is_to_count() {
-            let since = self.since.swap(0, Ordering::AcqRel);
-            match self.host.cursors(self.prefix).await {
-                Ok(found) => self.counted.store(found.len(), Ordering::Release),
-                // What cannot be read cannot be written either, as whoever puts something in will hear.
-                Err(_) => drop(self.since.fetch_add(since, Ordering::AcqRel)),
+            let since = self.since.load(Ordering::Acquire);
+            // What cannot be read cannot be written either, as whoever puts something in will hear.
+            if let Ok(found) = self.host.cursors(self.prefix).await {
+                self.counted.store(found.len(), Ordering::Release);
+                self.since.fetch_sub(since, Ordering::AcqRel);
             }
         }
         self.count() >= self.count_max

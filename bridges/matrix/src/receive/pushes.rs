@@ -1,7 +1,7 @@
 //! What a homeserver pushes, to whichever replica: handled at once where the bridge runs and has caught up, and otherwise
 //! kept for whoever runs it. Either way in one order, since a homeserver sends one transaction after another.
 
-use bridge_api::{Cursor, Host, Spool, Spooled, async_trait};
+use bridge_api::{AcceptError, Cursor, Host, Spool, Spooled, async_trait};
 use bytes::Bytes;
 
 use super::routes::Callee;
@@ -12,12 +12,14 @@ use crate::{
     wire::{Transaction, read_body},
 };
 
-/// Prefix of the cursors that stand for transactions in the spool.
+/// Prefixes of the cursors that stand for transactions in the spool, and of those that hold them.
 const SPOOL: &str = "push/";
+const TEXT: &str = "pushed/";
 /// Transactions that wait there, nearly: a homeserver keeps what is refused, and comes again.
 const WAITING_MAX: usize = 10_000;
 /// What is taken up at once.
-const EVENTS_AT_ONCE: usize = 500;
+const AT_ONCE_MAX: usize = 100;
+const BYTES_AT_ONCE: usize = 8 << 20;
 
 /// The entrance of one replica.
 pub(crate) struct Pushes {
@@ -53,7 +55,9 @@ impl Callee for Pushes {
         if self.spool.is_full().await {
             return Err("too many transactions wait".to_owned());
         }
-        self.spool.keep(body, "").await.map(drop).map_err(|error| error.to_string())
+        // It was read as JSON, and that is UTF-8.
+        let text = String::from_utf8(body.into()).map_err(|error| error.to_string())?;
+        self.spool.put(text, TEXT).await.map_err(|error| error.to_string())
     }
 }
 
@@ -73,22 +77,30 @@ pub(crate) async fn take_up(hub: &Hub) -> Result<(), String> {
 
 async fn take_all(hub: &Hub) -> Result<(), String> {
     let waiting = Spooled::all(&hub.host, SPOOL).await.map_err(|error| error.to_string())?;
-    let (mut transaction, mut taken) = (Transaction::default(), Vec::new());
+    let (mut transaction, mut taken, mut bytes) = (Transaction::default(), Vec::new(), 0);
     for Spooled { id, .. } in waiting {
-        let body = hub.host.kept(&id).await.map_err(|error| error.to_string())?;
+        let text = kept(&hub.host, id.as_str()).await.map_err(|error| error.to_string())?;
         // It could be read when it came.
-        let more = body.and_then(|body| read_body(&body).ok()).unwrap_or_else(|| {
-            tracing::error!(blob = id.as_str(), "a transaction that was kept is damaged");
+        let more = read_body(text.as_bytes()).unwrap_or_else(|_| {
+            tracing::error!(cursor = id.as_str(), "a transaction that was kept is damaged");
             Transaction::default()
         });
         transaction.events.extend(more.events);
         transaction.ephemeral.extend(more.ephemeral);
-        taken.push(Cursor::remove(format!("{SPOOL}{id}")));
-        if transaction.events.len() >= EVENTS_AT_ONCE {
+        taken.extend([SPOOL, TEXT].map(|prefix| Cursor::remove(format!("{prefix}{id}"))));
+        bytes += text.len();
+        if taken.len() >= 2 * AT_ONCE_MAX || bytes >= BYTES_AT_ONCE {
             hub.take_with(std::mem::take(&mut transaction), std::mem::take(&mut taken)).await?;
+            bytes = 0;
         }
     }
     if taken.is_empty() { Ok(()) } else { hub.take_with(transaction, taken).await }
+}
+
+async fn kept(host: &Host, id: &str) -> Result<String, AcceptError> {
+    let name = format!("{TEXT}{id}");
+    let found = host.cursors(&name).await?.into_iter().find(|cursor| cursor.name == name);
+    Ok(found.and_then(|cursor| cursor.value).unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -118,14 +130,14 @@ mod tests {
         let host = recording.host("chat");
         let mut kept = Vec::new();
         for Spooled { id, .. } in Spooled::all(&host, SPOOL).await.unwrap() {
-            kept.push(host.kept(&id).await.unwrap().unwrap());
+            kept.push(super::kept(&host, id.as_str()).await.unwrap());
         }
         assert_eq!(kept, [body(1), body(2)]);
         host.rung().await;
         recording.recorded().refuses = true;
         assert_eq!(answer(&pushes, "PUT", PATH, body(3)).await.0, 503);
         assert_eq!(answer(&pushes, "PUT", PATH, Bytes::from_static(b"no transaction")).await.0, 400);
-        assert_eq!(recording.recorded().kept.len(), 2);
+        assert_eq!(recording.recorded().cursors.len(), 4);
     }
 
     #[tokio::test]

@@ -48,6 +48,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(10);
 
 /// Between two looks into the spool: what comes within it is found together.
 const LOOK_REST: Duration = Duration::from_millis(5);
+/// The same as so many times what the last look took, since each reads the whole spool.
+const LOOK_RESTS: u32 = 4;
 
 /// Works until `stop`. What is not entered by then stays in the spool.
 pub(crate) async fn run(host: &Host, parts: DeskParts, stop: &CancellationToken) {
@@ -90,8 +92,9 @@ async fn take_in(
     loop {
         // What is entered meanwhile is forgotten only behind this, and so not taken for news.
         if there_is_more && queue.runs_low() && Instant::now() >= rested {
+            let begun = Instant::now();
             there_is_more = look_through(host, &mut queue).await;
-            rested = Instant::now() + LOOK_REST;
+            rested = Instant::now() + (begun.elapsed() * LOOK_RESTS).max(LOOK_REST);
         }
         while working.len() < SENDERS_MAX
             && let Some((portion, mails)) = queue.next()
