@@ -136,7 +136,9 @@ impl Spool {
             // What cannot be read cannot be written either, as whoever puts something in will hear.
             if let Ok(found) = self.host.cursors(self.prefix).await {
                 self.counted.store(found.len(), Ordering::Release);
-                self.since.fetch_sub(since, Ordering::AcqRel);
+                // Another count may have ended meanwhile.
+                let less = |now: usize| Some(now.saturating_sub(since));
+                self.since.fetch_update(Ordering::AcqRel, Ordering::Acquire, less).ok();
             }
         }
         self.count() >= self.count_max
