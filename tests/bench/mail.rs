@@ -204,7 +204,8 @@ impl Gateway {
              [log]\nlevel = \"error\"\n\
              [inboxes.support]\nurl = \"http://127.0.0.1:1\"\naccount_id = 1\ninbox_id = 7\n\
              api_access_token = \"demo\"\ncallback_secret = \"demo\"\n\
-             [bridges.mail]\nkind = \"smtp\"\ninbox = \"support\"\npeer_pause_millis = 0\nlisten = \"127.0.0.1:{port}\"\n\
+             [bridges.mail]\nkind = \"smtp\"\ninbox = \"support\"\npeer_pause_millis = 0\nnew_per_peer_hour = 0\nnew_per_day = 0\n\
+             listen = \"127.0.0.1:{port}\"\n\
              hostname = \"desk.bench.test\"\naddresses = [\"help@support.bench.test\"]\n\
              from = \"Help <help@support.bench.test>\"\nverify = \"off\"\ntrusted_clients = [\"127.0.0.1\"]\n\
              spool_max = 10000000\nrelay = {{ host = \"127.0.0.1\", port = 1, security = \"none\" }}\n",
