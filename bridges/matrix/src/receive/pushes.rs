@@ -15,8 +15,9 @@ use crate::{
 /// Prefixes of the cursors that stand for transactions in the spool, and of those that hold them.
 const SPOOL: &str = "push/";
 const TEXT: &str = "pushed/";
-/// Transactions that wait there, nearly: a homeserver keeps what is refused, and comes again.
-const WAITING_MAX: usize = 10_000;
+/// Transactions that wait there, nearly: a homeserver keeps what is refused, and comes again. Whoever begins to run the
+/// bridge reads all of them at once.
+const WAITING_MAX: usize = 1000;
 /// What is taken up at once.
 const AT_ONCE_MAX: usize = 100;
 const BYTES_AT_ONCE: usize = 8 << 20;
