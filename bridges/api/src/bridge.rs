@@ -1,4 +1,4 @@
-//! Three verbs and two facts: all that an adapter implements.
+//! Three verbs and two facts: all that an adapter implements, and a fourth verb for one whose network comes to it.
 
 use std::sync::Arc;
 
@@ -35,8 +35,8 @@ pub trait Bridge: Send + Sync + 'static {
 
     /// Takes in what may be brought to any replica of the gateway: keeps it in a [`Spool`](crate::Spool), acknowledges it,
     /// and leaves it for [`run`](Self::run), which goes on in one of them, perhaps in this one. Asked for where the
-    /// placement is [`EveryReplica`](crate::Placement::EveryReplica), for as long as the gateway has the bridge; returns
-    /// when `stop` fires.
+    /// placement is [`EveryReplica`](crate::Placement::EveryReplica), unless an operator has paused the bridge there;
+    /// returns when `stop` fires.
     ///
     /// An error means the same as one of `run`. The state that `host` is told is that of the listener.
     async fn listen(&self, _host: Host, stop: CancellationToken) -> Result<(), Fault> {
